@@ -1,0 +1,23 @@
+# make install: .venv with the project, its demo and its development extras
+# make demo:    the built-in corpus from synthesis to transcripts
+# make test:    style, then all tests
+PYTHON ?= python3
+
+.PHONY: install demo test clean
+install: .venv/installed
+
+.venv/installed: setup.py
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	touch $@
+
+demo: .venv/installed
+	cd templates/asr && ../../.venv/bin/python demo.py
+
+test: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pytest
+
+clean:
+	rm -rf templates/asr/corpus templates/asr/manifests templates/asr/results

@@ -1,0 +1,127 @@
+"""Manifests of AN4, Carnegie Mellon's census database: 948 + 130 spoken names, numbers and commands, 16 kHz.
+
+    python an4_prepare.py /data/an4 manifests              # a copy of the corpus
+    python an4_prepare.py /data/an4 manifests --download   # fetched into /data/an4 first
+
+Reads the corpus as distributed, in any of its containers (.sph, .raw of either byte order, .wav, .flac)::
+
+    etc/an4_train.transcription     <s> ENTER SIXTY ONE </s> (an252-fash-b)
+    etc/an4_test.transcription      RUBOUT G M E F THREE NINE (an406-fcaw-b)
+    wav/an4_clstk/fash/an252-fash-b.sph
+    wav/an4test_clstk/fcaw/an406-fcaw-b.sph
+
+and writes train.json, valid.json, test.json and their words as lm_train.txt, lm_valid.txt, lm_test.txt. Headerless .raw
+files, which training cannot read, are copied to FLAC below MANIFESTS/audio. Runs again in seconds.
+
+The validation set is VALID_SPEAKERS, eight whole speakers of the training set; the rest is train. No speaker is on two
+sides: the spelled names of the census utterances differ between all folders, so that a digit (mdcs, mdcs2) tells two
+people with the same initials apart. Other files of etc/ (`an4_test.transcription253239`, `...257575`) are not used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.dataio.download import download, extract
+from toolkit.dataio.prepare import (
+    Dropped,
+    Utterance,
+    collect,
+    convert_raw,
+    describe_audio,
+    describe_splits,
+    find_audio,
+    match_transcripts,
+    require_files,
+    write_splits,
+)
+from toolkit.errors import DataError, ToolkitError
+
+URL = "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz"
+
+# Every seventh woman (f...) and every eleventh man (m...) of the training set in alphabetical order, from the sixth
+# and the fifth on, where no word of theirs is missing from the rest: 104 utterances, 593 words, 3 women and 5 men (the
+# test set has 3 and 7).
+VALID_SPEAKERS = ("fjam", "fmjc", "ftmj", "mcen", "mema", "mkdb", "mrab", "mtcv")
+
+SAMPLE_RATE = 16000
+
+# <s> ENTER SIXTY ONE </s> (an252-fash-b)
+LINE = re.compile(r"(?:<s> )?(?P<words>.*?)(?: </s>)? ?\((?P<name>[^()]+)\)")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare AN4 as the command line says."""
+    args = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if args.download:
+            download_an4(args.data_folder)
+        prepare_an4(args.data_folder, args.manifests, args.valid_speakers)
+    except ToolkitError as error:
+        raise SystemExit(f"an4_prepare: {error}") from None
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_folder", type=Path, help="the corpus: the folder that holds etc/ and wav/")
+    parser.add_argument("manifests", type=Path, help="where to write the manifests")
+    parser.add_argument("--download", action="store_true", help=f"fetch {URL} (64 MB) unless data_folder holds it")
+    parser.add_argument("--valid-speakers", nargs="+", default=VALID_SPEAKERS, metavar="SPEAKER", help="held out")
+    return parser.parse_args(arguments)
+
+
+def download_an4(data_folder: Path) -> None:
+    """The corpus at ``data_folder``, unless it is there."""
+    if not (data_folder / "etc").is_dir():
+        archive = download(URL, data_folder.parent / "an4_sphere.tar.gz")
+        extract(archive, data_folder, member="an4")
+
+
+def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str] = VALID_SPEAKERS) -> Dropped:
+    """Write the manifests of all splits and print what they hold; returns what was left out."""
+    require_files(data_folder, ["etc/an4_train.transcription", "etc/an4_test.transcription", "wav"], "AN4")
+    dropped = Dropped()
+    read = functools.partial(read_part, data_folder, manifests, dropped=dropped)
+    train, test = read("train", "an4_clstk"), read("test", "an4test_clstk")
+    valid = {name: one for name, one in train.items() if one["speaker"] in valid_speakers}
+    splits = {"train": {name: one for name, one in train.items() if name not in valid}, "valid": valid, "test": test}
+    write_splits(manifests, splits, data_root=data_folder)
+    print(f"{describe_splits(splits)}\n{dropped.summary()}")
+    return dropped
+
+
+def read_part(data_folder: Path, manifests: Path, part: str, folder: str, *, dropped: Dropped) -> dict[str, Utterance]:
+    """The utterances of the official train or test part, by name."""
+    transcripts = read_transcripts(data_folder / f"etc/an4_{part}.transcription")
+    pairs = match_transcripts(transcripts, find_audio(data_folder / "wav" / folder), dropped)
+    return collect(pairs, functools.partial(make_utterance, data_folder, manifests), dropped)
+
+
+def read_transcripts(path: Path) -> dict[str, str]:
+    """Words by utterance."""
+    transcripts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        match = LINE.fullmatch(line.strip())
+        if match is None:
+            raise DataError(f"{path}: line {number} is not 'WORDS (utterance)': {line!r}")
+        transcripts[match["name"]] = match["words"]
+    return transcripts
+
+
+def make_utterance(data_folder: Path, manifests: Path, words: str, path: Path) -> Utterance:
+    """The manifest's entry of one utterance; its speaker is the name of its folder."""
+    speaker = path.parent.name
+    if path.suffix == ".raw":
+        path = convert_raw(path, manifests / "audio" / speaker / f"{path.stem}.flac", SAMPLE_RATE)
+    return {**describe_audio(path, data_folder, manifests), "words": words, "speaker": speaker}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Packaging of asr-recipes: the importable package ``toolkit`` and the command ``asr``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
+
+setup(
+    name="asr-recipes",
+    version=VERSION,
+    description="Speech recognition recipes: SpeechBrain's readability, Lhotse's data, fast decoding",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["toolkit", "toolkit.*"]),
+    install_requires=[
+        "torch==2.11.*",
+        "torchaudio==2.11.*",  # pinned with torch: a torchaudio of another build does not load beside it
+        "speechbrain==1.1.*",
+        "lhotse==1.33.*",
+        "hyperpyyaml>=1.2.2,<2",
+        "ruamel.yaml>=0.17.28",
+        "sentencepiece>=0.2,<0.3",
+        "datasets>=4,<6",
+        "soundfile>=0.13,<1",
+        "av>=14,<19",
+        "matplotlib>=3.8,<4",
+        "numpy>=1.26,<3",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        # espeak-ng is GPL-3.0: an extra of its own, and only ever run in a process of its own.
+        "demo": ["espeakng-loader>=0.2.4,<0.3"],
+        "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "ruff>=0.14,<0.16"],
+        "tensorboard": ["tensorboard>=2.16,<3"],
+    },
+    entry_points={"console_scripts": ["asr=toolkit.cli.main:main"]},
+)

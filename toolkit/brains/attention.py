@@ -1,0 +1,44 @@
+"""Training an attention decoder together with CTC."""
+
+from __future__ import annotations
+
+import speechbrain as sb
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from toolkit.brains.asr import ASRBrain
+from toolkit.dataio.batches import Batch
+from toolkit.models.masking import valid_mask
+
+
+class AttentionBrain(ASRBrain):
+    """Trains a `toolkit.models.recogniser.AttentionModel` (Watanabe et al. 2017).
+
+    Also read from the hyperparameters: ``ctc_weight``, ``label_smoothing`` and, optionally, ``number_of_ctc_epochs``.
+    """
+
+    def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor, Tensor]:
+        """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); outside training, scores transcripts."""
+        if stage == sb.Stage.TRAIN:
+            return self.modules.model(batch.wavs, batch.samples, batch.tokens)
+        model = self.raw_modules["model"]
+        encoded, frames = model.encode(batch.wavs, batch.samples)
+        self.decode(encoded, frames, batch, stage)
+        return model.ctc_log_probs(encoded), frames, model.decode_teacher_forced(encoded, frames, batch.tokens)
+
+    def compute_objectives(self, predictions: tuple[Tensor, Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
+        """ctc_weight * CTC + (1 - ctc_weight) * cross-entropy, both a mean over utterances."""
+        log_probs, frames, logits = predictions
+        weight = self.hparams.ctc_weight
+        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
+            weight = 0.0
+        loss = (1 - weight) * self._cross_entropy(logits, batch, stage)
+        return loss + weight * self.ctc_loss(log_probs, frames, batch) if weight else loss
+
+    def _cross_entropy(self, logits: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
+        """Summed over an utterance's tokens and its end, smoothed in training; logits (B, U + 1, V)."""
+        targets = pad(batch.tokens, (0, 1), value=0)
+        inside = valid_mask(batch.token_counts + 1, targets.size(1))
+        smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
+        losses = cross_entropy(logits.float().transpose(1, 2), targets, reduction="none", label_smoothing=smoothing)
+        return (losses * inside).sum() / len(batch.ids)

@@ -1,0 +1,26 @@
+"""Training with CTC alone."""
+
+from __future__ import annotations
+
+import speechbrain as sb
+from torch import Tensor
+
+from toolkit.brains.asr import ASRBrain
+from toolkit.dataio.batches import Batch
+
+
+class CTCBrain(ASRBrain):
+    """Trains a `toolkit.models.recogniser.CTCModel` (Graves et al. 2006)."""
+
+    def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
+        """CTC log-probabilities (B, T, V) with (B,) frames; outside training, transcripts are scored too."""
+        if stage == sb.Stage.TRAIN:
+            return self.modules.model(batch.wavs, batch.samples)
+        encoded, frames = self.raw_modules["model"].encode(batch.wavs, batch.samples)
+        self.decode(encoded, frames, batch, stage)
+        return self.raw_modules["model"].ctc_log_probs(encoded), frames
+
+    def compute_objectives(self, predictions: tuple[Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
+        """CTC loss, the mean over utterances."""
+        log_probs, frames = predictions
+        return self.ctc_loss(log_probs, frames, batch)

@@ -1,0 +1,42 @@
+"""Training a language model."""
+
+from __future__ import annotations
+
+import math
+
+import speechbrain as sb
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from toolkit.brains.base import RecipeBrain
+from toolkit.dataio.batches import TextBatch
+from toolkit.models.masking import valid_mask
+
+
+class LanguageModelBrain(RecipeBrain):
+    """Trains an `RNNLM` or `TransformerLM` (toolkit.models.language) and reports perplexity per token and per word."""
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Start summing log-probabilities."""
+        super().on_stage_start(stage, epoch)
+        self.nats, self.tokens, self.words = 0.0, 0, 0
+
+    def compute_forward(self, batch: TextBatch, stage: sb.Stage) -> Tensor:
+        """Logits (B, U + 1, V) of every token and of the end."""
+        return self.modules.model(pad(batch.tokens, (1, 0), value=0))
+
+    def compute_objectives(self, predictions: Tensor, batch: TextBatch, stage: sb.Stage) -> Tensor:
+        """Cross-entropy, the mean over tokens and ends of sentences."""
+        targets = pad(batch.tokens, (0, 1), value=0)
+        inside = valid_mask(batch.token_counts + 1, targets.size(1))
+        losses = cross_entropy(predictions.float().transpose(1, 2), targets, reduction="none") * inside
+        self.nats += float(losses.detach().sum())
+        self.tokens += int(inside.sum())
+        self.words += sum(len(words.split()) + 1 for words in batch.words)
+        return losses.sum() / inside.sum()
+
+    def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
+        """Loss in nats per token over the stage, and perplexities; an end of sentence counts as a token and as a word."""
+        loss = self.nats / max(1, self.tokens)
+        word_perplexity = math.exp(min(50.0, self.nats / max(1, self.words)))
+        return {"loss": loss, "perplexity": math.exp(loss), "word_perplexity": word_perplexity}

@@ -1,0 +1,43 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# epoch: 3, lr: 1.00e-03 - train loss: 2.31, train seconds: 10.1 - valid WER: 24.10, valid loss: 1.20
+FIGURE = re.compile(r"(train|valid) ([A-Za-z]\w*): ([-+.\deE]+|inf|nan)")
+EPOCH = re.compile(r"epoch: (\d+)")
+
+
+def read_train_log(train_log: str | Path) -> dict[str, dict[int, float]]:
+    """Figures by name (``"valid WER"``) and epoch; of an epoch that was logged twice, the later."""
+    figures: dict[str, dict[int, float]] = defaultdict(dict)
+    for line in Path(train_log).read_text(encoding="utf-8").splitlines():
+        epoch = EPOCH.match(line)
+        if epoch:
+            for stage, name, value in FIGURE.findall(line):
+                figures[f"{stage} {name}"][int(epoch[1])] = float(value)
+    return dict(figures)
+
+
+def plot_learning_curve(train_log: str | Path, png: str | Path) -> None:
+    """Draw losses (left) and error rates (right) over epochs."""
+    figures = read_train_log(train_log)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, title, wanted in zip(figure.subplots(1, 2), ["loss", "error rate (%)"], [{"loss"}, {"WER", "CER"}], strict=True):
+        for name, values in figures.items():
+            if name.split()[1] in wanted:
+                axes.plot(list(values), list(values.values()), marker=".", label=name)
+        if axes.lines:
+            axes.legend()
+        axes.set(title=title, xlabel="epoch", ylim=(0, None))
+        axes.grid(alpha=0.3)
+    partial = Path(png).with_suffix(".part.png")
+    figure.savefig(partial, dpi=100)
+    partial.replace(png)

@@ -1,0 +1,62 @@
+"""The checkpoints of a run: which are best, and their averaged weights.
+
+A checkpoint is SpeechBrain's ``save/CKPT+<time>/`` with ``model.ckpt`` (weights) and ``CKPT.yaml`` (among others ``rank``,
+the validation figure that orders checkpoints, lower being better).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+
+from toolkit.errors import ExperimentError
+
+RANK = "rank"
+WEIGHTS = "model.ckpt"
+
+
+def best_checkpoints(save_folder: str | Path, count: int = 1) -> list[Path]:
+    """Up to ``count`` folders of finished epochs, best first; among equals the latest."""
+    ranked = []
+    for meta_file in Path(save_folder).glob("CKPT+*/CKPT.yaml"):
+        meta = yaml.safe_load(meta_file.read_text(encoding="utf-8"))
+        if RANK in meta and (meta_file.parent / WEIGHTS).is_file():
+            ranked.append((meta[RANK], -meta["unixtime"], meta_file.parent))
+    return [folder for *_, folder in sorted(ranked)[:count]]
+
+
+def read_weights(file: str | Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, on the CPU; nothing else in it is unpickled."""
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:
+    """The weights of a run: the mean of its best checkpoints, or of an exported folder its ``model.ckpt``.
+
+    Raises
+    ------
+    ExperimentError
+        When the folder holds neither.
+    """
+    best = best_checkpoints(Path(folder) / "save", average)
+    if best:
+        return _mean([read_weights(checkpoint / WEIGHTS) for checkpoint in best])
+    if (Path(folder) / WEIGHTS).is_file():
+        return read_weights(Path(folder) / WEIGHTS)
+    raise ExperimentError(f"{folder}: no finished epoch in save/ and no {WEIGHTS}; train the model, or name a run's output folder")
+
+
+def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several state dicts, tensor by tensor, summed in float64; integer buffers come from the first."""
+    first = states[0]
+    if len(states) == 1:
+        return first
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in first.items()
+    }

@@ -1,0 +1,26 @@
+"""Audio files as the waveforms that models expect: one channel, one sample rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchaudio.functional import resample
+
+from toolkit.dataio.containers import decode_audio
+
+
+def load_audio(path: str | Path, sample_rate: int = 16000) -> Tensor:
+    """Waveform (S,) float32 of an audio file of any container, rate and channel count.
+
+    Channels are averaged, which keeps the level of a voice that is on all of them.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, zero samples, or cut off.
+    """
+    samples, rate = decode_audio(path)
+    mono = torch.from_numpy(samples.mean(axis=0))
+    return resample(mono, rate, sample_rate) if rate != sample_rate else mono

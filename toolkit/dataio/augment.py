@@ -1,0 +1,156 @@
+"""Copies at other speeds, room reverberation and noise, as transforms that Lhotse applies when a cut is read.
+
+What happens to a cut is drawn from (seed, epoch, cut id) alone: neither the number of workers nor a resumption changes
+it, and every epoch draws anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from lhotse import AudioSource, MonoCut, Recording
+from lhotse.cut import Cut
+from torchaudio.functional import resample
+
+from toolkit.dataio.config import DataConfig
+from toolkit.dataio.containers import decode_audio, probe_audio
+from toolkit.errors import AudioError, ConfigError, DataError
+
+SPEEDS = (0.9, 1.1)
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
+
+# Below this, what is left of an utterance after one noise is not worth the beginning of the next (seconds).
+_SHORTEST_NOISE_S = 0.05
+
+
+def with_speed_copies(cuts: Iterable[Cut]) -> list[Cut]:
+    """The cuts and a copy of each at 0.9 and at 1.1 of its speed (Ko et al. 2015); ids end in ``_sp0.9``, ``_sp1.1``."""
+    cuts = list(cuts)
+    return cuts + [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Reverberation, then noise, of some of the cuts."""
+
+    seed: int
+    sample_rate: int
+    impulse_responses: tuple[Path, ...] = ()
+    rir_prob: float = 0.0
+    noises: tuple[MonoCut, ...] = ()
+    noise_mix_prob: float = 0.0
+    noise_snr: tuple[float, float] = (10.0, 20.0)
+
+    @classmethod
+    def from_config(cls, config: DataConfig) -> Augmentation:
+        """What the configuration asks for; its files are listed, and noises probed, here."""
+        plain = cls(config.seed, config.sample_rate)
+        if config.rir_enabled:
+            responses = tuple(list_audio(config.rir_path, "rir"))
+            plain = replace(plain, impulse_responses=responses, rir_prob=config.rir_prob)
+        if config.noise_path is not None:
+            noises = tuple(noise_cut(path, config.sample_rate) for path in list_audio(config.noise_path, "noise"))
+            share, snr = config.noise_mix_prob, config.noise_snr
+            plain = replace(plain, noises=noises, noise_mix_prob=share, noise_snr=snr)
+        return plain
+
+    def __call__(self, cut: Cut, epoch: int) -> Cut:
+        """The cut as this epoch hears it; same id, same duration."""
+        if not (self.impulse_responses or self.noises):
+            return cut
+        rng = random.Random(f"{self.seed}/{epoch}/{cut.id}")
+        if self.impulse_responses and rng.random() < self.rir_prob:
+            response = impulse_response(rng.choice(self.impulse_responses), self.sample_rate)
+            cut = cut.reverb_rir(response, affix_id=False, rir_channels=[0])
+        if self.noises and rng.random() < self.noise_mix_prob:
+            cut = self._mix(cut, rng)
+        return cut
+
+    def _mix(self, cut: Cut, rng: random.Random) -> Cut:
+        """Noises one after the other until the end of the cut, each from a random place, at one ratio."""
+        snr, end, position = rng.uniform(*self.noise_snr), cut.duration, 0.0
+        while end - position > _SHORTEST_NOISE_S:
+            noise = rng.choice(self.noises)
+            length = min(noise.duration, end - position)
+            part = noise.truncate(offset=rng.uniform(0.0, noise.duration - length), duration=length, preserve_id=True)
+            cut = cut.mix(part, offset_other_by=position, snr=snr, preserve_id="left")
+            position += length
+        return cut
+
+
+def list_audio(path: str | Path, kind: str) -> list[Path]:
+    """Audio files of a folder or of a JSONL list (a folder's ``manifest.jsonl`` counts as its list), sorted.
+
+    A line of the list holds ``audio`` or ``audio_filepath``, relative to the list, and possibly ``kind``::
+
+        {"audio": "rirs/rir_clap.wav", "kind": "rir", "sample_rate": 44100}
+
+    Raises
+    ------
+    ConfigError
+        No such folder or list.
+    DataError
+        Nothing of that kind in it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        listed = path / "manifest.jsonl"
+        files = _read_list(listed, kind) if listed.is_file() else [one for one in path.rglob("*") if _is_audio(one)]
+    elif path.is_file():
+        files = _read_list(path, kind)
+    else:
+        raise ConfigError(f"{kind}_path: {path}: no such folder or list")
+    if not files:
+        raise DataError(f"{kind}_path: {path}: holds no audio file of kind {kind!r}")
+    return sorted(files)
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
+def _read_list(path: Path, kind: str) -> list[Path]:
+    files = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            audio = entry["audio"] if "audio" in entry else entry["audio_filepath"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f'{path}: line {number} is not {{"audio": FILE, ...}}: {line[:80]!r}') from error
+        if entry.get("kind", kind) == kind:
+            files.append(path.parent / audio)
+    return files
+
+
+def noise_cut(path: Path, sample_rate: int) -> MonoCut:
+    """The first channel of a noise, at the rate of the speech."""
+    info = probe_audio(path)
+    source = AudioSource("file", list(range(info.channels)), str(path))
+    recording = Recording(path.name, [source], info.sample_rate, info.num_samples, info.length)
+    return MonoCut(path.name, 0.0, info.length, 0, [], recording=recording).resample(sample_rate)
+
+
+@functools.lru_cache(maxsize=512)
+def impulse_response(path: Path, sample_rate: int) -> Recording:
+    """The first channel of a room impulse response, decoded once: at the rate of the speech, its main peak upwards.
+
+    Lhotse aligns speech with the largest value; of a response recorded with reversed polarity that is not its peak.
+    """
+    samples, rate = decode_audio(path)
+    response = resample(torch.from_numpy(samples[0]), rate, sample_rate).numpy()
+    peak = response[np.abs(response).argmax()]
+    if peak == 0:
+        raise AudioError(f"{path}: a silent impulse response")
+    file = io.BytesIO()
+    soundfile.write(file, response / peak, sample_rate, format="WAV", subtype="FLOAT")
+    source = AudioSource("memory", [0], file.getvalue())
+    return Recording(path.name, [source], sample_rate, len(response), len(response) / sample_rate)

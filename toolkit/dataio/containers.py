@@ -1,0 +1,121 @@
+"""Audio files as numbers: what a container holds, and its samples, at its own rate and channels.
+
+wav, flac, ogg, mp3, NIST SPHERE and the like are read by libsndfile; what it does not know (m4a, webm, amr...) by
+FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from toolkit.errors import AudioError
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a manifest needs to know of an audio file, so that loading need not open it again."""
+
+    sample_rate: int
+    num_samples: int
+    channels: int = 1
+
+    @property
+    def length(self) -> float:
+        """Seconds."""
+        return self.num_samples / self.sample_rate
+
+
+def probe_audio(path: str | Path) -> AudioInfo:
+    """Rate, samples and channels of a file, whose last sample was decoded to show that the file is whole.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, zero samples, or cut off.
+    """
+    audio = _open(path)
+    if audio is None:
+        samples, rate = _decode_with_ffmpeg(path)
+        return AudioInfo(rate, samples.shape[1], samples.shape[0])
+    with audio:
+        _check_samples(path, audio.frames)
+        _read(audio, path, start=audio.frames - 1, count=1)
+        return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:
+    """Samples (C, S) float32 in [-1, 1] of a file from second ``start`` on, ``length`` seconds or all, and its rate.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, zero samples, cut off, or not numbers.
+    """
+    audio = _open(path)
+    if audio is None:
+        samples, rate = _decode_with_ffmpeg(path)
+        first = round(start * rate)
+        samples = samples[:, first : None if length is None else first + round(length * rate)]
+    else:
+        with audio:
+            rate = audio.samplerate
+            count = -1 if length is None else round(length * rate)
+            samples = _read(audio, path, start=round(start * rate), count=count).T
+    _check_samples(path, samples.shape[1])
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: holds samples that are not finite numbers")
+    return samples, rate
+
+
+def _open(path: str | Path) -> soundfile.SoundFile | None:
+    """The file opened by libsndfile; None when libsndfile does not know its container."""
+    path = Path(path)
+    if not path.exists():
+        raise AudioError(f"{path}: no such audio file")
+    if not path.is_file():
+        raise AudioError(f"{path}: not an audio file but a folder")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes)")
+    try:
+        return soundfile.SoundFile(str(path))
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _read(audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int) -> np.ndarray:
+    """Samples (S, C) float32; fewer than ``count`` only beyond the end that the header promises."""
+    promised = audio.frames - start if count < 0 else min(count, audio.frames - start)
+    try:
+        audio.seek(start)
+        samples = audio.read(count, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: damaged or cut off ({error.error_string}); copy the file again") from error
+    if len(samples) < promised:
+        raise AudioError(f"{path}: cut off: its header promises {audio.frames} samples; copy the file again")
+    return samples
+
+
+def _check_samples(path: str | Path, num_samples: int) -> None:
+    if num_samples <= 0:
+        raise AudioError(f"{path}: holds zero samples of audio")
+
+
+def _decode_with_ffmpeg(path: str | Path) -> tuple[np.ndarray, int]:
+    """Samples (C, S) float32 and rate of the first audio stream."""
+    import av  # 0.2 s to load, and rarely needed
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: holds no audio stream")
+            rate = container.streams.audio[0].rate
+            resampler = av.AudioResampler(format="fltp")
+            frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({error})") from error
+    _check_samples(path, len(frames))
+    return np.concatenate(frames, axis=1), rate

@@ -1,0 +1,88 @@
+"""Corpora from the network: whole archives or none, safely unpacked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from toolkit.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 30
+_BLOCK = 1 << 20
+
+
+def download(url: str, target: str | Path) -> Path:
+    """``target``, holding what ``url`` serves; a file that is already there is kept.
+
+    Raises
+    ------
+    DataError
+        Offline, refused, broken off or out of disk space; nothing is left behind.
+    """
+    target = Path(target)
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        _fetch(url, partial)
+        partial.replace(target)
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(f"cannot download {url} ({reason}): get it elsewhere and place it at {target}") from error
+    except OSError as error:
+        raise DataError(f"cannot store {url} at {target} ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _fetch(url: str, partial: Path) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("wb") as file:
+        total = int(response.headers.get("Content-Length", 0))
+        done, told = 0, 0
+        while block := response.read(_BLOCK):
+            file.write(block)
+            done += len(block)
+            if total and done * 10 // total > told:
+                told = done * 10 // total
+                logger.info("%s: %.0f of %.0f MB", url, done / 1e6, total / 1e6)
+    if total and done != total:
+        raise urllib.error.URLError(f"broken off after {done} of {total} bytes")
+
+
+def extract(archive: str | Path, target: str | Path, member: str) -> Path:
+    """``target``, the folder ``member`` of a tar archive; it appears whole or not at all.
+
+    Links and paths that lead out of the folder are refused (tarfile's filter ``data``).
+
+    Raises
+    ------
+    DataError
+        Not a tar archive, cut off, without the folder, or unsafe.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(scratch, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(f"{archive}: cannot be unpacked ({error}); delete it and download it again") from error
+        if not (Path(scratch) / member).is_dir():
+            raise DataError(f"{archive}: holds no folder {member!r}")
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+        if target.exists():
+            raise DataError(f"{target}: already there; remove it to unpack {archive} again")
+        shutil.move(Path(scratch) / member, target)
+    return target

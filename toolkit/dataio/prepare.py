@@ -1,0 +1,194 @@
+"""The steps that every data preparation shares: find audio, match it with transcripts, say what was dropped, write.
+
+A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one utterance is; the rest is here::
+
+    dropped = Dropped()
+    audio = find_audio(data_folder / "wav")
+    pairs = match_transcripts(transcripts, audio, dropped)
+    utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
+    write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
+    print(dropped.summary())
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from toolkit.dataio.containers import AudioInfo, probe_audio
+from toolkit.dataio.manifests import PLACEHOLDER, write_atomically, write_manifest
+from toolkit.errors import AudioError, DataError
+
+Utterance = dict[str, Any]
+
+# In the order of preference, for corpora that hold one utterance in several containers.
+CONTAINERS = (".flac", ".wav", ".sph", ".mp3", ".ogg", ".opus", ".m4a", ".raw")
+
+
+@dataclass
+class Dropped:
+    """What a preparation left out, by reason, for one summary at its end."""
+
+    reasons: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, reason: str, what: str) -> None:
+        """Count ``what`` (an utterance, or an utterance with the details) under ``reason``."""
+        self.reasons[reason].append(what)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.reasons.values()))
+
+    def summary(self, named: int = 10) -> str:
+        """Lines with the count of each reason and the first ``named`` cases; ``nothing was dropped`` without any."""
+        if not self.reasons:
+            return "nothing was dropped"
+        lines = [f"dropped {len(self)}:"]
+        for reason, cases in self.reasons.items():
+            lines.append(f"  {len(cases)} {reason}:")
+            lines += [f"    {case}" for case in cases[:named]]
+            lines += [f"    ... and {len(cases) - named} more"] if len(cases) > named else []
+        return "\n".join(lines)
+
+
+def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
+    """Nothing, when ``folder`` holds all wanted paths; else one error with what was looked for and what was found.
+
+    Raises
+    ------
+    DataError
+        The folder is not the corpus.
+    """
+    missing = [name for name in wanted if not (folder / name).exists()]
+    if missing:
+        found = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else None
+        there = "there is no such folder" if found is None else f"it holds: {', '.join(found[:8]) or 'nothing'}"
+        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
+
+
+def find_audio(folder: Path, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
+    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first."""
+    rank = {suffix: place for place, suffix in enumerate(containers)}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        place = rank.get(path.suffix.lower())
+        if place is not None and (path.stem not in found or place < rank[found[path.stem].suffix.lower()]):
+            found[path.stem] = path
+    return found
+
+
+def match_transcripts(
+    transcripts: Mapping[str, str], audio: Mapping[str, Path], dropped: Dropped
+) -> list[tuple[str, str, Path]]:
+    """(utterance, words, audio file) of all utterances that have words and audio; the others are counted."""
+    for name in sorted(audio.keys() - transcripts.keys()):
+        dropped.add("without a transcript", str(audio[name]))
+    pairs = []
+    for name, words in transcripts.items():
+        if name not in audio:
+            dropped.add("without audio", name)
+        elif not words.strip():
+            dropped.add("with an empty transcript", name)
+        else:
+            pairs.append((name, words, audio[name]))
+    return pairs
+
+
+def collect(
+    pairs: Iterable[tuple[str, str, Path]], make_utterance: Callable[[str, Path], Utterance], dropped: Dropped
+) -> dict[str, Utterance]:
+    """``make_utterance(words, path)`` of each pair by its name; unreadable audio is counted, never a crash."""
+    utterances = {}
+    for name, words, path in pairs:
+        try:
+            utterances[name] = make_utterance(words, path)
+        except AudioError as error:
+            dropped.add("with unreadable audio", str(error))
+    return utterances
+
+
+def describe_audio(path: Path, data_root: Path, manifests: Path | None = None) -> Utterance:
+    """The fields of a manifest that come from the audio file: wav, length, sample_rate, num_samples (, channels).
+
+    ``wav`` is written relative to ``data_root``, or to ``manifests`` for audio that the preparation itself made.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, not audio, or cut off.
+    """
+    info = probe_audio(path)
+    return {"wav": _portable(path, data_root, manifests), "length": info.length, **_samples(info)}
+
+
+def _portable(path: Path, data_root: Path, manifests: Path | None) -> str:
+    if manifests is not None and path.is_relative_to(manifests):
+        return path.relative_to(manifests).as_posix()
+    if path.is_relative_to(data_root):
+        return f"{PLACEHOLDER}/{path.relative_to(data_root).as_posix()}"
+    return path.resolve().as_posix()
+
+
+def _samples(info: AudioInfo) -> dict[str, int]:
+    fields = {"sample_rate": info.sample_rate, "num_samples": info.num_samples}
+    return fields | ({"channels": info.channels} if info.channels > 1 else {})
+
+
+def read_raw(path: Path) -> np.ndarray:
+    """Samples (S,) int16 of a headerless 16-bit mono file, in the byte order that makes them a smooth curve.
+
+    Speech changes little from one sample to the next; with its bytes swapped it is noise over the whole range.
+    """
+    data = path.read_bytes()
+    if not data or len(data) % 2:
+        raise AudioError(f"{path}: {len(data)} bytes are no 16-bit samples")
+    orders = [np.frombuffer(data, dtype).astype(np.int16) for dtype in ("<i2", ">i2")]
+    return min(orders, key=lambda samples: np.abs(np.diff(samples.astype(np.int32))).sum())
+
+
+def convert_raw(source: Path, target: Path, sample_rate: int) -> Path:
+    """``target``, a FLAC file with the samples of a headerless file; kept when it is newer than its source."""
+    if target.is_file() and target.stat().st_mtime >= source.stat().st_mtime:
+        return target
+    samples = read_raw(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        soundfile.write(str(partial), samples, sample_rate, format="FLAC", subtype="PCM_16")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def write_splits(folder: Path, splits: Mapping[str, Mapping[str, Utterance]], data_root: Path) -> None:
+    """``<split>.json`` and ``lm_<split>.txt`` (one transcript a line) of each split; nothing when a split is empty.
+
+    Raises
+    ------
+    DataError
+        A split holds no utterance.
+    """
+    empty = [name for name, utterances in splits.items() if not utterances]
+    if empty:
+        raise DataError(f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}")
+    for name, utterances in splits.items():
+        write_manifest(folder / f"{name}.json", utterances, data_root)
+        write_atomically(folder / f"lm_{name}.txt", "".join(f"{one['words']}\n" for one in utterances.values()))
+
+
+def describe_splits(splits: Mapping[str, Mapping[str, Utterance]]) -> str:
+    """A line a split: utterances, hours, words, speakers."""
+    lines = []
+    for name, utterances in splits.items():
+        minutes = sum(one["length"] for one in utterances.values()) / 60
+        words = sum(len(one["words"].split()) for one in utterances.values())
+        speakers = len({one.get("speaker") for one in utterances.values()})
+        lines.append(f"{name}: {len(utterances)} utterances, {minutes:.1f} min, {words} words, {speakers} speakers")
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""Checks of the options that searchers share: each raises a ConfigError that names the option and what it takes."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from toolkit.errors import ConfigError
+
+
+def check_count(name: str, value: int, minimum: int = 1) -> None:
+    """Raise unless ``value`` is a whole number of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ConfigError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise unless ``low <= value <= high``."""
+    if not low <= value <= high:
+        wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_beam(beam_size: int, topk: int, temperature: float) -> None:
+    """Raise unless a beam of this size can return ``topk`` hypotheses from scores softened by ``temperature``."""
+    check_count("beam_size", beam_size)
+    check_count("topk", topk)
+    if topk > beam_size:
+        raise ConfigError(f"topk must be at most beam_size ({beam_size}), got {topk}: a beam holds no more hypotheses")
+    if not 0.0 < temperature < math.inf:
+        raise ConfigError(f"temperature must be above 0, got {temperature!r}")
+
+
+def check_language_model(lm: nn.Module | None, lm_weight: float) -> None:
+    """Raise unless the weight is not negative, and there is a language model to weigh."""
+    check_range("lm_weight", lm_weight, 0.0)
+    if lm_weight > 0.0 and lm is None:
+        raise ConfigError(f"lm_weight is {lm_weight:g}, but no lm is given: give lm, or set lm_weight to 0")

@@ -1,0 +1,72 @@
+"""Waveforms to features: log-mel energies normalised within each utterance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from toolkit.models.masking import valid_mask, zero_padding
+
+
+class LogMel(nn.Module):
+    """Log-mel energies, mean and variance normalised over each utterance's own frames.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Of the waveforms, in Hz.
+    n_mels : int
+        Number of mel bands: the size F of a feature vector.
+    window, hop : float
+        Analysis window and step, in seconds.
+    f_min : float
+        Lower edge of the lowest band, in Hz; the highest ends at half the sample rate.
+    """
+
+    FLOOR = 1e-8  # about -80 dB below full scale: digital silence stays finite
+
+    def __init__(
+        self, sample_rate: int = 16000, n_mels: int = 80, *, window: float = 0.025, hop: float = 0.01, f_min: float = 20.0
+    ) -> None:
+        super().__init__()
+        self.sample_rate, self.output_size = sample_rate, n_mels
+        self.window_samples, self.hop_samples = round(window * sample_rate), round(hop * sample_rate)
+        self.n_fft = 1 << (self.window_samples - 1).bit_length()
+        bands = melscale_fbanks(self.n_fft // 2 + 1, f_min, sample_rate / 2, n_mels, sample_rate, None, "htk")
+        self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
+
+    def frames_of(self, samples: Tensor) -> Tensor:
+        """Whole frames that (B,) whole samples give: one for every step that begins inside the audio."""
+        return torch.div(samples + self.hop_samples - 1, self.hop_samples, rounding_mode="floor")
+
+    def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S) with (B,) samples -> features (B, T, F) with (B,) frames.
+
+        Frame t is centred on sample t * hop; outside the audio there are zeros, so a row's features do not depend on its padding.
+        """
+        with torch.autocast(wavs.device.type, enabled=False):
+            wavs = zero_padding(wavs.float(), samples)
+            frames = self.frames_of(samples)
+            energies = self._spectrum(wavs, int(frames.max())) @ self.bands
+            return self._normalise(energies.clamp_min(self.FLOOR).log(), frames), frames
+
+    def _spectrum(self, wavs: Tensor, frames: int) -> Tensor:
+        """(B, S) -> power spectrum (B, frames, n_fft / 2 + 1)."""
+        half = self.n_fft // 2
+        needed = (frames - 1) * self.hop_samples + self.n_fft
+        padded = nn.functional.pad(wavs, (half, max(0, needed - half - wavs.size(1))))[:, :needed]
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop_samples, self.window_samples, self.window, center=False, return_complex=True
+        )
+        return torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+
+    @staticmethod
+    def _normalise(features: Tensor, frames: Tensor) -> Tensor:
+        """Zero mean and unit variance for each utterance and band, over valid frames only."""
+        mask = valid_mask(frames, features.size(1)).unsqueeze(2)
+        count = frames.clamp_min(1).view(-1, 1, 1)
+        mean = (features * mask).sum(1, keepdim=True) / count
+        variance = ((features - mean).square() * mask).sum(1, keepdim=True) / count
+        return ((features - mean) / (variance + 1e-5).sqrt()).masked_fill(~mask, 0.0)

@@ -1,0 +1,70 @@
+"""Language models over the recogniser's tokens. Token 0 begins and ends a sentence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.models.recurrent import RNN_TYPES
+from toolkit.models.state import State
+from toolkit.models.transformer import TransformerDecoder
+
+
+class RNNLM(nn.Module):
+    """Recurrent language model: embedding, recurrent layers, output layer.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Number of tokens V.
+    embedding_size, neurons, layers : int
+        Sizes of the embedding and of the recurrent layers, and their number.
+    rnn_type : {"lstm", "gru"}
+        Kind of recurrent layer.
+    dropout : float
+        After the embedding, between layers and before the output.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        embedding_size: int = 128,
+        neurons: int = 256,
+        layers: int = 1,
+        rnn_type: str = "lstm",
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        between = dropout if layers > 1 else 0.0
+        self.rnn = RNN_TYPES[rnn_type](embedding_size, neurons, layers, batch_first=True, dropout=between)
+        self.dropout, self.output = nn.Dropout(dropout), nn.Linear(neurons, vocab_size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, U) that begin with 0 -> logits (B, U, V) of each next token."""
+        values, _ = self.rnn(self.dropout(self.embedding(tokens)))
+        return self.output(self.dropout(values))
+
+    def start(self, rows: int, device: torch.device) -> State:
+        """The state before the first token: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
+        shape = rows, self.rnn.num_layers, self.rnn.hidden_size
+        names = ["hidden", "cell"] if isinstance(self.rnn, nn.LSTM) else ["hidden"]
+        return {name: torch.zeros(shape, device=device, dtype=self.output.weight.dtype) for name in names}
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
+        carried = tuple(part.transpose(0, 1).contiguous() for part in state.values())
+        values, new = self.rnn(self.embedding(tokens).unsqueeze(1), carried if len(carried) > 1 else carried[0])
+        parts = new if len(carried) > 1 else (new,)
+        log_probs = self.output(values[:, 0]).log_softmax(dim=-1)
+        return log_probs, {name: part.transpose(0, 1) for name, part in zip(state, parts, strict=True)}
+
+
+class TransformerLM(TransformerDecoder):
+    """Transformer language model: a Transformer decoder without a memory. Parameters as there."""
+
+    def start(self, rows: int, device: torch.device) -> State:
+        """The state before the first token: an empty cache for each of (rows,) sentences."""
+        return self._empty_cache(rows, self.output.weight.new_zeros(0, device=device))

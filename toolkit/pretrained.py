@@ -1,0 +1,90 @@
+"""Model folders: ``hyperparams.yaml``, the files it names, and weights. Made by a run, read by searchers and inference."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from toolkit.checkpoints import WEIGHTS, model_weights
+from toolkit.errors import ExperimentError, ModelError
+from toolkit.hparams import HparamsDocument
+
+HPARAMS_FILE = "hyperparams.yaml"
+# What a run copies into its folder, so that the folder is all that inference needs: key of the YAML -> name in the folder.
+COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
+
+
+def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
+    """The named objects of a folder's YAML, among them ``model`` with its trained weights, in evaluation mode.
+
+    Only the named keys and what they refer to are built, and only from the packages that a model may use.
+
+    Raises
+    ------
+    ExperimentError
+        When the folder is not a model folder or holds no weights yet.
+    ConfigError
+        When the YAML is damaged or asks for anything that a model may not use.
+    ModelError
+        When the weights do not fit the model that the YAML declares.
+    """
+    folder = Path(folder)
+    if not (folder / HPARAMS_FILE).is_file():
+        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
+    document = HparamsDocument(folder / HPARAMS_FILE)
+    average = document.data.get("average_checkpoints", 1)
+    document.keep(document.needed_by([*keys, "output_folder"]))
+    document.override({"output_folder": str(folder)})
+    document.check_safe()
+    loaded = document.build()
+    load_weights(loaded["model"], folder, average)
+    loaded["model"].eval()
+    return loaded
+
+
+def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None:
+    """Put a folder's (averaged) weights into a model; a ModelError says which do not fit."""
+    try:
+        model.load_state_dict(model_weights(folder, average))
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: the weights do not fit the model of its YAML: {' '.join(str(error).split())}") from None
+
+
+def load_language_model(folder: str | Path) -> nn.Module:
+    """The language model that ``train_lm.py`` left in a run's folder, ready to score.
+
+    Raises
+    ------
+    ExperimentError
+        When there is none; the message says how to train one.
+    """
+    if not (Path(folder) / HPARAMS_FILE).is_file():
+        raise ExperimentError(
+            f"{folder}: no language model here; train it with `python train_lm.py hparams/lm.yaml`, or set `lm_folder` to its run"
+        )
+    return load_model_folder(folder, ["model"])["model"].requires_grad_(False)
+
+
+def collect(source: str | Path, target: str | Path) -> None:
+    """Copy a file, or of a run's folder what it takes to use its model, over ``target``."""
+    source, target = Path(source), Path(target)
+    if source.is_file():
+        _copy(source, target)
+    elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
+        target.mkdir(parents=True, exist_ok=True)
+        document = HparamsDocument(source / HPARAMS_FILE)
+        torch.save(model_weights(source, document.data.get("average_checkpoints", 1)), target / WEIGHTS)
+        for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
+            _copy(source / name, target / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.resolve() != target.resolve():
+        partial = target.with_name(target.name + ".part")
+        shutil.copyfile(source, partial)
+        partial.replace(target)

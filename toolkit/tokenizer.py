@@ -1,0 +1,235 @@
+"""SentencePiece tokenizers: texts <-> token numbers, and how they are trained.
+
+Token 0 stands for everything that is not text, as in SpeechBrain's models ("blank, bos, eos, unk: 0"): SentencePiece
+is trained with its unknown piece there and without pieces for bos, eos and pad. `Tokenizer.encode` therefore never
+gives 0 for a text of known characters, and a model is free to use it as CTC blank and as the start and end of a text.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from toolkit.errors import TokenizerError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+MODEL_TYPES = ("unigram", "bpe", "char")
+TRAIN_COMMAND = "python train_tokenizer.py hparams/tokenizer.yaml"
+
+
+class Tokenizer:
+    """A trained SentencePiece model; picklable, and ``len(tokenizer)`` is the size of its vocabulary.
+
+    For every text of known characters ``decode(encode(text))`` is the text with its words one space apart.
+
+    Parameters
+    ----------
+    model_file : str or Path
+        A SentencePiece model whose unknown piece is number 0.
+
+    Raises
+    ------
+    TokenizerError
+        The file is missing, is no SentencePiece model, or uses number 0 for a piece of text.
+    """
+
+    blank = pad = bos = eos = unk = 0
+
+    def __init__(self, model_file: str | Path):
+        self.model_file = Path(model_file)
+        self._processor = _load(self.model_file)
+        self._reported: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._processor)
+
+    def pieces(self) -> list[str]:
+        """The pieces in the order of their numbers; a space is written as ``▁``."""
+        return [self._processor.id_to_piece(index) for index in range(len(self))]
+
+    def encode(self, text: str) -> list[int]:
+        """The token numbers of a text; an unknown stretch becomes one 0, its characters are named in one warning."""
+        text = _single_spaced(text)
+        tokens = self._processor.encode(text)
+        if self.unk in tokens:
+            self._warn_of_unknown(text)
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token numbers, its words one space apart; zeros are skipped."""
+        try:
+            return _single_spaced(self._processor.decode([token for token in tokens if token != self.blank]))
+        except IndexError as error:
+            raise TokenizerError(
+                f"{self.model_file}: tokens up to {max(tokens)} (lowest {min(tokens)}) cannot be decoded with "
+                f"{len(self)} pieces; use the tokenizer that the model was trained with"
+            ) from error
+
+    def save(self, model_file: str | Path) -> None:
+        """Write the model to another file, and its pieces beside it as ``.vocab``."""
+        _write_model(self._processor.serialized_model_proto(), Path(model_file))
+
+    def _warn_of_unknown(self, text: str) -> None:
+        """Log the unknown characters of a text that no earlier warning named."""
+        tokens, stretches = self._processor.encode(text), self._processor.encode(text, out_type=str)
+        unknown = {
+            character
+            for token, stretch in zip(tokens, stretches, strict=True)
+            for character in stretch
+            if token == self.unk
+        }
+        if new := sorted(unknown - self._reported):
+            self._reported.update(new)
+            named = " ".join(f"{character!r} (U+{ord(character):04X})" for character in new)
+            logger.warning("%s: characters unknown to the tokenizer: %s, first in %r", self.model_file, named, text)
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    model_file: str | Path,
+    *,
+    model_type: str = "unigram",
+    vocab_size: int | None = None,
+) -> None:
+    """Train SentencePiece on texts; writes the model and, beside it, its pieces as ``.vocab``.
+
+    Every character of the texts gets a piece and none is changed (no Unicode normalisation); runs of white space
+    count as one space, and empty texts as nothing. Nothing is written unless every text comes back from its tokens.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        The training texts. They are held in memory: pass a sample of a language model's billion words.
+    model_file : str or Path
+        Where the model goes, e.g. ``save/unigram_500.model``.
+    model_type : {"unigram", "bpe", "char"}
+        How texts are cut into pieces.
+    vocab_size : int, optional
+        The number of pieces, token 0 included. Left out for ``char``: as many as there are characters.
+
+    Raises
+    ------
+    TokenizerError
+        There is no text, the type is unknown, no tokenizer of this size exists (the message names the nearest size
+        that does), or a text holds characters that SentencePiece reserves.
+    """
+    texts = [text for text in map(_single_spaced, texts) if text]
+    if not texts:
+        raise TokenizerError(f"{model_file}: no text to train a tokenizer on; are the manifest's `words` empty?")
+    size = _checked_size(texts, model_type, vocab_size)
+    model = _train(texts, model_type, size)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    tokens = _count_tokens(processor, texts)
+    _write_model(model, Path(model_file))
+    logger.info(
+        "%s: %d %s pieces cover all %d texts, %.2f tokens a word",
+        *(model_file, len(processor), model_type, len(texts), tokens / sum(len(text.split()) for text in texts)),
+    )
+
+
+def _single_spaced(text: str) -> str:
+    """The text with its words one space apart, and none around them."""
+    return " ".join(text.split())
+
+
+def _load(model_file: Path) -> sentencepiece.SentencePieceProcessor:
+    """The SentencePiece model of a file."""
+    try:
+        model = model_file.read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"{model_file}: cannot be read ({error.strerror}); `{TRAIN_COMMAND}` makes the tokenizer"
+        ) from error
+    try:
+        if not model:  # SentencePiece takes an empty file for a model without pieces
+            raise RuntimeError("the file is empty")
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise TokenizerError(f"{model_file}: not a SentencePiece model; `{TRAIN_COMMAND}` makes one") from error
+    if processor.unk_id() != Tokenizer.unk:
+        raise TokenizerError(
+            f"{model_file}: its unknown piece is number {processor.unk_id()}, expected 0, which models use as blank; "
+            f"`{TRAIN_COMMAND}` makes one that fits"
+        )
+    return processor
+
+
+def _checked_size(texts: list[str], model_type: str, vocab_size: int | None) -> int:
+    """The number of pieces to ask for."""
+    if model_type not in MODEL_TYPES:
+        hint = did_you_mean(str(model_type), MODEL_TYPES)
+        raise TokenizerError(f"model_type {model_type!r}: expected one of {', '.join(MODEL_TYPES)}{hint}")
+    if model_type != "char":
+        if isinstance(vocab_size, int):
+            return vocab_size
+        raise TokenizerError(f"vocab_size {vocab_size!r}: a {model_type} tokenizer needs a whole number of pieces")
+    # every word begins with the piece of a space; one more piece is the unknown one
+    size = len(set().union(*texts) - {" "}) + 2
+    if vocab_size in (None, size):
+        return size
+    bound = "largest" if vocab_size > size else "smallest"
+    raise TokenizerError(
+        f"vocab_size {vocab_size}: the {bound} possible for the characters of these texts is {size}; "
+        f"leave vocab_size out for a char tokenizer"
+    )
+
+
+def _train(texts: list[str], model_type: str, vocab_size: int) -> bytes:
+    """The serialised SentencePiece model."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type=model_type,
+            vocab_size=vocab_size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",  # the default, NFKC, would change ½ and ﬁ without a word
+            max_sentence_length=max(4192, *(len(text.encode()) + 1 for text in texts)),  # longer ones are left out
+            **{"unk_id": Tokenizer.unk, "bos_id": -1, "eos_id": -1, "pad_id": -1, "unk_surface": ""},
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise TokenizerError(_explain(str(error), vocab_size)) from error
+    return model.getvalue()
+
+
+def _explain(message: str, vocab_size: int) -> str:
+    """What an error of SentencePiece's trainer says, in terms of the field to change."""
+    if largest := re.search(r"too high .* value <= (\d+)", message):
+        return f"vocab_size {vocab_size}: the largest possible for these texts is {largest[1]}"
+    if smallest := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return f"vocab_size {vocab_size}: the smallest possible for the characters of these texts is {smallest[1]}"
+    return f"vocab_size {vocab_size}: SentencePiece cannot be trained on these texts: {message}"
+
+
+def _count_tokens(processor: sentencepiece.SentencePieceProcessor, texts: list[str]) -> int:
+    """The number of tokens of all texts, each of which must come back from its own."""
+    count = 0
+    for text in texts:
+        tokens = processor.encode(text)
+        count += len(tokens)
+        if processor.decode(tokens) != text or Tokenizer.unk in tokens:
+            raise TokenizerError(
+                f"text {text!r} comes back from its tokens as {processor.decode(tokens)!r}: it holds a character or "
+                "mark that SentencePiece reserves ('▁', '▅', '<unk>', a null); remove it from the text"
+            )
+    return count
+
+
+def _write_model(model: bytes, model_file: Path) -> None:
+    """Write the model and, beside it, its pieces with their scores; readers see the old file or the new one."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    pieces = (f"{processor.id_to_piece(index)}\t{processor.get_score(index):g}\n" for index in range(len(processor)))
+    model_file.parent.mkdir(parents=True, exist_ok=True)
+    for file, content in ((model_file.with_suffix(".vocab"), "".join(pieces).encode()), (model_file, model)):
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
