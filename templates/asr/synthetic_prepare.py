@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prepare_synthetic(args.corpus, args.manifests, utterances=args.utterances, seed=args.seed, jobs=args.jobs)
     except ToolkitError as error:
         raise SystemExit(f"synthetic_prepare: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("\nsynthetic_prepare: stopped; the same command goes on from here") from None
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -106,16 +108,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="where to write the audio")
     parser.add_argument("manifests", type=Path, help="where to write the manifests")
-    parser.add_argument("--utterances", type=int, default=3500, help="of the training set (3500)")
+    parser.add_argument("--utterances", type=positive, default=3500, help="of the training set (3500)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another corpus (1)")
-    parser.add_argument("--jobs", type=int, default=2, help="programs that speak at the same time (2)")
+    parser.add_argument("--jobs", type=positive, default=2, help="programs that speak at the same time (2)")
     return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, or the ValueError of which argparse makes a message."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
 
 
 def prepare_synthetic(corpus: Path, manifests: Path, *, utterances: int = 3500, seed: int = 1, jobs: int = 2) -> None:
     """Speak the corpus, write its manifests and the texts of the language model, and print what they hold."""
     sentences = draw_sentences(utterances, seed)
-    plan = {split: cast(split, sentences[split], seed) for split in ("test", "valid", "train")}
+    plan = {split: assign_voices(split, sentences[split], seed) for split in ("test", "valid", "train")}
     spoken = [one for split in plan.values() for one in split]
     if not is_synthesised(spoken, corpus):
         for split in plan:  # which would describe other audio
@@ -141,7 +150,7 @@ def draw_sentences(utterances: int, seed: int) -> dict[str, list[str]]:
     return {"test": test, "valid": valid[:VALID_UTTERANCES], "train": train, "lm_train": lm_train, "lm_valid": valid}
 
 
-def cast(split: str, sentences: Sequence[str], seed: int) -> list[SpokenUtterance]:
+def assign_voices(split: str, sentences: Sequence[str], seed: int) -> list[SpokenUtterance]:
     """The sentences, each given to a voice of the split."""
     rng = Random(f"{split} {seed}")
     voices = [f"{accent}+{variant}" for accent in ACCENTS.split() for variant in VARIANTS[split].split()]

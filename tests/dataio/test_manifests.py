@@ -145,7 +145,7 @@ def test_damage_is_one_error_naming_file_and_utterance(corpus: Path, content: ob
 
 
 def test_placeholder_without_a_root(corpus: Path) -> None:
-    with pytest.raises(ManifestError, match="utterance 'a': 'wav' needs {data_root}"):
+    with pytest.raises(ManifestError, match=r"utterance 'a': 'wav' needs \{data_root\}"):
         read_manifest(save(corpus, {"a": entry()}))
 
 

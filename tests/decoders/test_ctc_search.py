@@ -52,6 +52,20 @@ class TableLM(nn.Module):
         return total
 
 
+class GrowingLM(TableLM):
+    """The same distribution, from a state that grows with the prefix, as the keys and values of a Transformer do."""
+
+    def start(self, n, device):
+        return {"past": torch.zeros(n, 2, 0, dtype=torch.int64, device=device)}
+
+    def step(self, tokens, state):
+        past = torch.cat([state["past"], tokens[:, None, None].expand(-1, 2, 1)], dim=2)
+        history = torch.zeros_like(tokens)
+        for token in past[:, 1].unbind(dim=1):
+            history = (history * self.V + token + 1) % 97
+        return self.table[history], {"past": past}
+
+
 def random_frames(*shape, seed=0, scale=2.0):
     generator = torch.Generator().manual_seed(seed)
     return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
@@ -214,6 +228,12 @@ def test_the_language_model_sees_only_new_prefixes():
     spoken = torch.tensor([[[0.0, 1.0, 0.0, 0.0]] * 9 + [[0.0, 0.0, 0.0, 1.0]] * 9]).log()
     assert search(spoken, beam_size=8, lm=lm, lm_weight=1.0)[0][0].tokens == [1, 3]
     assert lm.rows == 8 + 2  # the empty prefix in every slot, then one step for each token
+
+
+def test_a_language_model_whose_state_grows_with_the_prefix_scores_the_same():
+    log_probs = random_frames(5, 20, 4, seed=6, scale=3.0)
+    options = {"beam_size": 9, "topk": 9, "frames": [20, 3, 14, 0, 9], "lm_weight": 0.7}
+    assert search(log_probs, lm=GrowingLM(4), **options) == search(log_probs, lm=TableLM(4), **options)
 
 
 def test_greedy_collapses_the_best_path():

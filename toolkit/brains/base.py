@@ -94,7 +94,8 @@ class RecipeBrain(sb.Brain):
         """Set the learning rate of this step."""
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
-            update_learning_rate(self.optimizer, schedule(self.optimizer_step + 1, self.epoch))
+            for group in self.optimizer.param_groups:
+                group["lr"] = schedule(self.optimizer_step + 1, self.epoch)
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log what the stage showed; after validation, anneal and save a checkpoint."""
@@ -116,7 +117,7 @@ class RecipeBrain(sb.Brain):
         rate = self.optimizer.param_groups[0]["lr"]
         if hasattr(self.hparams, "lr_annealing"):
             _, new_rate = self.hparams.lr_annealing(rank)
-            update_learning_rate(self.optimizer, new_rate)
+            update_learning_rate(self.optimizer, new_rate)  # logs the change
         if hasattr(self.hparams.epoch_counter, "update_metric"):
             self.hparams.epoch_counter.update_metric(rank)
         self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)

@@ -33,7 +33,7 @@ _SHORTEST_NOISE_S = 0.05
 
 
 def with_speed_copies(cuts: Iterable[Cut]) -> list[Cut]:
-    """The cuts and a copy of each at 0.9 and at 1.1 of its speed (Ko et al. 2015); ids end in ``_sp0.9``, ``_sp1.1``."""
+    """The cuts and a copy of each at 0.9 and 1.1 of its speed (Ko et al. 2015), ids with ``_sp0.9`` or ``_sp1.1``."""
     cuts = list(cuts)
     return cuts + [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
 

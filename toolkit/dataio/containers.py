@@ -73,24 +73,28 @@ def decode_audio(path: str | Path, start: float = 0.0, length: float | None = No
 
 def _open(path: str | Path) -> soundfile.SoundFile | None:
     """The file opened by libsndfile; None when libsndfile does not know its container."""
-    path = Path(path)
+    try:
+        return soundfile.SoundFile(str(path))
+    except soundfile.LibsndfileError:
+        _check_file(Path(path))
+        return None
+
+
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise AudioError(f"{path}: no such audio file")
     if not path.is_file():
         raise AudioError(f"{path}: not an audio file but a folder")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
-    try:
-        return soundfile.SoundFile(str(path))
-    except soundfile.LibsndfileError:
-        return None
 
 
 def _read(audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int) -> np.ndarray:
     """Samples (S, C) float32; fewer than ``count`` only beyond the end that the header promises."""
     promised = audio.frames - start if count < 0 else min(count, audio.frames - start)
     try:
-        audio.seek(start)
+        if start:
+            audio.seek(start)
         samples = audio.read(count, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: damaged or cut off ({error.error_string}); copy the file again") from error

@@ -63,7 +63,8 @@ def load_cut(cut: Cut) -> Tensor:
     """
     try:
         with container_backend():
-            return torch.from_numpy(cut.load_audio()).mean(dim=0)
+            audio = torch.from_numpy(cut.load_audio())
+            return audio[0] if len(audio) == 1 else audio.mean(dim=0)
     except Exception as error:  # Lhotse raises whatever its readers and transforms raise
         raise _explain(cut, error) from error
 

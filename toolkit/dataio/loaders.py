@@ -7,26 +7,26 @@
     for batch in train:
         ...
 
-Training data is divided among the ranks of a distributed run. Evaluation data is not: every rank that iterates an
-evaluation loader gets all of it, so that the main rank alone can score, and scores each utterance once.
+Training data (``shuffle: true``) is divided among the ranks of a distributed run. Evaluation data is not: every rank
+that iterates an evaluation loader gets all of it, so that the main rank alone can score, and score everything once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lhotse.cut import Cut
-from torch import distributed
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from toolkit.dataio.augment import Augmentation, with_speed_copies
 from toolkit.dataio.batches import Batch, pad_tokens, pad_wavs
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.manifests import read_manifest
-from toolkit.dataio.sampling import EpochSampler
+from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
 from toolkit.errors import AudioError, ConfigError, DataError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -51,49 +51,13 @@ class CutDataset(Dataset):
         try:
             wavs, samples = pad_wavs([load_cut(self.augmentation(cut, epoch)) for cut in cuts])
         except AudioError as error:
-            # Raised in a worker process it would reach the user with the worker's traceback for a message.
             return error
         words = [cut.supervisions[0].text for cut in cuts]
         tokens, counts = pad_tokens([self.tokenizer.encode(text) for text in words])
         return Batch([cut.id for cut in cuts], wavs, samples, words, tokens, counts)
 
 
-class CutLoader(DataLoader):
-    """Batches of cuts, epoch after epoch, from any batch on."""
-
-    def __init__(self, dataset: CutDataset, sampler: EpochSampler) -> None:
-        config = sampler.config
-        super().__init__(
-            dataset,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=config.num_workers,
-            pin_memory=config.pin_memory,
-            persistent_workers=config.num_workers > 0,
-        )
-
-    def seek(self, epoch: int, batches: int = 0) -> None:
-        """The next iteration is ``epoch``, from its batch number ``batches`` on, the skipped audio unread.
-
-        Without ``seek``, every iteration is the epoch after the one before, beginning with 0.
-        """
-        self.sampler.seek(epoch, batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches of the epoch.
-
-        Raises
-        ------
-        AudioError
-            Names the utterance and the file that cannot be read.
-        """
-        for batch in super().__iter__():
-            if isinstance(batch, AudioError):
-                raise batch
-            yield batch
-
-
-def load_splits(hparams: Mapping[str, Any]) -> tuple[CutLoader, CutLoader, dict[str, CutLoader]]:
+def load_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, dict[str, EpochLoader]]:
     """Loaders of ``train_data``, ``valid_data`` and of each entry of ``test_data``.
 
     Raises
@@ -107,33 +71,54 @@ def load_splits(hparams: Mapping[str, Any]) -> tuple[CutLoader, CutLoader, dict[
     """
     train = load_split("train_data", hparams)
     valid = load_split("valid_data", hparams)
-    tests = _get("test_data", hparams)
-    if not isinstance(tests, Mapping):
-        raise ConfigError(f"test_data: expected a name and a data set for each test, not {tests!r}")
-    return train, valid, {name: load_split(f"test_data.{name}", hparams) for name in tests}
+    return train, valid, {name: load_split(f"test_data.{name}", hparams) for name in named_tests("test_data", hparams)}
 
 
-def load_split(name: str, hparams: Mapping[str, Any]) -> CutLoader:
+def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``."""
     key, _, test = name.partition(".")
-    values = _get(key, hparams)
+    values = require(key, hparams)
     config = DataConfig.from_hparams(name, values[test] if test else values)
-    rank, world_size = _place() if config.shuffle else (0, 1)
-    sampler = EpochSampler(_cuts(name, config), config, rank=rank, world_size=world_size)
-    return CutLoader(CutDataset(_get("tokenizer", hparams), Augmentation.from_config(config)), sampler)
+    cuts = _cuts(name, config)
+    if config.shuffle:
+        rank, world_size = rank_and_world_size()
+        sampler = BucketSampler(cuts, config, rank=rank, world_size=world_size)
+    else:
+        sampler = LongestFirstSampler(cuts, config)
+    return EpochLoader(
+        CutDataset(require("tokenizer", hparams), Augmentation.from_config(config)),
+        sampler,
+        num_workers=config.num_workers,
+        persistent_workers=config.num_workers > 0,
+        pin_memory=config.pin_memory,
+    )
 
 
-def _get(key: str, hparams: Mapping[str, Any]) -> Any:
+def require(key: str, hparams: Mapping[str, Any]) -> Any:
+    """The value of a key that loading cannot do without.
+
+    Raises
+    ------
+    ConfigError
+        The YAML has no such key.
+    """
     if key not in hparams:
         raise ConfigError(f"the YAML has no {key}{did_you_mean(key, hparams)}")
     return hparams[key]
 
 
-def _place() -> tuple[int, int]:
-    """Rank and world size of a distributed run; 0 and 1 of any other."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+def named_tests(key: str, hparams: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tests by name under ``key``.
+
+    Raises
+    ------
+    ConfigError
+        They are missing or have no names.
+    """
+    tests = require(key, hparams)
+    if not isinstance(tests, Mapping):
+        raise ConfigError(f"{key}: expected the name and the data of each test, such as `test: ...`, not {tests!r}")
+    return tests
 
 
 def _cuts(name: str, config: DataConfig) -> list[Cut]:

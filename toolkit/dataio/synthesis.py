@@ -38,8 +38,8 @@ from toolkit.errors import ConfigError, DataError, MissingDependencyError
 SAMPLE_RATE = 16000
 PLAN_FILE = "plan.jsonl"
 
-# Utterances that one run of espeak-ng speaks: some three seconds of work against a tenth for its start.
-SHARE = 250
+# Utterances that one run of espeak-ng speaks: two seconds of work against two tenths for its start.
+SHARE = 150
 
 # Tails of rooms are this much weaker than the direct sound, noise this much weaker than the speech.
 REVERBERATION_DB = (8.0, 20.0)
@@ -47,7 +47,7 @@ NOISE_DB = (15.0, 35.0)
 # Power falls with frequency as 1/f^tilt: 0 is white noise, 1 pink, 2 brown.
 NOISE_TILT = (0.0, 2.0)
 SPEECH_LEVEL_DB = (-30.0, -18.0)
-SILENCE_S = (0.08, 0.25)
+SILENCE_S = (0.05, 0.2)
 
 # Of speak_lib.h.
 _SYNCHRONOUS, _DONT_EXIT, _UTF8, _CHARACTER_POSITION = 2, 0x8000, 1, 1

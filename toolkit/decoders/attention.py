@@ -79,6 +79,7 @@ class AttentionSearcher:
     @torch.no_grad()
     def __call__(self, model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
         """At most ``topk`` hypotheses, best first, for each utterance of ``encoded`` (B, T, F), ``frames`` (B,)."""
+        frames = frames.to(encoded.device)
         spoken = frames.nonzero().squeeze(1)
         found = [[Hypothesis([], 0.0)] for _ in range(len(frames))]
         if len(spoken):
@@ -97,8 +98,10 @@ class _Search:
         self.scorer = JointScorer(options, model, encoded, frames)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(len(frames))]
         self.utterances = torch.arange(len(frames), device=frames.device)  # (A,)
-        self.fewest = (frames * options.min_decode_ratio).ceil()
-        self.most = (frames * options.max_decode_ratio).floor().clamp(min=1)
+        most = [max(1, math.floor(count * options.max_decode_ratio)) for count in frames.tolist()]
+        fewest = [math.ceil(count * options.min_decode_ratio) for count in frames.tolist()]
+        self.most = frames.new_tensor(most)
+        self.fewest = frames.new_tensor(fewest).minimum(self.most)
         self.scores = encoded.new_zeros(len(frames), 1, dtype=self.scorer.dtype)  # (A, K), -inf where there is none
         self.tokens = self.utterances.new_zeros(len(frames), 1, 0)  # (A, K, length)
 
@@ -141,25 +144,21 @@ class _Search:
         """Continue with the utterances in which a live hypothesis can still become one of the best."""
         length, K = self.tokens.shape[2] + 1, self.scores.shape[1]
         best = scores.max(dim=1).values.tolist()
-        rows = zip(self.utterances.tolist(), best, self.most[self.utterances].tolist(), strict=True)
-        open_rows = [
-            row for row, (utterance, score, most) in enumerate(rows) if self._open(utterance, score, length, most)
-        ]
-        rows = torch.tensor(open_rows, dtype=torch.int64, device=scores.device)
+        state = zip(self.utterances.tolist(), best, self.most[self.utterances].tolist(), strict=True)
+        going_on = [row for row, (name, score, most) in enumerate(state) if self._open(name, score, length, most)]
+        rows = torch.tensor(going_on, dtype=torch.int64, device=scores.device)
         parents, tokens, self.scores = parents[rows], tokens[rows], scores[rows]
         self.tokens = torch.cat([self.tokens[rows[:, None], parents], tokens[:, :, None]], dim=2)
         self.utterances = self.utterances[rows]
-        if open_rows:
+        if going_on:
             self.scorer.advance((rows[:, None] * K + parents).flatten(), tokens.flatten())
 
     def _open(self, utterance: int, score: float, length: int, most: float) -> bool:
         """Whether a live hypothesis of this score and length can still get into the best ``topk`` of its utterance."""
-        finished = sorted((hypothesis.score for hypothesis in self.finished[utterance]), reverse=True)
+        finished, topk = sorted(hypothesis.score for hypothesis in self.finished[utterance]), self.options.topk
         if score == -math.inf or len(finished) >= self.options.beam_size:
             return False
-        return (
-            len(finished) < self.options.topk or self._attainable(score, length, most) > finished[self.options.topk - 1]
-        )
+        return len(finished) < topk or self._attainable(score, length, most) > finished[-topk]
 
     def _attainable(self, score: float, length: int, most: float) -> float:
         """The highest score a hypothesis can end with, were all later tokens certain: at once, or at full length."""

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toolkit.decoders.ctc_beam import Beam, empty_beam, extend_beam, trace_back
+from toolkit.decoders.ctc_beam import empty_beam, extend_beam, trace_back
 from toolkit.decoders.ctc_frames import Frames, live_frames
+from toolkit.decoders.fusion import LanguageModelFusion
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.options import check_beam, check_count, check_language_model, check_range
-from toolkit.decoders.scorers import full_precision, soften, start_language_model
+from toolkit.decoders.scorers import full_precision, soften
 
 
 class CTCGreedySearcher:
@@ -30,7 +31,7 @@ class CTCGreedySearcher:
     def __call__(self, model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
         """One hypothesis for each utterance of ``encoded`` (B, T, F), of which ``frames`` (B,) count."""
         log_probs, path = full_precision(model.ctc_log_probs(encoded)).max(dim=-1)
-        inside = torch.arange(path.shape[1], device=path.device) < frames[:, None]
+        inside = torch.arange(path.shape[1], device=path.device) < frames.to(path.device)[:, None]
         before = nn.functional.pad(path, (1, -1)) if path.shape[1] else path
         emitted = inside & (path != 0) & (path != before)
         scores = torch.where(inside, log_probs, 0.0).sum(dim=1).tolist()
@@ -84,7 +85,7 @@ class CTCPrefixSearcher:
     def __call__(self, model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
         """At most ``topk`` hypotheses, best first, for each utterance of ``encoded`` (B, T, F), ``frames`` (B,)."""
         log_probs = soften(model.ctc_log_probs(encoded), self.temperature)
-        live = live_frames(log_probs, frames, blank_skip=self.blank_skip, candidates=self.candidates)
+        live = live_frames(log_probs, frames.to(encoded.device), blank_skip=self.blank_skip, candidates=self.candidates)
         scores, steps = self._search(live)
         scores, slots = (scores + live.skipped_logp[:, None]).topk(self.topk, dim=1)
         found = zip(trace_back(steps, slots), scores.tolist(), frames.tolist(), strict=True)
@@ -93,7 +94,9 @@ class CTCPrefixSearcher:
     def _search(self, frames: Frames) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Scores (B, K) of the prefixes left after the last frame, and where they came from, frame by frame."""
         beam = empty_beam(frames, self.beam_size)
-        fusion = _Fusion(self.lm, self.lm_weight, beam, frames) if self.lm_weight > 0.0 else None
+        fusion = None
+        if self.lm_weight > 0.0:
+            fusion = LanguageModelFusion(self.lm, self.lm_weight, frames.log_probs.shape[2], slots=beam.last)
         steps = []
         for t in range(frames.log_probs.shape[1]):
             beam.blank_out(frames.after_blank[:, t])
@@ -104,31 +107,6 @@ class CTCPrefixSearcher:
             if fusion:
                 fusion.advance(parents, tokens.masked_fill(beam.dead(), 0))
         return beam.scores() + (fusion.end() if fusion else 0.0), steps
-
-
-class _Fusion:
-    """The weighted scores of a language model for the B x K prefixes of a beam."""
-
-    def __init__(self, lm: nn.Module, weight: float, beam: Beam, frames: Frames) -> None:
-        self.weight = weight
-        self.shape = beam.last.shape
-        V, device = frames.log_probs.shape[2], beam.last.device
-        self.offset = torch.arange(self.shape[0], device=device)[:, None] * self.shape[1]
-        self.scorer, self.state = start_language_model(lm, V, beam.last.numel(), device)
-
-    def score(self, candidates: Tensor) -> Tensor:
-        """What the extension of each prefix by each candidate (B, C) gains: (B, K, C)."""
-        (B, K), C = self.shape, candidates.shape[1]
-        expanded = candidates[:, None, :].expand(B, K, C).reshape(B * K, C)
-        return self.scorer.score(self.state, expanded).view(B, K, C) * self.weight
-
-    def advance(self, parents: Tensor, tokens: Tensor) -> None:
-        """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
-        self.state = self.scorer.advance(self.state, (parents + self.offset).flatten(), tokens.flatten())
-
-    def end(self) -> Tensor:
-        """What ending each prefix gains (B, K)."""
-        return self.scorer.end(self.state).view(self.shape) * self.weight
 
 
 def _hypotheses(transcripts: list[list[int]], scores: list[float], frames: int) -> list[Hypothesis]:

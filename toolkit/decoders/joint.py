@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from toolkit.decoders.scorers import CTCPrefixScorer, StepScorer, start_language_model
+from toolkit.decoders.scorers import CTCPrefixScorer, StepScorer
 from toolkit.errors import ModelError
 
-if TYPE_CHECKING:
-    from toolkit.decoders.attention import AttentionSearcher
+
+class JointOptions(Protocol):
+    """The options of a searcher that are read here; `AttentionSearcher` says what they mean."""
+
+    ctc_weight: float
+    lm: nn.Module | None
+    lm_weight: float
+    candidates: int | None
+    eos_threshold: float | None
+    temperature: float
 
 
 class JointScorer:
     """Scores of the next token for all hypotheses of a search, of which it begins with one empty one an utterance."""
 
-    def __init__(self, options: AttentionSearcher, model: nn.Module, encoded: Tensor, frames: Tensor) -> None:
+    def __init__(self, options: JointOptions, model: nn.Module, encoded: Tensor, frames: Tensor) -> None:
         self.options = options
         B, device = len(frames), encoded.device
         if not hasattr(model, "decoder"):
@@ -28,7 +36,8 @@ class JointScorer:
         self.dtype = self.attention_state.log_probs.dtype
         self.lm = self.ctc = None
         if options.lm_weight > 0.0:
-            self.lm, self.lm_state = start_language_model(options.lm, V, B, device)
+            self.lm = StepScorer(options.lm.to(device), V)
+            self.lm_state = self.lm.start(options.lm.start(B, device), B, device)
         if options.ctc_weight > 0.0:
             self.ctc = CTCPrefixScorer(_ctc_output(model, encoded, V), frames)
             self.ctc_state = self.ctc.start(torch.arange(B, device=device))

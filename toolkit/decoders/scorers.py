@@ -6,10 +6,10 @@ remembers of them in a state object whose tensors have the hypothesis as dimensi
     start(...)                        -> state   N empty hypotheses
     score(state, candidates (N, C))   -> (N, C)  log-probability of each candidate as the next token
     end(state)                        -> (N,)    log-probability of ending here
-    advance(state, parents, tokens)   -> state   M new hypotheses: number ``parents[m]`` followed by ``tokens[m]``;
-                                                 token 0 takes the parent as it is, at the price of a copy
+    advance(state, parents, tokens)   -> state   M new hypotheses: number ``parents[m]`` followed by ``tokens[m]``
 
-Token 0 is blank, bos and eos, so it is never a candidate. An impossible extension scores ``-inf``, never NaN.
+Token 0 is blank, bos and eos, so it is never a candidate; in ``advance`` it fills the place of a hypothesis that the
+search has no more use for. An impossible extension scores ``-inf``, never NaN.
 """
 
 from __future__ import annotations
@@ -49,10 +49,7 @@ class StepState:
 
 
 class StepScorer:
-    """log p(token | tokens so far) of a module of the step protocol: a language model or an attention decoder.
-
-    A step costs one forward of the module for the hypotheses that really got a new token; the others are copied.
-    """
+    """log p(token | tokens so far) of a module of the step protocol: a language model or an attention decoder."""
 
     def __init__(self, module: nn.Module, vocabulary: int | None = None, temperature: float = 1.0) -> None:
         self.module = module
@@ -62,7 +59,7 @@ class StepScorer:
     def start(self, memory: State, hypotheses: int, device: torch.device) -> StepState:
         """N empty hypotheses, from the memory (N, ...) that the module's own ``start`` returned."""
         bos = torch.zeros(hypotheses, dtype=torch.int64, device=device)
-        return self._step(bos, memory)
+        return self.step(bos, memory)
 
     def score(self, state: StepState, candidates: Tensor) -> Tensor:
         """Log-probability of each candidate (N, C) as the next token."""
@@ -73,20 +70,11 @@ class StepScorer:
         return state.log_probs[:, 0]
 
     def advance(self, state: StepState, parents: Tensor, tokens: Tensor) -> StepState:
-        """The hypotheses ``parents`` (M,) followed by ``tokens`` (M,); where a token is 0, the parent as it is."""
-        extended = tokens.nonzero().squeeze(1)
-        if len(extended) == len(tokens):
-            return self._step(tokens, select(state.memory, parents))
-        log_probs = state.log_probs.index_select(0, parents)
-        memory = select(state.memory, parents)
-        if len(extended):
-            new = self._step(tokens[extended], select(memory, extended))
-            log_probs.index_copy_(0, extended, new.log_probs)
-            for name, tensor in memory.items():
-                tensor.index_copy_(0, extended, new.memory[name].to(tensor.dtype))
-        return StepState(log_probs, memory)
+        """The hypotheses ``parents`` (M,) followed by ``tokens`` (M,)."""
+        return self.step(tokens, select(state.memory, parents))
 
-    def _step(self, tokens: Tensor, memory: State) -> StepState:
+    def step(self, tokens: Tensor, memory: State) -> StepState:
+        """The hypotheses of this memory (N, ...) followed by ``tokens`` (N,)."""
         log_probs, memory = self.module.step(tokens, memory)
         if self.vocabulary not in (None, log_probs.shape[-1]):
             raise ModelError(
@@ -94,14 +82,6 @@ class StepScorer:
                 f"{self.vocabulary}: both must be trained with the same tokenizer"
             )
         return StepState(soften(log_probs, self.temperature), memory)
-
-
-def start_language_model(
-    lm: nn.Module, vocabulary: int, hypotheses: int, device: torch.device
-) -> tuple[StepScorer, StepState]:
-    """A scorer of the language model, moved to ``device``, and its state of N empty hypotheses."""
-    scorer = StepScorer(lm.to(device), vocabulary)
-    return scorer, scorer.start(lm.start(hypotheses, device), hypotheses, device)
 
 
 @dataclass
@@ -153,23 +133,15 @@ class CTCPrefixScorer:
         return (whole - state.prefix).masked_fill(whole == -math.inf, -math.inf)
 
     def advance(self, state: PrefixState, parents: Tensor, tokens: Tensor) -> PrefixState:
-        """The hypotheses ``parents`` (M,) followed by ``tokens`` (M,); where a token is 0, the parent as it is."""
-        parent = PrefixState(**{name: tensor.index_select(0, parents) for name, tensor in vars(state).items()})
-        before = torch.where(
-            (tokens == parent.last)[:, None], parent.blank, torch.logaddexp(parent.token, parent.blank)
-        )
-        logp, blank_logp = self._rows(parent.utterance, tokens), self._rows(parent.utterance, torch.zeros_like(tokens))
+        """The hypotheses ``parents`` (M,) followed by ``tokens`` (M,)."""
+        utterance, before = state.utterance[parents], state.blank[parents]
+        total = torch.logaddexp(state.token[parents], before)
+        before = torch.where((tokens == state.last[parents])[:, None], before, total)  # a repeat needs a blank between
+        logp, blank_logp = self._rows(utterance, tokens), self._rows(utterance, torch.zeros_like(tokens))
         first = before[:, :-1] + logp
         token = _accumulate(first, logp)
         blank = _accumulate(token[:, :-1] + blank_logp, blank_logp)
-        stays = tokens == 0
-        return PrefixState(
-            parent.utterance,
-            torch.where(stays, parent.last, tokens),
-            torch.where(stays[:, None], parent.token, token),
-            torch.where(stays[:, None], parent.blank, blank),
-            torch.where(stays, parent.prefix, first.logsumexp(dim=1)),
-        )
+        return PrefixState(utterance, tokens, token, blank, first.logsumexp(dim=1))
 
     def _rows(self, utterances: Tensor, tokens: Tensor) -> Tensor:
         """Log-probability of the tokens (...) in every frame of their utterances: (..., T)."""

@@ -1,0 +1,321 @@
+"""Attention search against every transcript up to the length limit, and against a beam written with Python lists."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.errors import ConfigError, ModelError
+
+INF = math.inf
+ROWS = 101
+
+
+def table(V, seed, scale=1.5):
+    noise = torch.randn(ROWS, V, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (scale * noise).log_softmax(-1)
+
+
+class TableDecoder(nn.Module):
+    """Next-token distribution that depends on all tokens so far and on the mean of the encoder's frames."""
+
+    def __init__(self, V, seed=1):
+        super().__init__()
+        self.V, self.table = V, table(V, seed)
+
+    def start(self, encoded, frames):
+        inside = torch.arange(encoded.shape[1]) < frames[:, None]
+        total = torch.where(inside[..., None], encoded.exp(), 0.0).sum(dim=1)
+        return {"history": torch.zeros_like(frames), "mean": total / frames[:, None]}
+
+    def step(self, tokens, state):
+        history = (state["history"] * self.V + tokens + 1) % ROWS
+        return (self.table[history] + 2 * state["mean"]).log_softmax(-1), {**state, "history": history}
+
+
+class TableLM(nn.Module):
+    """A language model with such a table, whose state grows with the hypothesis."""
+
+    def __init__(self, V, seed=2):
+        super().__init__()
+        self.V, self.table = V, table(V, seed)
+
+    def start(self, n, device):
+        return {"past": torch.zeros(n, 0, dtype=torch.int64, device=device)}
+
+    def step(self, tokens, state):
+        past = torch.cat([state["past"], tokens[:, None]], dim=1)
+        history = torch.zeros_like(tokens)
+        for token in past.unbind(dim=1):
+            history = (history * self.V + token + 1) % ROWS
+        return self.table[history], {"past": past}
+
+
+class Recogniser(nn.Module):
+    """A model whose encoder output already is its CTC output."""
+
+    def __init__(self, V, seed=1):
+        super().__init__()
+        self.decoder = TableDecoder(V, seed)
+
+    def ctc_log_probs(self, encoded):
+        return encoded
+
+
+def random_frames(*shape, seed=0, scale=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
+
+
+def step_log_probs(module, state, tokens):
+    """Next-token log-probabilities (a list) after each prefix of the tokens, the empty one first."""
+    rows = []
+    for token in [0, *tokens]:
+        log_probs, state = module.step(torch.tensor([token]), state)
+        rows.append(log_probs[0].tolist())
+    return rows
+
+
+def ctc_log_prob(log_probs, tokens):
+    if len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens)) > len(log_probs):
+        return -INF
+    target = torch.tensor([tokens], dtype=torch.int64).view(1, -1)
+    loss = nn.functional.ctc_loss(log_probs[:, None], target, [len(log_probs)], [len(tokens)], reduction="sum")
+    return -loss.item()
+
+
+class Reference:
+    """Scores of one utterance (T, V), token by token, in plain Python."""
+
+    def __init__(self, model, log_probs, options):
+        self.model, self.log_probs, self.options = model, log_probs, options
+        self.most = max(1, math.floor(len(log_probs) * options.max_decode_ratio))
+        self.fewest = len(log_probs) * options.min_decode_ratio
+
+    def rows(self, tokens):
+        encoded, frames = self.log_probs[None], torch.tensor([len(self.log_probs)])
+        attention = step_log_probs(self.model.decoder, self.model.decoder.start(encoded, frames), tokens)
+        lm = self.options.lm
+        if lm is None:
+            return attention, [[0.0] * len(row) for row in attention]
+        return attention, step_log_probs(lm, lm.start(1, torch.device("cpu")), tokens)
+
+    def may_end(self, tokens):
+        if len(tokens) < self.fewest:
+            return False
+        attention = self.rows(tokens)[0][-1]
+        threshold = self.options.eos_threshold
+        return len(tokens) == self.most or threshold is None or attention[0] >= threshold * max(attention)
+
+    def whole(self, tokens):
+        """The unnormalised score of a finished transcript."""
+        o, path = self.options, [*tokens, 0]
+        attention, lm = self.rows(tokens)
+        score = sum((1 - o.ctc_weight) * row[t] for row, t in zip(attention, path, strict=True))
+        score += o.lm_weight * sum(row[t] for row, t in zip(lm, path, strict=True)) + o.length_bonus * len(tokens)
+        return score + (o.ctc_weight * ctc_log_prob(self.log_probs, tokens) if o.ctc_weight else 0.0)
+
+    def normalised(self, tokens):
+        return self.whole(tokens) / (len(tokens) + 1 if self.options.length_normalization else 1)
+
+    def every_transcript(self):
+        V = self.log_probs.shape[1]
+        lengths = [itertools.product(range(1, V), repeat=length) for length in range(self.most + 1)]
+        scores = {tokens: self.normalised(tokens) for tokens in itertools.chain(*lengths) if self.may_end(tokens)}
+        return sorted(((s, t) for t, s in scores.items() if s > -INF), reverse=True)
+
+    def beam_search(self):
+        """Without CTC and early stopping: the finished hypotheses, best first."""
+        o, V, finished = self.options, self.log_probs.shape[1], []
+        live = [(0.0, ())]
+        while live and len(finished) < o.beam_size:
+            new = []
+            for score, tokens in live:
+                attention, lm = (rows[-1] for rows in self.rows(tokens))
+                totals = [a + o.lm_weight * b for a, b in zip(attention, lm, strict=True)]
+                if self.may_end(tokens):
+                    new.append((score + totals[0], (*tokens, 0)))
+                if len(tokens) < self.most:
+                    new += [(score + totals[c] + o.length_bonus, (*tokens, c)) for c in range(1, V)]
+            new = sorted(new, reverse=True)[: o.beam_size]
+            finished += [(self.normalised(t[:-1]), t[:-1]) for _, t in new if t[-1] == 0]
+            live = [pair for pair in new if pair[1][-1] != 0]
+        return sorted(finished, reverse=True)
+
+
+def assert_same(hypotheses, expected):
+    assert [tuple(h.tokens) for h in hypotheses] == [tokens for _, tokens in expected]
+    assert [h.score for h in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.sampled_from([(1, 4), (2, 5), (4, 3), (5, 2), (3, 1)]),
+    seed=st.integers(0, 10_000),
+    ctc_weight=st.sampled_from([0.0, 0.3, 1.0]),
+    fused=st.booleans(),
+    length_bonus=st.sampled_from([0.0, 0.6, -0.4]),
+    length_normalization=st.booleans(),
+    limits=st.sampled_from([(0.0, 1.0, None), (0.3, 0.8, 1.5), (0.0, 0.5, 1.1)]),
+)
+def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, limits, fused, **options):
+    model, log_probs = Recogniser(shape[1], seed), random_frames(*shape, seed=seed)
+    options |= dict(zip(["min_decode_ratio", "max_decode_ratio", "eos_threshold"], limits, strict=True))
+    if fused:
+        options |= {"lm": TableLM(shape[1], seed), "lm_weight": 0.5}
+    searcher = AttentionSearcher(beam_size=300, topk=300, **options)
+    found = searcher(model, log_probs[None], torch.tensor([shape[0]]))[0]
+    expected = Reference(model, log_probs, searcher).every_transcript()
+    if shape[1] > 1 and expected:  # equal scores may come in any order
+        assert {tuple(h.tokens): h.score for h in found} == pytest.approx({t: s for s, t in expected}, abs=1e-8)
+    assert [h.score for h in found] == pytest.approx([s for s, _ in expected] or [-INF], abs=1e-8)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 5])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("eos_threshold", [None, 1.5])
+def test_a_narrow_beam_finds_what_a_list_based_one_does(beam_size, fused, eos_threshold):
+    model, log_probs = Recogniser(6), random_frames(4, 9, 6)
+    options = {"lm": TableLM(6), "lm_weight": 0.4, "length_bonus": 0.2} if fused else {}
+    searcher = AttentionSearcher(beam_size=beam_size, topk=beam_size, eos_threshold=eos_threshold, **options)
+    for row, hypotheses in enumerate(searcher(model, log_probs, torch.full((4,), 9))):
+        assert_same(hypotheses, Reference(model, log_probs[row], searcher).beam_search()[:beam_size])
+
+
+@pytest.mark.parametrize("length_normalization", [False, True])
+@pytest.mark.parametrize("length_bonus", [0.0, 0.8])
+def test_stopping_early_never_loses_the_best_transcript(length_normalization, length_bonus):
+    options = {"beam_size": 400, "length_normalization": length_normalization, "length_bonus": length_bonus}
+    for seed in range(10):
+        model, log_probs = Recogniser(3, seed), random_frames(6, 3, seed=seed)
+        searcher = AttentionSearcher(topk=1, **options)
+        found = searcher(model, log_probs[None], torch.tensor([6]))[0]
+        assert_same(found, Reference(model, log_probs, searcher).every_transcript()[:1])
+
+
+def test_without_normalisation_the_search_stops_when_nothing_better_can_come():
+    model, log_probs = Recogniser(5), random_frames(1, 40, 5)
+    model.decoder.table[:, 0] += 1.0
+    steps = []
+    step = model.decoder.step
+    model.decoder.step = lambda tokens, state: steps.append(len(tokens)) or step(tokens, state)
+    AttentionSearcher(beam_size=50, length_normalization=False)(model, log_probs, torch.tensor([40]))
+    assert 2 <= len(steps) < 20
+
+
+def test_beam_one_is_greedy():
+    model, log_probs = Recogniser(5, seed=3), random_frames(1, 12, 5)
+    state, tokens = model.decoder.start(log_probs, torch.tensor([12])), [0]
+    while len(tokens) == 1 or tokens[-1] != 0:
+        row, state = model.decoder.step(torch.tensor(tokens[-1:]), state)
+        tokens.append(row.argmax().item())
+    greedy = AttentionSearcher(beam_size=1, eos_threshold=1.0)(model, log_probs, torch.tensor([12]))
+    assert 1 <= len(tokens[1:-1]) < 12
+    assert greedy[0][0].tokens == tokens[1:-1]
+
+
+@pytest.mark.parametrize("options", [{}, {"ctc_weight": 0.4, "candidates": 3}, {"lm": TableLM(6), "lm_weight": 0.3}])
+def test_a_batch_of_different_lengths_equals_single_runs(options):
+    model, log_probs = Recogniser(6), random_frames(8, 20, 6, seed=1)
+    frames = torch.tensor([20, 1, 7, 0, 13, 20, 2, 5])
+    searcher = AttentionSearcher(beam_size=4, topk=3, **options)
+    together = searcher(model, log_probs, frames)
+    for row, count in enumerate(frames.tolist()):
+        alone = searcher(model, log_probs[row : row + 1, :count], frames[row : row + 1])[0]
+        assert_same(together[row], [(h.score, tuple(h.tokens)) for h in alone])
+
+
+def test_ctc_looks_at_the_best_candidates_only():
+    model, log_probs = Recogniser(8), random_frames(1, 6, 8)
+    options = {"ctc_weight": 0.9, "eos_threshold": None, "topk": 5}
+    found = AttentionSearcher(candidates=1, **options)(model, log_probs, torch.tensor([6]))[0]
+    start = model.decoder.start(log_probs, torch.tensor([6]))
+    for tokens in (h.tokens for h in found):
+        rows = step_log_probs(model.decoder, start, tokens)
+        assert tokens == [max(range(1, 8), key=row.__getitem__) for row in rows[:-1]]
+    assert [h.tokens for h in found] != [
+        h.tokens for h in AttentionSearcher(candidates=None, **options)(model, log_probs, torch.tensor([6]))[0]
+    ]
+
+
+def test_limits_that_leave_no_length_between_them_give_the_longest_allowed():
+    # Of 3 frames, at least 1.2 and at most 1.5 tokens.
+    searcher = AttentionSearcher(min_decode_ratio=0.4, max_decode_ratio=0.5)
+    (found,) = searcher(Recogniser(5), random_frames(1, 3, 5), torch.tensor([3]))[0]
+    assert len(found.tokens) == 1
+    assert math.isfinite(found.score)
+
+
+def test_no_frames_give_one_empty_hypothesis():
+    model, searcher, empty = Recogniser(4), AttentionSearcher(ctc_weight=0.5), [Hypothesis([], 0.0)]
+    assert searcher(model, torch.zeros(2, 0, 4), torch.tensor([0, 0])) == [empty, empty]
+    assert searcher(model, random_frames(2, 4, 4), torch.tensor([0, 4]))[0] == empty
+    assert searcher(model, torch.zeros(0, 5, 4), torch.zeros(0, dtype=torch.int64)) == []
+
+
+def test_impossible_tokens_are_never_used():
+    model, log_probs = Recogniser(5), random_frames(2, 6, 5)
+    log_probs[0, :, 2] = -INF
+    log_probs[1] = -INF
+    model.decoder.table[:, 3] = -INF
+    fine, lost = AttentionSearcher(ctc_weight=0.3, topk=10)(model, log_probs, torch.tensor([6, 6]))
+    assert lost == [Hypothesis([], -INF)]
+    assert len(fine) > 3
+    assert all(not {2, 3} & set(h.tokens) and math.isfinite(h.score) for h in fine)
+
+
+class HalfRecogniser(Recogniser):
+    """Gives its CTC output in half precision."""
+
+    def ctc_log_probs(self, encoded):
+        return encoded.half()
+
+
+def test_half_precision_is_searched_in_single_precision():
+    model, log_probs = HalfRecogniser(5), random_frames(1, 300, 5)
+    found = AttentionSearcher(ctc_weight=0.5, max_decode_ratio=0.05)(model, log_probs, torch.tensor([300]))
+    assert found[0][0].score == pytest.approx(
+        AttentionSearcher(ctc_weight=0.5, max_decode_ratio=0.05)(
+            Recogniser(5), log_probs.half().float(), torch.tensor([300])
+        )[0][0].score,
+        abs=1e-3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "beam_size .* at least 1, got 0"),
+        ({"beam_size": 2, "topk": 3}, "topk must be at most beam_size"),
+        ({"ctc_weight": 1.2}, "ctc_weight must be between 0 and 1, got 1.2"),
+        ({"lm_weight": 0.1}, "lm_weight is 0.1, but no lm"),
+        ({"max_decode_ratio": 0.0}, "max_decode_ratio must be above min_decode_ratio"),
+        ({"min_decode_ratio": -0.1}, "min_decode_ratio"),
+        ({"eos_threshold": 0.5}, "eos_threshold"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"candidates": 0}, "candidates"),
+    ],
+)
+def test_impossible_options_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        AttentionSearcher(**options)
+
+
+def test_models_that_do_not_fit_are_refused():
+    log_probs, frames = random_frames(1, 3, 4), torch.tensor([3])
+    with pytest.raises(ModelError, match="Identity has no decoder"):
+        AttentionSearcher()(nn.Identity(), log_probs, frames)
+    with pytest.raises(ModelError, match="TableLM predicts 7 tokens, but the recogniser has 4"):
+        AttentionSearcher(lm=TableLM(7), lm_weight=0.5)(Recogniser(4), log_probs, frames)
+    model = Recogniser(4)
+    model.ctc_log_probs = lambda encoded: encoded[..., :3]
+    with pytest.raises(ModelError, match="the decoder predicts 4 tokens, but CTC 3"):
+        AttentionSearcher(ctc_weight=0.5)(model, log_probs, frames)

@@ -1,0 +1,160 @@
+"""Sentences of text files, read through HuggingFace `datasets`, as batches of tokens for a language model.
+
+::
+
+    train_text: manifests/lm_train.txt          # one sentence a line; a list of files is one text
+    valid_text: manifests/lm_valid.txt
+    test_text: {test: manifests/lm_test.txt}
+    batch_tokens: 5000                          # tokens a batch, eos and padding included; a cap
+
+Shuffling and sharing among ranks are those of :mod:`toolkit.dataio.loaders`: training text only.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from torch.utils.data import Dataset
+
+from toolkit.dataio.batches import TextBatch, pad_tokens
+from toolkit.dataio.epochs import EpochLoader, EpochSampler, rank_and_world_size
+from toolkit.dataio.loaders import Encoder, named_tests, require
+from toolkit.errors import ConfigError, DataError
+
+# Below the output folder: Arrow copies of the text files, which are mapped into memory rather than read.
+CACHE = "text_cache"
+
+
+class SentenceDataset(Dataset):
+    """The batch of an (epoch, sentence numbers) pair; empty lines of the files are no sentences.
+
+    Tokens are kept in one flat array: 40 million sentences of LibriSpeech's text would not fit as Python lists.
+    """
+
+    def __init__(self, lines: datasets.Dataset, tokenizer: Encoder) -> None:
+        numbers, lengths, tokens = array("q"), array("q"), array("i")
+        for number, text in enumerate(_texts(lines)):
+            if text.strip():
+                encoded = tokenizer.encode(text.strip())
+                numbers.append(number)
+                lengths.append(len(encoded))
+                tokens.extend(encoded)
+        self.lines = lines
+        self.numbers = np.array(numbers)
+        self.lengths = np.array(lengths)
+        self.ends = np.cumsum(self.lengths)
+        self.tokens = np.array(tokens)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, drawn: tuple[int, Sequence[int]]) -> TextBatch:
+        _, sentences = drawn
+        ends, lengths = self.ends[sentences], self.lengths[sentences]
+        pieces = [self.tokens[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        tokens, counts = pad_tokens(pieces)
+        words = self.lines[self.numbers[sentences]]["text"]
+        return TextBatch([text.strip() for text in words], tokens, counts)
+
+
+def _texts(lines: datasets.Dataset) -> Iterator[str]:
+    for block in lines.iter(batch_size=1000):
+        yield from block["text"]
+
+
+class SentenceSampler(EpochSampler):
+    """Sentences of similar length make a batch of at most ``batch_tokens`` tokens, eos and padding included."""
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        batch_tokens: int,
+        *,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(rank=rank, world_size=world_size)
+        self.lengths, self.batch_tokens, self.seed = lengths, batch_tokens, seed
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """With a seed, random batches in random order; without, from the longest to the shortest sentence."""
+        if self.seed is None:
+            return self._pack(np.argsort(-self.lengths, kind="stable"))
+        rng = np.random.default_rng([self.seed, epoch])
+        mixed = rng.permutation(len(self.lengths))
+        batches = self._pack(mixed[np.argsort(-self.lengths[mixed], kind="stable")])
+        rng.shuffle(batches)
+        return batches
+
+    def _pack(self, order: np.ndarray) -> list[list[int]]:
+        """Longest first, so that the first sentence of a batch decides how many fit."""
+        batches, start = [], 0
+        while start < len(order):
+            fitting = max(1, self.batch_tokens // (int(self.lengths[order[start]]) + 1))
+            batches.append(order[start : start + fitting].tolist())
+            start += fitting
+        return batches
+
+
+def load_text_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, dict[str, EpochLoader]]:
+    """Loaders of ``train_text``, ``valid_text`` and of each entry of ``test_text``.
+
+    Raises
+    ------
+    ConfigError
+        A key is missing or impossible.
+    DataError
+        A file is missing or holds no sentence.
+    """
+    seed = hparams.get("seed", 0)
+    train = load_text("train_text", require("train_text", hparams), hparams, seed=seed)
+    valid = load_text("valid_text", require("valid_text", hparams), hparams)
+    tests = named_tests("test_text", hparams)
+    return train, valid, {name: load_text(f"test_text.{name}", files, hparams) for name, files in tests.items()}
+
+
+def load_text(
+    name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int | None = None
+) -> EpochLoader:
+    """The loader of one text; shuffled, and shared by the ranks, when it has a seed."""
+    batch_tokens = require("batch_tokens", hparams)
+    if not isinstance(batch_tokens, int) or batch_tokens <= 0:
+        raise ConfigError(f"batch_tokens: expected a whole number above 0, not {batch_tokens!r}")
+    dataset = SentenceDataset(read_lines(name, files, hparams), require("tokenizer", hparams))
+    if not len(dataset):
+        raise DataError(f"{name}: {files}: holds no sentence")
+    rank, world_size = rank_and_world_size() if seed is not None else (0, 1)
+    sampler = SentenceSampler(dataset.lengths, batch_tokens, seed=seed, rank=rank, world_size=world_size)
+    return EpochLoader(dataset, sampler)
+
+
+def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any]) -> datasets.Dataset:
+    """The lines of text files (column ``text``), mapped from a cache below the output folder.
+
+    Raises
+    ------
+    DataError
+        A file is missing, empty or not UTF-8.
+    """
+    paths = [Path(files)] if isinstance(files, (str, Path)) else [Path(one) for one in files]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{name}: {path}: no such text file; the recipe's <dataset>_prepare.py makes it")
+        if path.stat().st_size == 0:
+            raise DataError(f"{name}: {path}: holds no sentence")
+    cache = Path(require("output_folder", hparams)) / CACHE
+    noisy = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset("text", data_files=list(map(str, paths)), split="train", cache_dir=str(cache))
+    except (datasets.exceptions.DatasetGenerationError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: {', '.join(map(str, paths))}: cannot be read ({error.__cause__ or error})") from error
+    finally:
+        if noisy:
+            datasets.enable_progress_bars()

@@ -1,0 +1,89 @@
+"""A language model beside frame-synchronous search, where the hypotheses of a beam differ in length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.decoders.scorers import StepScorer, StepState
+from toolkit.models.state import State, select
+
+
+class LanguageModelFusion:
+    """The weighted language model scores of the B x K prefixes of a beam.
+
+    A frame costs one step of the language model for the prefixes that gained a token in it; the others are re-ordered.
+    A state that grows with the prefix (a Transformer's keys and values) is kept at the length of the longest, and
+    stepped for the prefixes of each length in turn: exact for any language model, fast for a recurrent one.
+    """
+
+    def __init__(self, lm: nn.Module, weight: float, vocabulary: int, *, slots: Tensor) -> None:
+        """Begin with empty prefixes in a beam of the shape and on the device of ``slots`` (B, K)."""
+        self.weight, self.beam, device = weight, slots.shape, slots.device
+        B, K = slots.shape
+        self.scorer = StepScorer(lm.to(device), vocabulary)
+        before = lm.start(B * K, device)
+        self.state = self.scorer.start(before, B * K, device)
+        self.growing = {name: _grown(tensor, self.state.memory[name]) for name, tensor in before.items()}
+        self.sizes = self._sizes(self.state.memory)
+        self.lengths = torch.zeros(B * K, dtype=torch.int64, device=device)
+        self.offset = torch.arange(B, device=device)[:, None] * K
+
+    def score(self, candidates: Tensor) -> Tensor:
+        """What the extension of each prefix by each candidate (B, C) gains: (B, K, C)."""
+        (B, K), C = self.beam, candidates.shape[1]
+        expanded = candidates[:, None, :].expand(B, K, C).reshape(B * K, C)
+        return self.scorer.score(self.state, expanded).view(B, K, C) * self.weight
+
+    def end(self) -> Tensor:
+        """What ending each prefix gains (B, K)."""
+        return self.scorer.end(self.state).view(self.beam) * self.weight
+
+    def advance(self, parents: Tensor, tokens: Tensor) -> None:
+        """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
+        parents, tokens = (parents + self.offset).flatten(), tokens.flatten()
+        self.state = StepState(self.state.log_probs.index_select(0, parents), select(self.state.memory, parents))
+        self.lengths = self.lengths.index_select(0, parents)
+        extended = tokens.nonzero().squeeze(1)
+        if not any(dim is not None for dim in self.growing.values()):
+            self._step(extended, tokens, 0)
+        else:
+            for length in self.lengths[extended].unique().tolist():
+                self._step(extended[self.lengths[extended] == length], tokens, length)
+        self.lengths += tokens != 0
+
+    def _step(self, rows: Tensor, tokens: Tensor, length: int) -> None:
+        """Extend the prefixes ``rows``, which are ``length`` tokens long, by their tokens."""
+        if len(rows) == 0:
+            return
+        memory = {}
+        for name, tensor in self.state.memory.items():
+            dim = self.growing[name]
+            memory[name] = (tensor if dim is None else tensor.narrow(dim, 0, self.sizes[name] + length))[rows]
+        new = self.scorer.step(tokens[rows], memory)
+        self.state.log_probs.index_copy_(0, rows, new.log_probs)
+        for name, tensor in new.memory.items():
+            self.state.memory[name] = _write(self.state.memory[name], rows, tensor, dim=self.growing[name])
+
+    def _sizes(self, memory: State) -> dict[str, int]:
+        """The size of what grows, while the prefix is empty."""
+        return {name: memory[name].shape[dim] for name, dim in self.growing.items() if dim is not None}
+
+
+def _grown(before: Tensor, after: Tensor) -> int | None:
+    """The dimension in which a step made this part of the state longer, if any."""
+    changed = [dim for dim in range(1, before.dim()) if before.shape[dim] != after.shape[dim]]
+    return changed[0] if changed else None
+
+
+def _write(memory: Tensor, rows: Tensor, new: Tensor, *, dim: int | None) -> Tensor:
+    """Memory (N, ...) with ``new`` (M, ...) in its ``rows`` (M,), made longer along ``dim`` where it must be."""
+    if dim is None:
+        return memory.index_copy_(0, rows, new)
+    missing = new.shape[dim] - memory.shape[dim]
+    if missing > 0:
+        shape = list(memory.shape)
+        shape[dim] = missing
+        memory = torch.cat([memory, memory.new_zeros(shape)], dim=dim)
+    memory.narrow(dim, 0, new.shape[dim]).index_copy_(0, rows, new)
+    return memory

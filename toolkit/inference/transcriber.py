@@ -1,0 +1,211 @@
+"""A trained model as an object that writes down what is said: in a waveform, a file or an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.dataio.audio import load_audio
+from toolkit.dataio.batches import pad_wavs
+from toolkit.errors import AudioError, ConfigError, ModelError
+from toolkit.pretrained import load_model_folder
+
+if TYPE_CHECKING:
+    from toolkit.tokenizer import Tokenizer
+
+# What a recogniser's YAML declares of it, and all that is built from it.
+KEYS = ("model", "tokenizer", "test_search", "sample_rate")
+
+# Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
+READ_AHEAD_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording.
+
+    Attributes
+    ----------
+    file
+        The path as it was given; empty for a waveform.
+    text
+        The words, one space apart; empty when nothing was recognised.
+    duration
+        Seconds of audio.
+    """
+
+    file: str
+    text: str
+    duration: float
+
+
+class Transcriber:
+    """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
+
+    Parameters
+    ----------
+    model : Module
+        A recogniser of `toolkit.models.recogniser`.
+    tokenizer : Tokenizer
+        The one that the model was trained with.
+    search : callable
+        A searcher of `toolkit.decoders`.
+    sample_rate : int
+        Of the waveforms that the model hears, in Hz; files of other rates are resampled.
+    device : str or torch.device, optional
+        Where to compute; by default a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such device.
+    ModelError
+        When model and tokenizer differ in their number of tokens.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        search: Callable[..., Any],
+        *,
+        sample_rate: int,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if model.vocab_size != len(tokenizer):
+            raise ModelError(
+                f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
+                "use the tokenizer that it was trained with"
+            )
+        self.device = _device(device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer, self.search, self.sample_rate = tokenizer, search, sample_rate
+
+    @classmethod
+    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Transcriber:
+        """The model that a training run left in its output folder, with the search that tested it.
+
+        Raises
+        ------
+        ExperimentError
+            When the folder is not a run's, or no epoch was finished.
+        ConfigError
+            When its YAML is damaged, is not a recogniser's or asks for anything that a model may not use.
+        ModelError
+            When its weights do not fit.
+        """
+        loaded = load_model_folder(folder, KEYS)
+        model, tokenizer, search, sample_rate = (loaded[key] for key in KEYS)
+        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+
+    def transcribe(self, wavs: Sequence[Tensor], *, batch_seconds: float = 60.0) -> list[Transcript]:
+        """The transcripts of waveforms (S,) at the model's sample rate, in their order; no samples, no words."""
+        wavs = [_checked(wav, place) for place, wav in enumerate(wavs)]
+        return self._transcribe([("", wav) for wav in wavs], batch_seconds)
+
+    def transcribe_files(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        batch_seconds: float = 60.0,
+        on_error: Callable[[AudioError], None] | None = None,
+    ) -> Iterator[Transcript]:
+        """The transcripts of audio files, in their order, as they are made; only a few batches of audio are in memory.
+
+        Parameters
+        ----------
+        paths : iterable of str or Path
+            Files of any container, sample rate and channel count.
+        batch_seconds : float
+            Seconds of audio in a batch, padding included; a longer file is a batch of its own.
+        on_error : callable, optional
+            Called with the AudioError of each file that cannot be read, which then has no transcript.
+
+        Raises
+        ------
+        AudioError
+            Without ``on_error``: once all other files are transcribed, names those that cannot be read and why.
+        """
+        failed: list[AudioError] = []
+        for recordings in self._read(paths, READ_AHEAD_BATCHES * batch_seconds, on_error or failed.append):
+            yield from self._transcribe(recordings, batch_seconds)
+        if failed:
+            raise AudioError("\n".join(map(str, failed)))
+
+    def _read(
+        self, paths: Iterable[str | Path], seconds: float, report: Callable[[AudioError], None]
+    ) -> Iterator[list[tuple[str, Tensor]]]:
+        """Files with their waveforms, some ``seconds`` of audio at a time."""
+        recordings, samples = [], 0
+        for path in paths:
+            try:
+                wav = load_audio(path, self.sample_rate)
+            except AudioError as error:
+                report(error)
+                continue
+            recordings.append((str(path), wav))
+            samples += len(wav)
+            if samples >= seconds * self.sample_rate:
+                yield recordings
+                recordings, samples = [], 0
+        yield recordings
+
+    def _transcribe(self, recordings: Sequence[tuple[str, Tensor]], batch_seconds: float) -> list[Transcript]:
+        """The transcripts of named waveforms, in their order, batched with others of their length."""
+        texts = [""] * len(recordings)
+        lengths = [len(wav) for _, wav in recordings]
+        for batch in length_batches(lengths, batch_seconds * self.sample_rate):
+            found = self._recognise([recordings[place][1] for place in batch])
+            for place, text in zip(batch, found, strict=True):
+                texts[place] = text
+        rows = zip(recordings, texts, strict=True)
+        return [Transcript(name, text, len(wav) / self.sample_rate) for (name, wav), text in rows]
+
+    @torch.inference_mode()
+    def _recognise(self, wavs: Sequence[Tensor]) -> list[str]:
+        """The words of one batch of waveforms (S,), none of them empty."""
+        padded, samples = pad_wavs(wavs)
+        encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
+        return [self.tokenizer.decode(best.tokens) for best, *_ in self.search(self.model, encoded, frames)]
+
+
+def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
+    """The places of recordings, longest first, in batches of at most ``most`` samples, padding included.
+
+    A recording longer than that is a batch of its own; empty ones are in no batch.
+    """
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        if lengths[place]:
+            batch.append(place)
+    if batch:
+        yield batch
+
+
+def _checked(wav: Tensor, place: int) -> Tensor:
+    """The waveform, when it is one."""
+    if wav.dim() != 1 or not wav.is_floating_point():
+        raise ModelError(
+            f"waveform {place}: expected floating-point samples of shape (S,), got {wav.dtype} of shape "
+            f"{tuple(wav.shape)}; average the channels, and scale to [-1, 1]"
+        )
+    return wav.float()
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    """The device of this name, or a GPU where there is one."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ConfigError(f"device {name!r}: no such device; expected cpu, cuda or cuda:0") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r}: this machine has no GPU that torch can use; expected cpu")
+    return device
