@@ -6,7 +6,21 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+TEMPLATES = HERE / "templates"
+# What running a template leaves in it (the same list as MADE of toolkit/cli/new.py, which copies templates).
+MADE = ("corpus", "manifests", "results", "__pycache__")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
+
+
+def template_files() -> list[tuple[str, list[str]]]:
+    """The files of each folder of templates/, which `asr new` copies, by where they are installed."""
+    files = {}
+    for file in sorted(TEMPLATES.rglob("*")):
+        parts = file.relative_to(HERE).parts
+        if file.is_file() and not any(part in MADE or part.startswith(".") for part in parts):
+            files.setdefault("/".join(("share/asr-recipes", *parts[:-1])), []).append("/".join(parts))
+    return list(files.items())
+
 
 setup(
     name="asr-recipes",
@@ -38,5 +52,6 @@ setup(
         "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "ruff>=0.14,<0.16"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },
+    data_files=template_files(),
     entry_points={"console_scripts": ["asr=toolkit.cli.main:main"]},
 )

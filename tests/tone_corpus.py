@@ -8,6 +8,7 @@ a timbre of its own. Words are of two or three letters, so that even encoders of
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,9 @@ def _make_utterance(folder: Path, split: str, number: int, rng: np.random.Genera
     name, words = f"{split}-{speaker}-{number:03d}", _draw_words(rng)
     path = folder / "wav" / f"{name}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(str(path), play(words, *SPEAKERS[split][speaker], rng), SAMPLE_RATE, subtype="PCM_16")
+    flac = io.BytesIO()  # in memory: for a file, soundfile waits until the disk has it
+    soundfile.write(flac, play(words, *SPEAKERS[split][speaker], rng), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    path.write_bytes(flac.getvalue())
     return name, {**describe_audio(path, folder), "words": words, "speaker": speaker}
 
 

@@ -52,7 +52,7 @@ VALID_SPEAKERS = ("fjam", "fmjc", "ftmj", "mcen", "mema", "mkdb", "mrab", "mtcv"
 SAMPLE_RATE = 16000
 
 # <s> ENTER SIXTY ONE </s> (an252-fash-b)
-LINE = re.compile(r"(?:<s> )?(?P<words>.*?)(?: </s>)? ?\((?P<name>[^()]+)\)")
+LINE = re.compile(r"(?P<words>.*?)\s*\((?P<name>[^()\s]+)\)")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -111,7 +111,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
         match = LINE.fullmatch(line.strip())
         if match is None:
             raise DataError(f"{path}: line {number} is not 'WORDS (utterance)': {line!r}")
-        transcripts[match["name"]] = match["words"]
+        transcripts[match["name"]] = " ".join(word for word in match["words"].split() if word not in ("<s>", "</s>"))
     return transcripts
 
 

@@ -30,7 +30,7 @@ from toolkit.dataio.prepare import Utterance, describe_audio, describe_splits, w
 from toolkit.dataio.synthesis import SpokenUtterance, draw_sentence, draw_utterance, is_synthesised, synthesise
 from toolkit.errors import ToolkitError
 
-# Each kind of sentence has hundreds of members, most thousands: those held out are not missed in training.
+# Each kind of sentence has hundreds of members, most have thousands: training does not miss those held out.
 GRAMMAR = {
     "sentence": "{number} | {call} | {time} | {date} | {timer} | {alarm} | {switch} | {set} | {task} | {meet} | {play}",
     "number": "{three} {digit} | {three} {digit} {digit} | {three} {three}",
@@ -38,25 +38,26 @@ GRAMMAR = {
     "time": "IT IS {clock} {part} | THE TRAIN LEAVES AT {clock} {part} | WE CLOSE AT {clock} ON {day}",
     "date": "{day} THE {ordinal} OF {month} | {month} {ordinal} {year} | THE {ordinal} OF {month} {year}",
     "timer": "SET A TIMER FOR {span} | STOP THE {device} IN {span} | WAIT FOR {small} MINUTES AND {count} SECONDS",
-    "alarm": "WAKE ME AT {clock} ON {day} | SET AN ALARM FOR {clock} {part} | CANCEL THE ALARM AT {clock}",
+    "alarm": "WAKE ME AT {clock} ON {day} | SET AN ALARM FOR {clock} {part} | CANCEL THE ALARM ON {day} THE {ordinal}",
     "switch": "TURN {switched} THE {room} {device} AT {clock} | TURN {switched} THE {room} {device} IN {span}",
     "set": "SET THE {room} {device} TO {count} PERCENT | SET THE {room} HEATING TO {count} DEGREES {part}",
-    "task": "REMIND ME TO {chore} AT {clock} | REMIND {name} TO {chore} {part} | {chore} ON {day} THE {ordinal}",
-    "meet": "MEET {name} ON {day} AT {clock} | MOVE THE MEETING WITH {name} TO {clock} | SEND {name} {count} DOLLARS",
-    "play": "PLAY {music} {count} IN THE {room} | BOOK A TABLE FOR {small} AT {clock} | PLAY {music} NUMBER {count}",
+    "task": "REMIND ME TO {chore} AT {clock} | REMIND {name} TO {chore} {part} | {chore} ON THE {ordinal} OF {month}",
+    "meet": "MEET {name} ON {day} AT {clock} | CALL {name} ON {month} {ordinal} | SEND {name} {count} DOLLARS",
+    "play": "PLAY THE {ordinal} {music} IN THE {room} | BOOK A TABLE FOR {small} AT {clock} | PLAY {music} {count}",
     "three": "{digit} {digit} {digit}",
     "clock": "{hour} {minute} | HALF PAST {hour} | A QUARTER {side} {hour} | {few} {side} {hour}",
-    "span": "{count} MINUTES | {count} SECONDS | {small} HOURS AND {count} MINUTES",
+    "span": "{count} MINUTES | {count} SECONDS | {small} HOURS | {small} HOURS AND {tens} MINUTES",
     "year": "NINETEEN {tens} {unit} | TWENTY {teen}",
     "count": "{teen} | {tens} | {tens} {unit} | {tens} {unit}",
-    "ordinal": "{first} | {tenth} | TWENTY {first} | THIRTIETH",
+    "ordinal": "{first} | TWENTY {first} | {eleventh} | {sixteenth}",
     "digit": "ZERO | ONE | TWO | THREE | FOUR | FIVE | SIX | SEVEN | EIGHT | NINE",
     "unit": "ONE | TWO | THREE | FOUR | FIVE | SIX | SEVEN | EIGHT | NINE",
     "small": "TWO | THREE | FOUR | FIVE | SIX | SEVEN | EIGHT",
     "teen": "TEN | ELEVEN | TWELVE | THIRTEEN | FOURTEEN | FIFTEEN | SIXTEEN | SEVENTEEN | EIGHTEEN | NINETEEN",
     "tens": "TWENTY | THIRTY | FORTY | FIFTY | SIXTY | SEVENTY | EIGHTY | NINETY",
     "first": "FIRST | SECOND | THIRD | FOURTH | FIFTH | SIXTH | SEVENTH | EIGHTH | NINTH",
-    "tenth": "TENTH | ELEVENTH | TWELFTH | THIRTEENTH | FOURTEENTH | FIFTEENTH | SIXTEENTH | TWENTIETH",
+    "eleventh": "TENTH | ELEVENTH | TWELFTH | THIRTEENTH | FOURTEENTH | FIFTEENTH",
+    "sixteenth": "SIXTEENTH | SEVENTEENTH | EIGHTEENTH | NINETEENTH | TWENTIETH | THIRTIETH",
     "hour": "ONE | TWO | THREE | FOUR | FIVE | SIX | SEVEN | EIGHT | NINE | TEN | ELEVEN | TWELVE",
     "minute": "OH FIVE | TEN | FIFTEEN | TWENTY | TWENTY FIVE | THIRTY | FORTY | FORTY FIVE | FIFTY",
     "few": "FIVE | TEN | TWENTY",
@@ -131,7 +132,9 @@ def prepare_synthetic(corpus: Path, manifests: Path, *, utterances: int = 3500, 
             (manifests / f"{split}.json").unlink(missing_ok=True)
         with tqdm(total=len(spoken), desc="speaking", unit="utterance") as bar:
             synthesise(spoken, corpus, jobs=jobs, progress=bar.update)
-    splits = {split: {one.name: make_utterance(one, corpus) for one in plan[split]} for split in plan}
+    splits = {
+        split: {one.name: make_utterance(one, corpus) for one in plan[split]} for split in ("train", "valid", "test")
+    }
     write_splits(manifests, splits, data_root=corpus)
     for split in ("train", "valid"):  # instead of the words of these splits: many more
         write_atomically(manifests / f"lm_{split}.txt", "".join(f"{one}\n" for one in sentences[f"lm_{split}"]))

@@ -97,10 +97,8 @@ def open_output(path: Path | None) -> Iterator[Callable[[Transcript], None]]:
 
     The file appears when it is complete; until then what there is of it is in ``FILE.part``.
     """
-    from tqdm import tqdm
-
     if path is None:
-        yield lambda transcript: tqdm.write(as_text(transcript), file=sys.stdout)  # above the progress bar
+        yield print_line
         return
     form = as_json if path.suffix == ".jsonl" else as_text
     partial = path.with_name(f"{path.name}.part")
@@ -111,6 +109,14 @@ def open_output(path: Path | None) -> Iterator[Callable[[Transcript], None]]:
     with stream:
         yield lambda transcript: print(form(transcript), file=stream)
     partial.replace(path)
+
+
+def print_line(transcript: Transcript) -> None:
+    """Print a transcript, above the progress bar where there is one."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        print(as_text(transcript), flush=True)
 
 
 def write_all(transcripts: Iterable[Transcript], write: Callable[[Transcript], None], total: int) -> None:

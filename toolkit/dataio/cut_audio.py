@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lhotse.cut import Cut, MixedCut
 from torch import Tensor
 
 from toolkit.dataio.containers import decode_audio
+from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
 from toolkit.errors import AudioError
 
 
@@ -43,14 +45,24 @@ class ContainerBackend(AudioBackend):
 
 
 @contextlib.contextmanager
-def container_backend() -> Iterator[None]:
-    """Lhotse reads by :class:`ContainerBackend` inside, and as before outside."""
-    before = get_current_audio_backend()
+def our_reading() -> Iterator[None]:
+    """Lhotse reads by :class:`ContainerBackend`, and to the manifest's length, inside; as before outside.
+
+    By default Lhotse fills up to half a second of missing audio with the end of the speech played backwards.
+    """
+    backend, tolerance = get_current_audio_backend(), os.environ.get(_TOLERANCE)
     set_current_audio_backend(ContainerBackend())
+    os.environ.setdefault(_TOLERANCE, str(LENGTH_TOLERANCE_S))
     try:
         yield
     finally:
-        set_current_audio_backend(before)
+        set_current_audio_backend(backend)
+        if tolerance is None:
+            del os.environ[_TOLERANCE]
+
+
+# Lhotse's other way to set it warns, and writes to the log at every call.
+_TOLERANCE = "LHOTSE_AUDIO_DURATION_MISMATCH_TOLERANCE"
 
 
 def load_cut(cut: Cut) -> Tensor:
@@ -62,7 +74,7 @@ def load_cut(cut: Cut) -> Tensor:
         Names the utterance, the file and the reason.
     """
     try:
-        with container_backend():
+        with our_reading():
             audio = torch.from_numpy(cut.load_audio())
             return audio[0] if len(audio) == 1 else audio.mean(dim=0)
     except Exception as error:  # Lhotse raises whatever its readers and transforms raise

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class EpochSampler(Sampler[tuple[int, list[Any]]]):
-    """(epoch, items) of each batch, one epoch a pass.
+    """(epoch, items) of each batch of one epoch.
 
     The batches of an epoch depend on its number alone. All ranks draw them all and take every ``world_size``-th, so
     that each item is used once and all ranks have the same number of batches.
@@ -34,14 +34,17 @@ class EpochSampler(Sampler[tuple[int, list[Any]]]):
         return len(self.batches(0))
 
     def seek(self, epoch: int, batches: int = 0) -> None:
-        """The next pass is ``epoch``, from its batch number ``batches`` on."""
+        """Iterators from now on are of ``epoch``, from its batch number ``batches`` on."""
         self.epoch, self.skipped = epoch, batches
 
     def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
-        epoch, skipped = self.epoch, self.skipped
-        self.seek(epoch + 1)
+        # A DataLoader with workers asks for an iterator and throws it away before it asks for the one it uses: asking
+        # must neither cost nor change anything.
+        return self._draw(self.epoch, self.skipped)
+
+    def _draw(self, epoch: int, skipped: int) -> Iterator[tuple[int, list[Any]]]:
         mine = share(self.batches(epoch), self.rank, self.world_size, drop_last=self.drop_last)
-        return ((epoch, batch) for batch in mine[skipped:])
+        yield from ((epoch, batch) for batch in mine[skipped:])
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""
@@ -74,10 +77,16 @@ class EpochLoader(DataLoader):
         DataError
             What the dataset could not read.
         """
-        for batch in super().__iter__():
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        batches, batch = super().__iter__(), None
+        self.seek(self.sampler.epoch + 1)
+        try:
+            for batch in batches:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
+        finally:
+            # The traceback of an error would keep both in a cycle, and the workers five seconds longer.
+            del batch, batches
 
 
 def share(batches: Sequence[list[T]], rank: int, world_size: int, *, drop_last: bool = False) -> list[list[T]]:

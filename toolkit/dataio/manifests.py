@@ -27,7 +27,8 @@ from toolkit.dataio.containers import AudioInfo, probe_audio
 from toolkit.errors import AudioError, ManifestError
 
 if TYPE_CHECKING:
-    from lhotse import CutSet, MonoCut
+    from lhotse import CutSet
+    from lhotse.cut import Cut
 
 REQUIRED = {"wav": str, "length": (int, float), "words": str}
 OPTIONAL = {"speaker": str, "language": str, "sample_rate": int, "num_samples": int, "channels": int}
@@ -182,8 +183,8 @@ def _check_type(where: str, field: str, value: Any, kind: type | tuple[type, ...
         raise ManifestError(f"{where}: {field!r} is {value!r}; expected {wanted}")
 
 
-def _cut(path: Path, name: str, entry: Mapping[str, Any], root: Path | None) -> MonoCut:
-    from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+def _cut(path: Path, name: str, entry: Mapping[str, Any], root: Path | None) -> Cut:
+    from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 
     wav = _check_entry(path, name, entry, root)
     info = _audio_info(path, name, entry, wav)
@@ -191,9 +192,10 @@ def _cut(path: Path, name: str, entry: Mapping[str, Any], root: Path | None) -> 
     source = AudioSource(type="file", channels=channels, source=str(wav))
     recording = Recording(name, [source], info.sample_rate, info.num_samples, info.length)
     fields = {"text": entry["words"], "speaker": entry.get("speaker"), "language": entry.get("language")}
-    supervision = SupervisionSegment(name, name, 0.0, info.length, **fields)
+    supervision = SupervisionSegment(name, name, 0.0, info.length, channels if info.channels > 1 else 0, **fields)
     custom = {key: value for key, value in entry.items() if key not in REQUIRED and key not in OPTIONAL}
-    return MonoCut(name, 0.0, info.length, 0, [supervision], recording=recording, custom=custom or None)
+    kind, channel = (MonoCut, 0) if info.channels == 1 else (MultiCut, channels)
+    return kind(name, 0.0, info.length, channel, [supervision], recording=recording, custom=custom or None)
 
 
 def _audio_info(path: Path, name: str, entry: Mapping[str, Any], wav: Path) -> AudioInfo:

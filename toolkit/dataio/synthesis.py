@@ -10,7 +10,7 @@ by programs of its own: this module run as ``python -m toolkit.dataio.synthesis 
 lines and writes FLAC files. Nothing of it enters the process that calls `synthesise`.
 
 The audio depends on the utterances alone. espeak-ng keeps state from one utterance to the next (the phase of its
-flutter), so that a program speaks always the same share of the list, whichever the number of jobs.
+flutter), so that a program always speaks the same share of the list, whatever the number of jobs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import io
 import json
 import os
 import re
@@ -83,7 +84,7 @@ def draw_utterance(name: str, words: str, voice: str, rng: Random) -> SpokenUtte
         name=name,
         words=words,
         voice=voice,
-        rate=rng.randint(150, 210),
+        rate=rng.randint(145, 195),
         pitch=rng.randint(30, 70),
         pitch_range=rng.randint(30, 70),
         reverberation_s=rng.choice([0.0, rng.uniform(0.1, 0.4)]),
@@ -198,6 +199,7 @@ class EspeakNG:
         settings = {_RATE: utterance.rate, _VOLUME: 50, _PITCH: utterance.pitch, _PITCH_RANGE: utterance.pitch_range}
         for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(utterance.seed & 0x7FFFFFFF))  # the breath of some voices
         self._blocks.clear()
         text = utterance.words.lower().encode()  # in capitals A is spelled, not said
         self._library.espeak_Synth(text, len(text) + 1, 0, _CHARACTER_POSITION, 0, _UTF8, None, None)
@@ -230,7 +232,7 @@ def record(speech: np.ndarray, sample_rate: int, utterance: SpokenUtterance) -> 
 
 def resample(signal: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
     """``signal`` (S,) at another rate, its band cut off at half the lower one: its spectrum, shortened or padded."""
-    # 22050 to 16000 Hz is 441 samples to 320: a power of two of such blocks, the last of them against wrapping round.
+    # 22050 to 16000 Hz is 441 samples to 320: whole blocks of them, one more against wrapping round.
     common = int(np.gcd(source_rate, target_rate))
     source_block, target_block = source_rate // common, target_rate // common
     blocks = _fast_size(len(signal) // source_block + 2)
@@ -262,8 +264,9 @@ def draw_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _fast_size(samples: int) -> int:
-    """The power of two from ``samples`` on: a transform of a size with large prime factors takes ten times as long."""
-    return 1 << (samples - 1).bit_length()
+    """A size from ``samples`` on without large prime factors, with which a transform takes ten times as long."""
+    power = 1 << (samples - 1).bit_length()
+    return next(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= samples)
 
 
 def _from_db(level: float | np.ndarray) -> float | np.ndarray:
@@ -281,9 +284,11 @@ def _main() -> None:
 
 def _write_flac(path: Path, samples: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    flac = io.BytesIO()  # in memory: for a file, soundfile waits until the disk has it
+    soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        soundfile.write(str(partial), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        partial.write_bytes(flac.getvalue())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

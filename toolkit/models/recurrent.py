@@ -9,33 +9,34 @@ from torch import Tensor, nn
 
 from toolkit.models.convolution import ConvFrontEnd
 from toolkit.models.dropout import SharedDropout
-from toolkit.models.masking import zero_padding
 
 RNN_TYPES = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class BidirectionalRNN(nn.Module):
-    """Bidirectional layers whose backward pass starts at each row's own last frame.
+    """Residual bidirectional layers whose backward pass starts at each row's own last frame.
 
-    Rows are reversed within their length rather than packed: the answer is that of packed sequences, and torch's fused CPU
-    kernels train it 2.5 times as fast.
+    Each layer adds to its input what it makes of that input normalised; without this, CTC on 40 minutes of speech is still on
+    its first plateau when it otherwise makes half of the words. Rows are reversed within their length rather than packed:
+    the answer is that of packed sequences, and torch's fused CPU kernels train it 2.5 times as fast.
     """
 
-    def __init__(self, input_size: int, neurons: int, layers: int, *, kind: str = "lstm", dropout: float = 0.1) -> None:
+    def __init__(self, neurons: int, layers: int, *, kind: str = "lstm", dropout: float = 0.1) -> None:
         super().__init__()
-        sizes = [input_size] + [2 * neurons] * (layers - 1)
-        self.forwards = nn.ModuleList(RNN_TYPES[kind](size, neurons, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(RNN_TYPES[kind](size, neurons, batch_first=True) for size in sizes)
-        self.dropout, self.output_size = SharedDropout(dropout), 2 * neurons
+        size = self.size = 2 * neurons
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers))
+        self.forwards = nn.ModuleList(RNN_TYPES[kind](size, neurons, batch_first=True) for _ in range(layers))
+        self.backwards = nn.ModuleList(RNN_TYPES[kind](size, neurons, batch_first=True) for _ in range(layers))
+        self.dropout, self.last_norm = SharedDropout(dropout), nn.LayerNorm(size)
 
     def forward(self, values: Tensor, frames: Tensor) -> Tensor:
-        """(B, T, F) with (B,) frames -> (B, T, 2 * neurons); padding comes out as zeros."""
+        """(B, T, 2 * neurons) with (B,) frames -> the same shape."""
         turned = reversal(frames, values.size(1))
-        for ahead, back in zip(self.forwards, self.backwards, strict=True):
-            reverse, _ = back(take_frames(values, turned))
-            values = torch.cat([ahead(values)[0], take_frames(reverse, turned)], dim=2)
-            values = self.dropout(zero_padding(values, frames))
-        return values
+        for norm, ahead, back in zip(self.norms, self.forwards, self.backwards, strict=True):
+            normed = norm(values)
+            reverse, _ = back(take_frames(normed, turned))
+            values = values + self.dropout(torch.cat([ahead(normed)[0], take_frames(reverse, turned)], dim=2))
+        return self.last_norm(values)
 
 
 def reversal(frames: Tensor, size: int) -> Tensor:
@@ -89,8 +90,8 @@ class CRDNN(nn.Module):
         self.front_end = ConvFrontEnd(
             input_size, 2 * rnn_neurons, channels=cnn_channels, strides=cnn_strides, dropout=dropout
         )
-        self.rnn = BidirectionalRNN(2 * rnn_neurons, rnn_neurons, rnn_layers, kind=rnn_type, dropout=dropout)
-        blocks, size = [], self.rnn.output_size
+        self.rnn = BidirectionalRNN(rnn_neurons, rnn_layers, kind=rnn_type, dropout=dropout)
+        blocks, size = [], self.rnn.size
         for _ in range(dnn_blocks):
             blocks += [nn.Linear(size, dnn_neurons), nn.LayerNorm(dnn_neurons), nn.GELU(), SharedDropout(dropout)]
             size = dnn_neurons

@@ -1,0 +1,289 @@
+"""The command ``asr``: what it prints, where, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from toolkit import __version__
+from toolkit.cli import new
+from toolkit.cli.main import COMMANDS, main
+from toolkit.inference.transcriber import Transcriber
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """A folder with three recordings, one of them deeper, and a file that is none."""
+    folder = tmp_path / "recordings"
+    (folder / "deeper").mkdir(parents=True)
+    rng = np.random.default_rng(3)
+    for place, name in enumerate(["b.wav", "a.flac", "deeper/c.ogg"]):
+        loudness = np.repeat(rng.uniform(0, 0.3, size=12 + 9 * place), 800)
+        soundfile.write(folder / name, loudness * rng.standard_normal(len(loudness)), 16000)
+    (folder / "notes.txt").write_text("not audio")
+    return folder
+
+
+@pytest.fixture
+def lines(run_folder: Path, recordings: Path) -> list[str]:
+    """What transcribing the folder should print."""
+    files = [recordings / name for name in ("a.flac", "b.wav", "deeper/c.ogg")]
+    found = Transcriber.from_run(run_folder, device="cpu").transcribe_files(files)
+    return [f"{transcript.file}\t{transcript.text}" for transcript in found]
+
+
+def run_module(*arguments: str, code: str = "from toolkit.__main__ import main; raise SystemExit(main())") -> str:
+    """What a fresh interpreter prints for these arguments."""
+    command = [sys.executable, "-c", code, *arguments] if code else [sys.executable, "-m", "toolkit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+# asr
+
+
+def test_help_shows_commands_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert "  asr transcribe digits/results/ctc speech.wav" in shown
+    for name, meaning in COMMANDS.items():
+        assert name in shown
+        assert meaning in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"\n    asr {command} " in capsys.readouterr().out
+
+
+def test_commands_are_the_modules_of_the_package() -> None:
+    modules = {file.stem for file in Path(new.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "main"} == set(COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"asr-recipes {__version__}\n"
+
+
+def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcibe", "run", "a.wav"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: asr has no command 'transcibe' (did you mean 'transcribe'?)")
+    assert shown.out == ""
+
+
+def test_module_is_the_command() -> None:
+    assert run_module("--version", code="") == f"asr-recipes {__version__}\n"
+
+
+def test_help_comes_without_loading_torch() -> None:
+    code = """if True:
+        import sys
+        from toolkit.cli.main import main
+        try:
+            main(["transcribe", "--help"])
+        except SystemExit:
+            raise SystemExit(" ".join({"torch", "lhotse", "speechbrain"} & set(sys.modules)) or 0)
+    """
+    assert "RUN_FOLDER" in run_module(code=code)
+
+
+# asr transcribe
+
+
+def test_transcribe_prints_a_line_a_file(
+    run_folder: Path, recordings: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(run_folder), str(recordings), "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == lines
+    assert shown.err == ""  # no progress bar where there is no terminal
+    assert len({line.partition("\t")[2] for line in lines}) == 3
+
+
+def test_transcribe_reports_what_it_cannot_read_and_does_the_rest(
+    run_folder: Path, recordings: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(recordings / name) for name in ("notes.txt", "a.flac", "missing.wav", "b.wav")]
+    assert main(["transcribe", str(run_folder), *files, "--batch-seconds", "0.5"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == lines[:2]
+    first, second = shown.err.splitlines()
+    assert first.startswith(f"error: {files[0]}: not audio")
+    assert second == f"error: {files[2]}: no such audio file"
+
+
+def test_transcribe_writes_text(run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.txt"
+    assert main(["transcribe", str(run_folder), str(recordings), "--output", str(output)]) == 0
+    assert output.read_text().splitlines() == lines
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_transcribe_writes_json_lines(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.jsonl"
+    assert main(["transcribe", str(run_folder), str(recordings), "--output", str(output)]) == 0
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [f"{one['file']}\t{one['text']}" for one in found] == lines
+    assert [one["duration"] for one in found] == pytest.approx([1.05, 0.6, 1.5])
+    assert capsys.readouterr().out == ""
+
+
+def test_transcribe_shows_progress_on_a_terminal(
+    run_folder: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["transcribe", str(run_folder), str(recordings)]) == 0
+    assert "0/3" in terminal.getvalue()
+
+
+def test_transcribe_stopped_keeps_what_is_done(
+    run_folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Transcriber.transcribe_files
+
+    def stopped(self: Transcriber, *args: object, **options: object) -> object:
+        yield next(done(self, *args, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Transcriber, "transcribe_files", stopped)
+    output = tmp_path / "out.txt"
+    assert main(["transcribe", str(run_folder), str(recordings), "--output", str(output)]) == 130
+    assert not output.exists()
+    assert len((tmp_path / "out.txt.part").read_text().splitlines()) == 1
+
+
+def test_transcribe_ends_quietly_when_nobody_reads_on(run_folder: Path, recordings: Path) -> None:
+    script = f"{sys.executable} -m toolkit transcribe {run_folder} {recordings} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{empty}", "a.wav"], "no hyperparams.yaml here"),
+        (["{run}", "{empty}"], "no audio in this folder; looked for"),
+        (["{run}", "a.wav", "--device", "gpu"], "device 'gpu': no such device"),
+        (["{run}", "a.wav", "--output", "{empty}/no/folder.txt"], "folder.txt: cannot be written"),
+    ],
+)
+def test_transcribe_says_what_is_wrong(
+    run_folder: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"run": run_folder, "empty": tmp_path}
+    assert main(["transcribe", *(argument.format(**names) for argument in arguments)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--output", "out.doc"], ["--batch-seconds", "0"], ["--batch-seconds", "many"]])
+def test_transcribe_refuses_odd_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["transcribe", "run", "a.wav", *options])
+    assert f"{options[0]}: {options[1]!r}: expected" in capsys.readouterr().err.replace("argument ", "")
+
+
+# asr new
+
+
+@pytest.fixture
+def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A template that somebody has run."""
+    folder = tmp_path / "templates/asr"
+    kept = ["train.py", "README.md", "hparams/ctc.yaml"]
+    made = [
+        "results/ctc/log.txt",
+        "corpus/a.flac",
+        "manifests/train.json",
+        "__pycache__/train.pyc",
+        ".cache/x",
+        "a.part",
+    ]
+    for name in [*kept, *made]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    monkeypatch.setattr(new, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def files_of(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.usefixtures("templates")
+def test_new_copies_the_recipe_and_nothing_that_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "digits"]) == 0
+    assert files_of(tmp_path / "digits") == {"train.py", "README.md", "hparams/ctc.yaml"}
+    assert (tmp_path / "digits/train.py").read_text() == "train.py"
+    assert "digits/README.md" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("templates")
+def test_new_refuses_an_existing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "digits").mkdir()
+    assert main(["new", "digits"]) == 2
+    assert capsys.readouterr().err == "error: digits exists already; choose another name, or remove it\n"
+    assert files_of(tmp_path / "digits") == set()
+
+
+@pytest.mark.usefixtures("templates")
+def test_new_leaves_nothing_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert main(["new", "digits"]) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["templates"]
+
+
+@pytest.mark.usefixtures("templates")
+def test_new_in_a_missing_folder_is_made_with_it(tmp_path: Path) -> None:
+    assert main(["new", "my/recipes/digits"]) == 0
+    assert (tmp_path / "my/recipes/digits/train.py").is_file()
+
+
+@pytest.mark.usefixtures("templates")
+def test_new_from_an_unknown_template_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "digits", "--from", "asrr"]) == 2
+    assert "no template 'asrr' (did you mean 'asr'?); there is asr" in capsys.readouterr().err
+
+
+def test_new_from_the_real_template_is_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "digits"]) == 0
+    copied = files_of(tmp_path / "digits")
+    scripts = {file.name for file in (TEMPLATES / "asr").glob("*.py")}
+    assert scripts <= copied
+    assert scripts
+    for name in copied:
+        assert (tmp_path / "digits" / name).read_bytes() == (TEMPLATES / "asr" / name).read_bytes()
+    assert not {name.partition("/")[0] for name in copied} & {"corpus", "manifests", "results"}
+
+
+def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "share/asr-recipes/templates"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr("toolkit.__file__", os.fspath(tmp_path / "site-packages/toolkit/__init__.py"))
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: os.fspath(tmp_path))
+    assert new.templates_folder() == installed
+    installed.rmdir()
+    assert main(["new", "digits"]) == 2

@@ -1,0 +1,135 @@
+"""Audio in any container, rate and channel count becomes the same mono waveform; damage has one clear error."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from toolkit.dataio.audio import load_audio
+from toolkit.dataio.containers import AudioInfo, decode_audio, probe_audio
+from toolkit.errors import AudioError
+
+TONE_HZ = 440
+
+
+def tone(sample_rate: int, channels: int = 1, seconds: float = 0.8) -> np.ndarray:
+    """(S, C): a tone on the first channel, silence on the others."""
+    samples = np.zeros((round(seconds * sample_rate), channels), dtype=np.float32)
+    samples[:, 0] = 0.5 * np.sin(2 * np.pi * TONE_HZ * np.arange(len(samples)) / sample_rate)
+    return samples
+
+
+def save(path: Path, sample_rate: int, channels: int) -> None:
+    if path.suffix == ".m4a":
+        return save_m4a(path, tone(sample_rate, channels), sample_rate)
+    kind = {".sph": "NIST", ".opus": "OGG"}.get(path.suffix, path.suffix[1:].upper())
+    subtype = {"NIST": "PCM_16", ".opus": "OPUS"}.get(path.suffix if path.suffix == ".opus" else kind)
+    return soundfile.write(path, tone(sample_rate, channels), sample_rate, format=kind, subtype=subtype)
+
+
+def save_m4a(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="stereo" if samples.shape[1] == 2 else "mono")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=stream.layout.name)
+        frame.sample_rate, frame.time_base = sample_rate, Fraction(1, sample_rate)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+@pytest.mark.parametrize(
+    ("name", "sample_rate", "channels"),
+    [
+        ("a.wav", 16000, 1),
+        ("a.wav", 8000, 2),
+        ("a.flac", 44100, 2),
+        ("a.flac", 48000, 1),
+        ("a.ogg", 22050, 1),
+        ("a.opus", 48000, 2),
+        ("a.mp3", 16000, 1),
+        ("a.mp3", 44100, 2),
+        ("a.sph", 16000, 1),
+        ("a.m4a", 44100, 2),
+        ("a.m4a", 16000, 1),
+    ],
+)
+def test_every_container_rate_and_channel_count(tmp_path: Path, name: str, sample_rate: int, channels: int) -> None:
+    save(tmp_path / name, sample_rate, channels)
+    wav = load_audio(tmp_path / name)
+    assert wav.dtype == torch.float32
+    assert wav.ndim == 1
+    # Lossy coders add up to two frames of their own.
+    assert len(wav) / 16000 == pytest.approx(0.8, abs=0.1)
+    middle = wav[4000:8000]
+    spectrum = torch.fft.rfft(middle * torch.hann_window(4000)).abs()
+    assert spectrum.argmax() * 16000 / 4000 == pytest.approx(TONE_HZ, abs=4)
+    assert middle.abs().max() == pytest.approx(0.5 / channels, rel=0.1)
+    info = probe_audio(tmp_path / name)
+    samples, rate = decode_audio(tmp_path / name)
+    assert (info.num_samples, info.channels, info.sample_rate) == (samples.shape[1], samples.shape[0], rate)
+
+
+def test_lossless_audio_is_untouched(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, 5000).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", samples, 16000)
+    np.testing.assert_array_equal(load_audio(tmp_path / "a.flac").numpy() * 2**15, samples)
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.m4a"])
+def test_a_part_is_a_slice(tmp_path: Path, name: str) -> None:
+    save(tmp_path / name, 16000, 1)
+    whole, _ = decode_audio(tmp_path / name)
+    np.testing.assert_array_equal(decode_audio(tmp_path / name, 0.25, 0.125)[0], whole[:, 4000:6000])
+    np.testing.assert_array_equal(decode_audio(tmp_path / name, 0.25)[0], whole[:, 4000:])
+
+
+def test_info_is_seconds_and_samples(tmp_path: Path) -> None:
+    save(tmp_path / "a.wav", 8000, 2)
+    assert probe_audio(tmp_path / "a.wav") == AudioInfo(8000, 6400, 2)
+    assert probe_audio(tmp_path / "a.wav").length == 0.8
+
+
+def cut_off(path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 16000)
+    soundfile.write(path, noise, 16000, format="FLAC")
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "no such audio file"),
+        (lambda path: path.mkdir(), "a folder"),
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_text("hello " * 100), "not audio"),
+        (lambda path: soundfile.write(path, np.zeros(0), 16000, format="WAV"), "zero samples"),
+        (cut_off, "damaged or cut off"),
+    ],
+)
+def test_damage_names_the_file_and_the_reason(tmp_path: Path, make: object, said: str) -> None:
+    path = tmp_path / "a.audio"
+    make(path)
+    for read in (probe_audio, decode_audio, load_audio):
+        with pytest.raises(AudioError, match=f"^{path}: .*{said}"):
+            read(path)
+
+
+def test_samples_that_are_not_numbers(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav: .*not finite"):
+        load_audio(tmp_path / "a.wav")
+
+
+def test_a_video_without_sound(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), dtype=np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with pytest.raises(AudioError, match="no audio stream"):
+        load_audio(tmp_path / "a.mp4")

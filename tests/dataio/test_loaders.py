@@ -1,0 +1,208 @@
+"""From a YAML's data sets to batches, resumed anywhere, with any number of workers."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from toolkit.dataio import loaders
+from toolkit.dataio.batches import Batch
+from toolkit.dataio.loaders import load_split, load_splits
+from toolkit.dataio.manifests import write_manifest
+from toolkit.errors import AudioError, ConfigError, DataError, ManifestError
+
+
+class Letters:
+    """A tokenizer of letters."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) - 64 for letter in text if letter != " "]
+
+
+def samples(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(0, 0.1, 1600 + 160 * (number % 7)).astype(np.float32)
+
+
+@pytest.fixture
+def hparams(tmp_path: Path) -> dict[str, object]:
+    """Twenty utterances of 0.1 to 0.16 s for each of train, valid and test."""
+    utterances = {}
+    for number in range(20):
+        wav = samples(number)
+        soundfile.write(tmp_path / f"{number}.wav", wav, 16000, subtype="FLOAT")
+        words = "A B" * (number % 3 + 1)
+        utterances[f"u{number}"] = {"wav": f"{number}.wav", "length": len(wav) / 16000, "words": words}
+    write_manifest(tmp_path / "all.json", utterances)
+    data = {"manifest_filepath": str(tmp_path / "all.json"), "batch_duration": 0.5, "num_buckets": 3}
+    train = data | {"shuffle": True, "seed": 3}
+    return {"train_data": train, "valid_data": data, "test_data": {"clean": data}, "tokenizer": Letters()}
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return one.ids == other.ids and torch.equal(one.wavs, other.wavs) and torch.equal(one.tokens, other.tokens)
+
+
+def test_batches_hold_the_audio_words_and_tokens_of_the_manifest(hparams: dict[str, object]) -> None:
+    train, valid, tests = load_splits(hparams)
+    assert list(tests) == ["clean"]
+    for loader in (train, valid, tests["clean"]):
+        batches = list(loader)
+        assert sorted(name for batch in batches for name in batch.ids) == sorted(f"u{number}" for number in range(20))
+        for batch in batches:
+            assert batch.wavs.shape == (len(batch), batch.samples.max())
+            for row, name in enumerate(batch.ids):
+                wav, number = torch.from_numpy(samples(int(name[1:]))), int(name[1:])
+                assert batch.samples[row] == len(wav)
+                torch.testing.assert_close(batch.wavs[row, : len(wav)], wav, rtol=0, atol=0)
+                assert not batch.wavs[row, len(wav) :].any()
+                assert batch.words[row] == "A B" * (number % 3 + 1)
+                assert batch.tokens[row, : batch.token_counts[row]].tolist() == [1, 2] * (number % 3 + 1)
+                assert not batch.tokens[row, batch.token_counts[row] :].any()
+    assert [batch.ids for batch in valid] == [batch.ids for batch in tests["clean"]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_epoch_has_the_same_batches(hparams: dict[str, object], tmp_path: Path, workers: int) -> None:
+    augmented = {"perturb_speed": True, "noise_path": str(tmp_path), "rir_enabled": True, "rir_path": str(tmp_path)}
+    hparams["train_data"] |= augmented
+    reference = load_split("train_data", hparams)
+    epochs = [list(reference) for _ in range(3)]
+    assert not same(epochs[0][0], epochs[1][0])
+    hparams["train_data"] |= {"num_workers": workers}
+    resumed = load_split("train_data", copy.deepcopy(hparams))
+    resumed.seek(1, batches=4)
+    rest = list(resumed)
+    assert len(rest) == len(epochs[1]) - 4 > 3
+    assert all(same(one, other) for one, other in zip(rest, epochs[1][4:], strict=True))
+    # The epoch after it, and one that is broken off and entered again.
+    assert all(same(one, other) for one, other in zip(resumed, epochs[2], strict=True))
+    resumed.seek(0)
+    next(iter(resumed))
+    resumed.seek(0, batches=1)
+    assert all(same(one, other) for one, other in zip(resumed, epochs[0][1:], strict=True))
+
+
+def test_skipped_batches_are_not_read(hparams: dict[str, object], tmp_path: Path) -> None:
+    loader = load_split("train_data", hparams)
+    first, *rest = [batch.ids for batch in loader]
+    for name in first:
+        (tmp_path / f"{name[1:]}.wav").unlink()
+    loader.seek(0, batches=1)
+    assert [batch.ids for batch in loader] == rest
+
+
+def test_speed_copies_are_three_times_the_data(hparams: dict[str, object]) -> None:
+    hparams["train_data"] |= {"perturb_speed": True}
+    loader = load_split("train_data", hparams)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    names = [name for batch in batches for name in batch.ids]
+    assert len(names) == len(set(names)) == 60
+    total = sum(batch.samples.sum().item() for batch in batches)
+    plain = sum(len(samples(number)) for number in range(20))
+    assert total == pytest.approx(plain * (1 + 1 / 0.9 + 1 / 1.1), rel=1e-3)
+
+
+def test_ranks_share_training_but_not_evaluation_data(
+    hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {"train": [], "valid": []}
+    counts = set()
+    for rank in range(2):
+        monkeypatch.setattr(loaders, "rank_and_world_size", lambda rank=rank: (rank, 2))
+        train, valid, _ = load_splits(hparams)
+        counts.add(len(list(train)))
+        train.seek(0)
+        seen["train"] += [name for batch in train for name in batch.ids]
+        seen["valid"].append([name for batch in valid for name in batch.ids])
+    assert len(counts) == 1
+    assert len(seen["train"]) == len(set(seen["train"])) == 20
+    assert seen["valid"][0] == seen["valid"][1]
+    assert len(seen["valid"][0]) == 20
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_audio_of_another_rate_and_of_two_channels(hparams: dict[str, object], tmp_path: Path, told: bool) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(800) / 8000)
+    soundfile.write(tmp_path / "0.wav", np.stack([tone, np.zeros(800)], axis=1), 8000)
+    known = {"sample_rate": 8000, "num_samples": 800, "channels": 2} if told else {}
+    write_manifest(tmp_path / "one.json", {"u0": {"wav": "0.wav", "length": 0.1, "words": "A"} | known})
+    hparams["valid_data"] |= {"manifest_filepath": str(tmp_path / "one.json")}
+    [batch] = load_split("valid_data", hparams)
+    expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(1600) / 16000)
+    np.testing.assert_allclose(batch.wavs[0, 100:1500], expected[100:1500], atol=0.01)
+
+
+def test_every_augmentation_of_two_channels(hparams: dict[str, object], tmp_path: Path) -> None:
+    noises = tmp_path / "noises"
+    noises.mkdir()
+    for name, rate in (("a", 8000), ("b", 48000)):
+        soundfile.write(noises / f"{name}.wav", np.random.default_rng(rate).normal(0, 0.1, (4000, 2)), rate)
+    soundfile.write(tmp_path / "0.wav", np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000)
+    write_manifest(tmp_path / "one.json", {"u0": {"wav": "0.wav", "length": 1.0, "words": "A"}})
+    always = {"noise_path": str(noises), "noise_mix_prob": 1.0}
+    always |= {"rir_enabled": True, "rir_path": str(noises), "rir_prob": 1.0}
+    hparams["train_data"] |= {"manifest_filepath": str(tmp_path / "one.json"), "perturb_speed": True} | always
+    batches = list(load_split("train_data", hparams))
+    assert sorted(count for batch in batches for count in batch.samples.tolist()) == [14545, 16000, 17778]
+    assert all(batch.wavs.isfinite().all() and batch.wavs.std() > 0.03 for batch in batches)
+
+
+def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
+    hparams["valid_data"] |= {"min_duration": 0.11, "max_duration": 0.13}
+    names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
+    assert names == {f"u{number}" for number in range(20) if 1 <= number % 7 <= 3}
+    hparams["valid_data"] |= {"min_duration": 1.0, "max_duration": 2.0}
+    with pytest.raises(DataError, match=r"valid_data: .*all\.json: no utterance from min_duration to max_duration"):
+        load_split("valid_data", hparams)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("data", "said"), [(b"", "is empty"), (b"no audio" * 99, "not audio")])
+def test_unreadable_audio_names_utterance_and_file(
+    hparams: dict[str, object], tmp_path: Path, workers: int, data: bytes, said: str
+) -> None:
+    hparams["train_data"] |= {"num_workers": workers}
+    loader = load_split("train_data", hparams)
+    (tmp_path / "7.wav").write_bytes(data)
+    with pytest.raises(AudioError) as caught:
+        list(loader)
+    assert str(caught.value).startswith(f"utterance 'u7': {tmp_path}/7.wav: ")
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_audio_shorter_than_its_manifest_says(hparams: dict[str, object], tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "7.wav", np.zeros(8000), 16000)
+    write_manifest(tmp_path / "all.json", {"u7": {"wav": "7.wav", "length": 0.5, "words": "A"}})
+    loader = load_split("valid_data", hparams)
+    soundfile.write(tmp_path / "7.wav", np.zeros(4000), 16000)
+    with pytest.raises(AudioError, match=r"utterance 'u7': .*7\.wav: not what the manifest says: "):
+        list(loader)
+
+
+def test_what_the_yaml_lacks(hparams: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"the YAML has no train_data \(did you mean 'trian_data'\?\)"):
+        load_splits({"trian_data": {}})
+    with pytest.raises(ConfigError, match="test_data: expected the name and the data of each test"):
+        load_splits(hparams | {"test_data": "test.json"})
+    with pytest.raises(ConfigError, match=r"test_data\.clean\.shufle: unknown key \(did you mean 'shuffle'\?\)"):
+        load_splits(hparams | {"test_data": {"clean": hparams["valid_data"] | {"shufle": True}}})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "an4_prepare.py").touch()
+    missing = {"manifest_filepath": "manifests/train.json", "batch_size": 1}
+    with pytest.raises(ManifestError, match=r"make it with: python an4_prepare\.py DATA_FOLDER manifests"):
+        load_splits(hparams | {"train_data": missing})
+
+
+def test_a_batch_moves_as_one(hparams: dict[str, object]) -> None:
+    batch = next(iter(load_split("valid_data", hparams)))
+    moved = batch.to("meta")
+    assert {tensor.device.type for tensor in (moved.wavs, moved.samples, moved.tokens, moved.token_counts)} == {"meta"}
+    assert (moved.ids, moved.words) == (batch.ids, batch.words)
+    assert batch.wavs.device.type == "cpu"
