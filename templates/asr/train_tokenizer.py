@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train on the sentences of the training set."""
     hparams, _ = load_experiment(arguments)
     train_tokenizer(
-        read_sentences(hparams["train_text"]),
+        read_sentences("train_text", hparams),
         Path(hparams["output_folder"]) / "tokenizer.model",
         model_type=hparams["model_type"],
         vocab_size=hparams["vocab_size"],

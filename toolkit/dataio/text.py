@@ -134,6 +134,12 @@ def load_text(
     return EpochLoader(dataset, sampler)
 
 
+def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
+    """The sentences of the text that the key ``name`` of the YAML names, without empty lines: to train a tokenizer on."""
+    lines = read_lines(name, require(name, hparams), hparams)
+    return (text.strip() for text in _texts(lines) if text.strip())
+
+
 def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any]) -> datasets.Dataset:
     """The lines of text files (column ``text``), mapped from a cache below the output folder.
 
