@@ -6,13 +6,15 @@ the validation figure that orders checkpoints, lower being better).
 
 from __future__ import annotations
 
+import math
+import pickle
 from pathlib import Path
 
 import torch
 import yaml
 from torch import Tensor
 
-from toolkit.errors import ExperimentError
+from toolkit.errors import ExperimentError, ModelError
 
 RANK = "rank"
 WEIGHTS = "model.ckpt"
@@ -24,13 +26,27 @@ def best_checkpoints(save_folder: str | Path, count: int = 1) -> list[Path]:
     for meta_file in Path(save_folder).glob("CKPT+*/CKPT.yaml"):
         meta = yaml.safe_load(meta_file.read_text(encoding="utf-8"))
         if RANK in meta and (meta_file.parent / WEIGHTS).is_file():
-            ranked.append((meta[RANK], -meta["unixtime"], meta_file.parent))
+            rank = math.inf if math.isnan(meta[RANK]) else meta[RANK]  # of a run that diverged
+            ranked.append((rank, -meta["unixtime"], meta_file.parent))
     return [folder for *_, folder in sorted(ranked)[:count]]
 
 
 def read_weights(file: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, on the CPU; nothing else in it is unpickled."""
-    return torch.load(file, map_location="cpu", weights_only=True)
+    """The tensors of a weights file, on the CPU; nothing else in it is unpickled.
+
+    Raises
+    ------
+    ModelError
+        When the file is damaged, or holds anything but tensors by name.
+    """
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0] or "it is empty"
+        raise ModelError(f"{file}: not weights, or damaged: {reason}") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{file}: expected tensors by name, as model.state_dict() gives them")
+    return weights
 
 
 def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:
@@ -46,7 +62,9 @@ def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:
         return _mean([read_weights(checkpoint / WEIGHTS) for checkpoint in best])
     if (Path(folder) / WEIGHTS).is_file():
         return read_weights(Path(folder) / WEIGHTS)
-    raise ExperimentError(f"{folder}: no finished epoch in save/ and no {WEIGHTS}; train the model, or name a run's output folder")
+    raise ExperimentError(
+        f"{folder}: no finished epoch in save/ and no {WEIGHTS}; train the model, or name a run's output folder"
+    )
 
 
 def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

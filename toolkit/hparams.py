@@ -9,21 +9,27 @@ from __future__ import annotations
 import io
 import pydoc
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from toolkit.errors import ConfigError, did_you_mean
 
 # The packages whose classes and functions a model's YAML may name. Training runs the user's own YAML and is not limited.
-SAFE_PACKAGES = ("toolkit.", "torch.nn.", "torchaudio.transforms.", "lhotse.dataset.", "speechbrain.nnet.", "speechbrain.lobes.")
+SAFE_PACKAGES = (
+    *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer."),
+    *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.", "speechbrain.nnet.", "speechbrain.lobes."),
+)
 # Functions a model's YAML may apply.
 SAFE_FUNCTIONS = ("len", "toolkit.pretrained.load_language_model")
+# Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
+PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
 
 # What toolkit and the scripts read by name; every other key must be referred to by one that is read.
 STANDARD_KEYS = {
@@ -81,10 +87,14 @@ class HparamsDocument:
         try:
             self.data = self._yaml.load(self.path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read ({error.strerror}); give the path of a hyperparameter file") from None
+            raise ConfigError(
+                f"{self.path}: cannot be read ({error.strerror}); give the path of a hyperparameter file"
+            ) from None
         except YAMLError as error:
             raise ConfigError(f"{self.path}: not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(self.data, CommentedMap):
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}: not a text in UTF-8 ({error.reason} at byte {error.start})") from None
+        if not isinstance(self.data, CommentedMap) or not all(isinstance(key, str) for key in self.data):
             raise ConfigError(f"{self.path}: expected `key: value` lines at the top level")
 
     def __contains__(self, key: str) -> bool:
@@ -133,17 +143,32 @@ class HparamsDocument:
                 )
 
     def check_safe(self) -> None:
-        """Raise a ConfigError for a tag that would build or call anything outside `SAFE_PACKAGES`."""
-        for tag in _tags(self.data):
-            if not _is_safe(tag):
+        """Raise a ConfigError for anything that would build or call what is not in `SAFE_PACKAGES`.
+
+        Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
+        put texts together.
+        """
+        written = self._caught(self.text)
+        self._check_nodes(written)
+        self._check_nodes(self._caught(lambda: resolve_references(written).getvalue()))
+
+    def _check_nodes(self, text: str) -> None:
+        root = self._caught(lambda: YAML(typ="safe", pure=True).compose(text))
+        for node in _yaml_nodes(root):
+            if not _is_safe(node):
                 raise ConfigError(
-                    f"{self.path}: the tag `{tag}` is not one that a model may use; allowed are classes of "
+                    f"{self.path}: the tag `{_shown(node)}` is not one that a model may use; allowed are classes of "
                     f"{', '.join(package + '*' for package in SAFE_PACKAGES)}"
                 )
 
     def value_text(self, key: str) -> str:
         """One key's value as YAML on one line, to compare and to show; ``nothing`` when there is no such key."""
-        return " ".join(self._dump({key: self.data[key]}).partition(":")[2].split()) if key in self.data else "nothing"
+        if key not in self.data:
+            return "nothing"
+        node = YAML(typ="safe", pure=True).compose(self._dump({key: self.data[key]}))  # nodes have no comments
+        stream = io.StringIO()
+        YAML(typ="safe", pure=True).serialize(node, stream)
+        return " ".join(stream.getvalue().partition(":")[2].split())
 
     def text(self) -> str:
         """The document as YAML, comments and references included."""
@@ -156,9 +181,13 @@ class HparamsDocument:
 
     def build(self) -> dict[str, Any]:
         """The objects that the document declares, by top-level key."""
+        return self._caught(lambda: load_hyperpyyaml(self.text()))
+
+    def _caught(self, read: Callable[[], Any]) -> Any:
+        """What ``read`` returns; the errors of a wrong document as a ConfigError."""
         try:
-            return load_hyperpyyaml(self.text())
-        except (TypeError, ImportError, AttributeError, YAMLError) as error:
+            return read()
+        except (TypeError, ValueError, AttributeError, ImportError, pydoc.ErrorDuringImport, YAMLError) as error:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
 
 
@@ -180,22 +209,43 @@ def _tag(node: Any) -> str | None:
     return getattr(tag, "value", None)
 
 
-def _tags(node: Any) -> Iterator[str]:
-    return (tag for tag in map(_tag, _nodes(node)) if tag and not tag.startswith("tag:yaml.org"))
+def _yaml_nodes(root: Node) -> Iterator[Node]:
+    """Every node of a composed YAML text, keys included, each once however often it is aliased."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            if isinstance(node, MappingNode):
+                waiting += [child for pair in node.value for child in pair]
+            elif isinstance(node, SequenceNode):
+                waiting += node.value
 
 
-def _is_safe(tag: str) -> bool:
-    """Whether building this tag can only make a class of `SAFE_PACKAGES` or call one of `SAFE_FUNCTIONS`.
+def _is_safe(node: Node) -> bool:
+    """Whether building this node can only make data, a class of `SAFE_PACKAGES`, or call one of `SAFE_FUNCTIONS`.
 
-    The class is looked up and asked where it was defined: ``torch.nn.modules.module.torch.hub.load`` begins well, too.
+    A class is looked up and asked where it was defined: ``torch.nn.modules.module.torch.hub.load`` begins well, too.
+    hyperpyyaml parses the text of tuples, ``(1, 2)``, once more, with all of PyYAML's tags.
     """
-    kind, _, name = tag.partition(":")
+    if isinstance(node, ScalarNode) and (node.tag == "!tuple" or node.value.startswith("(")) and "!" in node.value:
+        return False
+    kind, _, name = node.tag.partition(":")
+    if node.tag == "!apply:getattr":  # made of `!ref <encoder.output_size>`
+        return not node.value[1].value.startswith("_")
     if kind == "!apply":
         return name in SAFE_FUNCTIONS
     if kind in ("!new", "!name") and name.startswith(SAFE_PACKAGES):
         found = pydoc.locate(name)
         return isinstance(found, type) and f"{found.__module__}.".startswith(SAFE_PACKAGES)
-    return tag in ("!ref", "!copy", "!tuple")
+    return node.tag in ("!ref", "!copy", "!tuple") or node.tag in PLAIN_TAGS
+
+
+def _shown(node: Node) -> str:
+    """The tag of a refused node, as it is written."""
+    hidden = isinstance(node, ScalarNode) and "!" in node.value
+    return node.value if hidden else node.tag.replace("tag:yaml.org,2002:", "!!")
 
 
 def _references(node: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from toolkit.checkpoints import WEIGHTS, model_weights
-from toolkit.errors import ExperimentError, ModelError
+from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.hparams import HparamsDocument
 
 HPARAMS_FILE = "hyperparams.yaml"
@@ -37,6 +37,9 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
     if not (folder / HPARAMS_FILE).is_file():
         raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
     document = HparamsDocument(folder / HPARAMS_FILE)
+    missing = [key for key in (*keys, "output_folder") if key not in document]
+    if missing:
+        raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
     average = document.data.get("average_checkpoints", 1)
     document.keep(document.needed_by([*keys, "output_folder"]))
     document.override({"output_folder": str(folder)})
@@ -52,7 +55,9 @@ def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None
     try:
         model.load_state_dict(model_weights(folder, average))
     except RuntimeError as error:
-        raise ModelError(f"{folder}: the weights do not fit the model of its YAML: {' '.join(str(error).split())}") from None
+        raise ModelError(
+            f"{folder}: the weights do not fit the model of its YAML: {' '.join(str(error).split())}"
+        ) from None
 
 
 def load_language_model(folder: str | Path) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 
 import pytest
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
@@ -65,6 +66,15 @@ def test_the_order_is_of_the_seed_and_the_epoch() -> None:
     assert len({str(batches) for batches in order.values()}) == 4
     # Not only the batches' places change: their members do.
     assert {frozenset(batch) for batch in order[0, 0]}.isdisjoint({frozenset(batch) for batch in order[0, 1]})
+
+
+def test_short_and_long_batches_come_in_another_order_every_epoch() -> None:
+    sampler = BucketSampler(make_cuts(600), make_config())
+    bins = sampler.buckets.bins
+    visited = [[bisect_left(bins, batch[0].duration) for batch in sampler.batches(epoch)] for epoch in (0, 1)]
+    assert sorted(visited[0]) == sorted(visited[1])
+    # By chance one in seven of the places agrees.
+    assert sum(one == other for one, other in zip(*visited, strict=True)) < len(visited[0]) / 2
 
 
 def test_ranks_share_the_cuts() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import speechbrain as sb
 import torch
 from speechbrain.nnet.schedulers import update_learning_rate
-from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.train_logger import FileTrainLogger
 from torch.utils.data import DataLoader
 
+from toolkit.brains.checkpointer import WholeCheckpointer
 from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.checkpoints import RANK
 from toolkit.errors import MissingDependencyError
@@ -48,7 +48,7 @@ class RecipeBrain(sb.Brain):
             opt_class=hparams["opt_class"],
             hparams=hparams,
             run_opts=run_opts,
-            checkpointer=Checkpointer(self.output_folder / "save", recoverables=recoverables),
+            checkpointer=WholeCheckpointer(self.output_folder / "save", recoverables=recoverables),
         )
         self.epoch = 0
         self.average = getattr(self.hparams, "average_checkpoints", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -23,4 +24,8 @@ def load_audio(path: str | Path, sample_rate: int = 16000) -> Tensor:
     """
     samples, rate = decode_audio(path)
     mono = torch.from_numpy(samples.mean(axis=0))
-    return resample(mono, rate, sample_rate) if rate != sample_rate else mono
+    if rate == sample_rate:
+        return mono
+    # torchaudio's kernel grows with both terms of the ratio: 22051 Hz to 16000 Hz would take 6 GB.
+    ratio = Fraction(sample_rate, rate).limit_denominator(1000)
+    return resample(mono, ratio.denominator, ratio.numerator)
