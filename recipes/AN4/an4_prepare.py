@@ -5,17 +5,18 @@
 
 Reads the corpus as distributed, in any of its containers (.sph, .raw of either byte order, .wav, .flac)::
 
-    etc/an4_train.transcription     <s> ENTER SIXTY ONE </s> (an252-fash-b)
+    etc/an4_train.transcription     <s> U M N Y H SIX </s> (an255-fash-b)
     etc/an4_test.transcription      RUBOUT G M E F THREE NINE (an406-fcaw-b)
-    wav/an4_clstk/fash/an252-fash-b.sph
+    wav/an4_clstk/fash/an255-fash-b.sph
     wav/an4test_clstk/fcaw/an406-fcaw-b.sph
 
 and writes train.json, valid.json, test.json and their words as lm_train.txt, lm_valid.txt, lm_test.txt. Headerless .raw
 files, which training cannot read, are copied to FLAC below MANIFESTS/audio. Runs again in seconds.
 
-The validation set is VALID_SPEAKERS, eight whole speakers of the training set; the rest is train. No speaker is on two
-sides: the spelled names of the census utterances differ between all folders, so that a digit (mdcs, mdcs2) tells two
-people with the same initials apart. Other files of etc/ (`an4_test.transcription253239`, `...257575`) are not used.
+The validation set is VALID_SPEAKERS, eight whole speakers of the training set; the rest is train. A speaker is a
+folder, and no speaker is on two sides: the names spelled in the census utterances differ between all folders (msmn
+alone has none), so that a digit (mdcs, mdcs2) tells people with the same initials apart. Other files of etc/
+(`an4_test.transcription253239`, `...257575`) are not used.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ VALID_SPEAKERS = ("fjam", "fmjc", "ftmj", "mcen", "mema", "mkdb", "mrab", "mtcv"
 
 SAMPLE_RATE = 16000
 
-# <s> ENTER SIXTY ONE </s> (an252-fash-b)
+# <s> U M N Y H SIX </s> (an255-fash-b)
 LINE = re.compile(r"(?P<words>.*?)\s*\((?P<name>[^()\s]+)\)")
 
 
@@ -72,7 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_folder", type=Path, help="the corpus: the folder that holds etc/ and wav/")
     parser.add_argument("manifests", type=Path, help="where to write the manifests")
-    parser.add_argument("--download", action="store_true", help=f"fetch {URL} (64 MB) unless data_folder holds it")
+    parser.add_argument("--download", action="store_true", help=f"fetch {URL} unless data_folder holds it")
     parser.add_argument("--valid-speakers", nargs="+", default=VALID_SPEAKERS, metavar="SPEAKER", help="held out")
     return parser.parse_args(arguments)
 

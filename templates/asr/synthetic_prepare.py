@@ -125,16 +125,14 @@ def positive(text: str) -> int:
 def prepare_synthetic(corpus: Path, manifests: Path, *, utterances: int = 3500, seed: int = 1, jobs: int = 2) -> None:
     """Speak the corpus, write its manifests and the texts of the language model, and print what they hold."""
     sentences = draw_sentences(utterances, seed)
-    plan = {split: assign_voices(split, sentences[split], seed) for split in ("test", "valid", "train")}
-    spoken = [one for split in plan.values() for one in split]
+    plan = {split: assign_voices(split, sentences[split], seed) for split in ("train", "valid", "test")}
+    spoken = [*plan["test"], *plan["valid"], *plan["train"]]  # so that the size of train leaves the others as they are
     if not is_synthesised(spoken, corpus):
         for split in plan:  # which would describe other audio
             (manifests / f"{split}.json").unlink(missing_ok=True)
         with tqdm(total=len(spoken), desc="speaking", unit="utterance") as bar:
             synthesise(spoken, corpus, jobs=jobs, progress=bar.update)
-    splits = {
-        split: {one.name: make_utterance(one, corpus) for one in plan[split]} for split in ("train", "valid", "test")
-    }
+    splits = {split: {one.name: make_utterance(one, corpus) for one in plan[split]} for split in plan}
     write_splits(manifests, splits, data_root=corpus)
     for split in ("train", "valid"):  # instead of the words of these splits: many more
         write_atomically(manifests / f"lm_{split}.txt", "".join(f"{one}\n" for one in sentences[f"lm_{split}"]))

@@ -125,7 +125,7 @@ def test_draws_depend_on_seed_epoch_and_cut_alone(cut: Cut, tmp_path: Path) -> N
 
 
 def test_probabilities(cut: Cut, tmp_path: Path) -> None:
-    folder = noise_folder(tmp_path / "noises", 5.0)
+    folder = noise_folder(tmp_path / "noises", 5.0, 5.0)
     augment = augmentation(noise_path=folder, noise_mix_prob=0.3, rir_enabled=True, rir_path=folder, rir_prob=0.6)
     drawn = [augment(cut.with_id(str(number)), 0) for number in range(500)]
     noisy = [one for one in drawn if len(getattr(one, "tracks", [])) == 2]
@@ -133,6 +133,7 @@ def test_probabilities(cut: Cut, tmp_path: Path) -> None:
     # Four standard deviations.
     assert abs(len(noisy) - 150) < 41
     assert abs(len(wet) - 300) < 44
+    assert {one.tracks[1].cut.id for one in noisy} == {"0.wav", "1.wav"}
     assert augmentation(noise_path=folder, noise_mix_prob=0.0)(cut, 0) is cut
 
 

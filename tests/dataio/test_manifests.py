@@ -67,6 +67,14 @@ def test_data_root_moves_a_corpus(corpus: Path, tmp_path: Path) -> None:
     assert "{data_root}" in path.read_text()
 
 
+def test_a_relative_data_root_is_of_the_working_folder(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_manifest("manifests/train.json", {"a": entry()}, "corpus")
+    assert read_manifest("manifests/train.json", "corpus")[0].recording.sources[0].source == str(corpus / "a.flac")
+
+
 def test_wav_may_be_relative_to_the_manifest(corpus: Path) -> None:
     path = save(corpus, {"a": entry(wav="a.flac")})
     assert read_manifest(path)[0].recording.sources[0].source == str(corpus / "a.flac")

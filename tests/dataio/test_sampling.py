@@ -8,6 +8,7 @@ from bisect import bisect_left
 import pytest
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
+from toolkit.dataio import sampling
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
 
@@ -75,6 +76,17 @@ def test_short_and_long_batches_come_in_another_order_every_epoch() -> None:
     assert sorted(visited[0]) == sorted(visited[1])
     # By chance one in seven of the places agrees.
     assert sum(one == other for one, other in zip(*visited, strict=True)) < len(visited[0]) / 2
+
+
+def test_a_batch_mixes_the_whole_data_set_even_beyond_lhotses_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_BUFFER", 1)
+    sampler = BucketSampler(make_cuts(3000), make_config(batch_duration=None, batch_size=5))
+    spans = []
+    for batch in sampler.batches(0):
+        numbers = [int(cut.id[3:]) for cut in batch]
+        spans.append(max(numbers) - min(numbers))
+    # Five random numbers below 3000 span 2000 on average; neighbours in a buffer of 35 span less than 1000.
+    assert sum(spans) / len(spans) > 1800
 
 
 def test_ranks_share_the_cuts() -> None:

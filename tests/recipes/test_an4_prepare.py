@@ -175,7 +175,7 @@ def test_the_real_containers(an4: ModuleType, tmp_path: Path, container: str) ->
 def test_help_shows_sample_lines(an4: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         an4.main(["--help"])
-    assert "<s> ENTER SIXTY ONE </s> (an252-fash-b)" in capsys.readouterr().out
+    assert "<s> U M N Y H SIX </s> (an255-fash-b)" in capsys.readouterr().out
 
 
 def test_preparation_needs_no_torch() -> None:

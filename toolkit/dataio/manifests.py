@@ -129,7 +129,7 @@ def _guess_hint(path: Path) -> str:
 
 def _root(path: Path, data_root: str | Path | None) -> Path | None:
     if data_root is not None:
-        return Path(data_root)
+        return Path(data_root).resolve()
     remembered = path.parent / ROOT_FILE
     return Path(remembered.read_text(encoding="utf-8").strip()) if remembered.is_file() else None
 

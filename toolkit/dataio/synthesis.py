@@ -177,6 +177,8 @@ class EspeakNG:
         # It keeps 160 bytes for the path of its data, too few for many a home folder: a relative one always fits.
         os.chdir(data.parent)
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.name.encode(), _DONT_EXIT)
+        if self.sample_rate <= 0:
+            raise ConfigError(f"{data}: espeak-ng cannot read its data; install espeakng-loader again")
         self._blocks: list[np.ndarray] = []
         self._callback = _CALLBACK(self._receive)  # kept alive as long as the library may call it
         self._library.espeak_SetSynthCallback(self._callback)

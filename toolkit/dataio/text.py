@@ -135,7 +135,7 @@ def load_text(
 
 
 def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
-    """The sentences of the text that the key ``name`` of the YAML names, without empty lines: to train a tokenizer on."""
+    """Sentences of the text under the YAML's key ``name``, without empty lines: to train a tokenizer on."""
     lines = read_lines(name, require(name, hparams), hparams)
     return (text.strip() for text in _texts(lines) if text.strip())
 

@@ -1,0 +1,147 @@
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from disk import ROOT, files, parse, setup_argument
+
+# Everybody may import errors; a part may import itself and what stands here. inference never imports brains: a model is
+# used without what trained it. An import that is missing here is a decision; an entry that nothing uses is struck out.
+MAY_IMPORT = {
+    "recipes": "experiment dataio tokenizer",
+    "templates": "experiment dataio tokenizer inference",
+    "__main__": "cli",
+    "cli": "inference dataio",
+    "inference": "pretrained dataio tokenizer",
+    "brains": "pretrained checkpoints dataio metrics models",
+    "experiment": "pretrained hparams",
+    "pretrained": "checkpoints hparams",
+    "checkpoints": "",
+    "hparams": "",
+    "dataio": "",
+    "tokenizer": "",
+    "metrics": "",
+    "decoders": "models",
+    "models": "",
+    "errors": "",
+}
+
+# All other modules test in milliseconds.
+IMPORT_SPEECHBRAIN = {
+    "toolkit.experiment",
+    *(f"toolkit.brains.{name}" for name in ("asr", "attention", "base", "checkpointer", "ctc", "language")),
+}
+
+# By extra: what of it is imported, and the one module that does. SpeechBrain's TensorboardLogger imports tensorboard.
+OPTIONAL = {
+    "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
+    "tensorboard": ("speechbrain.utils.train_logger.TensorboardLogger", "toolkit.brains.base"),
+}
+
+# Modules that import the package's root, which holds the version, and says where the package lies.
+IMPORT_ROOT = {"toolkit.cli.main", "toolkit.cli.new"}
+
+# Installed for what they do to others: torchaudio must be of torch's build; a tensorboard is imported by SpeechBrain.
+NEVER_IMPORTED = {"tensorboard"}
+
+
+class Import(NamedTuple):
+    """``from target import name`` in a module; name is "" in ``import target``."""
+
+    module: str
+    target: str
+    name: str
+    in_function: bool
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file, wherever it stands."""
+    tree, module = parse(path), module_name(path)
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    inner = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            target = "." * node.level + (node.module or "")
+            yield from (Import(module, target, alias.name, id(node) in inner) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (Import(module, alias.name, "", id(node) in inner) for alias in node.names)
+
+
+def module_name(path: Path) -> str:
+    """``toolkit.models.state`` for ``ROOT/toolkit/models/state.py``; a package is its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def part_of(module: str) -> str:
+    """The row of the table that a module belongs to."""
+    names = module.split(".")
+    return names[1] if names[0] == "toolkit" and len(names) > 1 else names[0]
+
+
+MODULES = {module_name(path): path for top in ("toolkit", "recipes", "templates") for path in files(ROOT / top, "*.py")}
+IMPORTS = [one for path in MODULES.values() for one in imports_of(path)]
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def test_every_module_of_the_project_is_read():
+    others = {"setup.py", *(str(path.relative_to(ROOT)) for path in files(ROOT / "tests", "*.py"))}
+    others |= {str(path.relative_to(ROOT)) for path in files(ROOT / "benchmarks", "*.py")}
+    assert len(MODULES) == len(files(ROOT, "*.py")) - len(others)
+    assert len({one.module for one in IMPORTS}) > 0.8 * (len(MODULES) - len(PACKAGES))
+
+
+def test_layers():
+    assert {part_of(module) for module in MODULES} - {"toolkit"} == set(MAY_IMPORT)
+    allowed = {(part, other) for part, others in MAY_IMPORT.items() for other in others.split()}
+    found = {(part_of(one.module), part_of(one.target)) for one in IMPORTS if one.target in MODULES}
+    found -= {(part, part) for part in MAY_IMPORT} | {(part, other) for part, other in found if other == "errors"}
+    assert {pair for pair in found if pair[1] != "toolkit"} == allowed
+
+
+def test_what_is_imported_of_the_project_is_a_module_by_its_full_name():
+    inside = [one for one in IMPORTS if one.target.split(".")[0] in ("toolkit", "recipes", "templates", "")]
+    assert [one for one in inside if one.target not in MODULES] == []
+    assert [one for one in inside if one.target in PACKAGES - {"toolkit"}] == []
+    assert {one.module for one in inside if one.target == "toolkit"} == IMPORT_ROOT
+    assert {one.name for one in inside if one.target == "toolkit"} == {"", "__version__"}
+    assert [name for name in PACKAGES - {"toolkit"} if MODULES[name].read_text().strip()] == []
+
+
+def test_no_cycles():
+    graph = {module: {one.target for one in IMPORTS if one.module == module} & set(MODULES) for module in MODULES}
+    TopologicalSorter(graph).prepare()  # a CycleError names the modules of a cycle
+
+
+def test_few_modules_know_speechbrain():
+    assert {one.module for one in IMPORTS if one.target.split(".")[0] == "speechbrain"} == IMPORT_SPEECHBRAIN
+
+
+@pytest.mark.parametrize("extra", sorted({*setup_argument("extras_require"), *OPTIONAL} - {"dev"}))
+def test_an_optional_dependency_has_one_module_which_names_its_extra(extra: str):
+    name, module = OPTIONAL[extra]
+    users = [one for one in IMPORTS if name in (one.target, one.target.split(".")[0], f"{one.target}.{one.name}")]
+    assert {one.module for one in users} == {module}
+    assert all(one.in_function for one in users)
+    assert f"asr-recipes[{extra}]" in MODULES[module].read_text(encoding="utf-8")
+
+
+def test_what_is_imported_is_what_setup_py_installs():
+    distributions = packages_distributions()
+    used = {one.target.split(".")[0] for one in IMPORTS} - sys.stdlib_module_names - {"toolkit"}
+    optional = {name.split(".")[0] for name, _ in OPTIONAL.values()} - {"speechbrain"}
+    imported = {as_distribution(distributions[name][0]) for name in used - optional}
+    assert imported == {as_distribution(requirement) for requirement in setup_argument("install_requires")}
+
+
+def as_distribution(requirement: str) -> str:
+    """``HyperPyYAML>=1.2`` and ``hyperpyyaml`` are one."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
