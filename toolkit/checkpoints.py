@@ -1,7 +1,7 @@
 """The checkpoints of a run: which are best, and their averaged weights.
 
-A checkpoint is SpeechBrain's ``save/CKPT+<time>/`` with ``model.ckpt`` (weights) and ``CKPT.yaml`` (among others ``rank``,
-the validation figure that orders checkpoints, lower being better).
+A checkpoint is SpeechBrain's ``save/CKPT+<time>/`` with ``model.ckpt`` (weights) and ``CKPT.yaml`` (among others
+``rank``, the validation figure that orders checkpoints, lower being better).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the command line to an experiment: hyperparameters, run options, output folder and the archive it begins with."""
+"""From the command line to an experiment: hyperparameters, run options, output folder and its archive."""
 
 from __future__ import annotations
 
@@ -177,7 +177,10 @@ def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path
         reason = f"it was not made by {script.name}"
     elif differing:
         reason = "; ".join(f"{key} was {archived.value_text(key)}, now {now.value_text(key)}" for key in differing)
-    elif _fingerprint(document.data.get("tokenizer_file")) not in (None, _fingerprint(folder / COLLECTED["tokenizer_file"])):
+    elif _fingerprint(document.data.get("tokenizer_file")) not in (
+        None,
+        _fingerprint(folder / COLLECTED["tokenizer_file"]),
+    ):
         reason = f"the tokenizer {document.data['tokenizer_file']} has changed since"
     if reason:
         raise ExperimentError(
@@ -216,7 +219,9 @@ def _commit(folder: Path) -> str:
     git = ["git", "-C", str(folder.resolve())]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + (" with uncommitted changes" if changed else "")

@@ -1,7 +1,7 @@
 """HyperPyYAML files as documents: which keys they have, what refers to what, and building the objects they declare.
 
-A file is read twice: as a document (here, nothing is built) to check keys, apply overrides and archive it with its comments;
-then by hyperpyyaml, which builds the objects.
+A file is read twice: as a document (here, nothing is built) to check keys, apply overrides and archive it with its
+comments; then by hyperpyyaml, which builds the objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from toolkit.errors import ConfigError, did_you_mean
 
-# The packages whose classes and functions a model's YAML may name. Training runs the user's own YAML and is not limited.
+# The packages whose classes a model's YAML may name. Training runs the user's own YAML and is not limited.
 SAFE_PACKAGES = (
     *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer."),
     *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.", "speechbrain.nnet.", "speechbrain.lobes."),

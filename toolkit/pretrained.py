@@ -1,4 +1,4 @@
-"""Model folders: ``hyperparams.yaml``, the files it names, and weights. Made by a run, read by searchers and inference."""
+"""Model folders: ``hyperparams.yaml``, the files it names, and weights; made by a run, read by inference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.hparams import HparamsDocument
 
 HPARAMS_FILE = "hyperparams.yaml"
-# What a run copies into its folder, so that the folder is all that inference needs: key of the YAML -> name in the folder.
+# What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
 
@@ -70,7 +70,8 @@ def load_language_model(folder: str | Path) -> nn.Module:
     """
     if not (Path(folder) / HPARAMS_FILE).is_file():
         raise ExperimentError(
-            f"{folder}: no language model here; train it with `python train_lm.py hparams/lm.yaml`, or set `lm_folder` to its run"
+            f"{folder}: no language model here; train one with `python train_lm.py hparams/lm*.yaml`, "
+            "or set lm_folder to the output folder of its run"
         )
     return load_model_folder(folder, ["model"])["model"].requires_grad_(False)
 

@@ -6,8 +6,8 @@
     python train.py hparams/ctc.yaml
     python train.py hparams/ctc.yaml --lr 0.0005   # any key of the YAML can be set
 
-The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it. README.md
-says what each reaches. A run that was stopped continues with the same command.
+The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it.
+README.md says what each reaches. A run that was stopped continues with the same command.
 """
 
 from toolkit.dataio.loaders import load_splits

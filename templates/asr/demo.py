@@ -39,9 +39,12 @@ def main() -> None:
             raise SystemExit(f"demo: `python {' '.join(step)}` failed; its message is above")
     test = json.loads(Path("manifests/test.json").read_text(encoding="utf-8"))
     transcribe(list(test.values())[:3])
-    minutes, gigabytes = (time.perf_counter() - began) / 60, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    minutes, gigabytes = (
+        (time.perf_counter() - began) / 60,
+        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
+    )
     wer = float(TOTAL.search((RUN / "wer_test.txt").read_text(encoding="utf-8"))[1])
-    print(f"\nlearning curve: {RUN / 'learning_curve.png'}, errors: {RUN / 'wer_test.txt'}, peak memory: {gigabytes:.1f} GB")
+    print(f"\nlearning curve: {RUN / 'learning_curve.png'}, errors: {RUN / 'wer_test.txt'}, memory: {gigabytes:.1f} GB")
     print(f"demo: WER {wer:.1f} % on {len(test)} unseen utterances in {minutes:.1f} min")
 
 

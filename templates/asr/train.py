@@ -6,8 +6,8 @@
     python train.py hparams/ctc.yaml
     python train.py hparams/ctc.yaml --lr 0.0005   # any key of the YAML can be set
 
-The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it. A run that
-was stopped continues with the same command. `python demo.py` runs all of this and then transcribes three files.
+The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it. A run
+that was stopped continues with the same command. `python demo.py` runs all of this, then transcribes three files.
 """
 
 from toolkit.dataio.loaders import load_splits

@@ -1,7 +1,7 @@
 """What the gates look at: the project as it lies on disk, without what recipes and installations make.
 
-A gate is a function ``find_...(folder) -> list[str]`` of sentences about what is wrong, so that it can be asked about any
-recipe: those of the project, and the one that `asr new` has just made.
+A gate is a function ``find_...(folder) -> list[str]`` of sentences about what is wrong, so that it can be asked about
+any recipe: those of the project, and the one that `asr new` has just made.
 """
 
 from __future__ import annotations

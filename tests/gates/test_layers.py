@@ -17,8 +17,7 @@ from disk import ROOT, files, parse, setup_argument
 # Everybody may import errors; a part may import itself and what stands here. inference never imports brains: a model is
 # used without what trained it. An import that is missing here is a decision; an entry that nothing uses is struck out.
 MAY_IMPORT = {
-    "recipes": "experiment dataio tokenizer",
-    "templates": "experiment dataio tokenizer inference",
+    "scripts": "experiment dataio tokenizer inference",  # of recipes and templates
     "__main__": "cli",
     "cli": "inference dataio",
     "inference": "pretrained dataio tokenizer",
@@ -47,11 +46,11 @@ OPTIONAL = {
     "tensorboard": ("speechbrain.utils.train_logger.TensorboardLogger", "toolkit.brains.base"),
 }
 
+# Imported below `if TYPE_CHECKING`, by type checkers, which bring it.
+TYPING_ONLY = {"typing_extensions"}
+
 # Modules that import the package's root, which holds the version, and says where the package lies.
 IMPORT_ROOT = {"toolkit.cli.main", "toolkit.cli.new"}
-
-# Installed for what they do to others: torchaudio must be of torch's build; a tensorboard is imported by SpeechBrain.
-NEVER_IMPORTED = {"tensorboard"}
 
 
 class Import(NamedTuple):
@@ -84,7 +83,7 @@ def module_name(path: Path) -> str:
 def part_of(module: str) -> str:
     """The row of the table that a module belongs to."""
     names = module.split(".")
-    return names[1] if names[0] == "toolkit" and len(names) > 1 else names[0]
+    return names[min(1, len(names) - 1)] if names[0] == "toolkit" else "scripts"
 
 
 MODULES = {module_name(path): path for top in ("toolkit", "recipes", "templates") for path in files(ROOT / top, "*.py")}
@@ -96,7 +95,7 @@ def test_every_module_of_the_project_is_read():
     others = {"setup.py", *(str(path.relative_to(ROOT)) for path in files(ROOT / "tests", "*.py"))}
     others |= {str(path.relative_to(ROOT)) for path in files(ROOT / "benchmarks", "*.py")}
     assert len(MODULES) == len(files(ROOT, "*.py")) - len(others)
-    assert len({one.module for one in IMPORTS}) > 0.8 * (len(MODULES) - len(PACKAGES))
+    assert {one.module for one in IMPORTS} == set(MODULES) - PACKAGES
 
 
 def test_layers():
@@ -137,8 +136,8 @@ def test_an_optional_dependency_has_one_module_which_names_its_extra(extra: str)
 def test_what_is_imported_is_what_setup_py_installs():
     distributions = packages_distributions()
     used = {one.target.split(".")[0] for one in IMPORTS} - sys.stdlib_module_names - {"toolkit"}
-    optional = {name.split(".")[0] for name, _ in OPTIONAL.values()} - {"speechbrain"}
-    imported = {as_distribution(distributions[name][0]) for name in used - optional}
+    not_needed = {name.split(".")[0] for name, _ in OPTIONAL.values()} - {"speechbrain"} | TYPING_ONLY
+    imported = {as_distribution(distributions[name][0]) for name in used - not_needed}
     assert imported == {as_distribution(requirement) for requirement in setup_argument("install_requires")}
 
 

@@ -1,4 +1,4 @@
-"""Every model answers the same for an utterance alone and padded to double length beside a longer one (design, trap 3)."""
+"""Every model answers the same for an utterance alone and padded to double length beside a longer one."""
 
 import pytest
 import torch

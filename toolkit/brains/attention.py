@@ -18,7 +18,7 @@ class AttentionBrain(ASRBrain):
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor, Tensor]:
-        """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); outside training, scores transcripts."""
+        """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); scores hypotheses, too."""
         if stage == sb.Stage.TRAIN:
             return self.modules.model(batch.wavs, batch.samples, batch.tokens)
         model = self.raw_modules["model"]

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class RecipeBrain(sb.Brain):
     """A Brain that is ready from its hyperparameters: one model, one optimizer, one output folder.
 
-    A subclass says what a batch costs (``compute_forward``, ``compute_objectives``) and, in ``stage_figures``, what a stage
-    showed; the first figure of validation ranks the checkpoints.
+    A subclass says what a batch costs (``compute_forward``, ``compute_objectives``) and, in ``stage_figures``, what a
+    stage showed; the first figure of validation ranks the checkpoints.
 
     Parameters
     ----------
@@ -148,4 +148,6 @@ def _tensorboard_logger(folder: Path) -> Any:
 
         return TensorboardLogger(save_dir=str(folder))
     except ImportError:
-        raise MissingDependencyError("tensorboard: True needs the extra: pip install 'asr-recipes[tensorboard]'") from None
+        raise MissingDependencyError(
+            "tensorboard: True needs the extra: pip install 'asr-recipes[tensorboard]'"
+        ) from None

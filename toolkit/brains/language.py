@@ -36,7 +36,7 @@ class LanguageModelBrain(RecipeBrain):
         return losses.sum() / inside.sum()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
-        """Loss in nats per token over the stage, and perplexities; an end of sentence counts as a token and as a word."""
+        """Loss in nats per token of the stage, and perplexities; an end of sentence counts as a token and as a word."""
         loss = self.nats / max(1, self.tokens)
         word_perplexity = math.exp(min(50.0, self.nats / max(1, self.words)))
         return {"loss": loss, "perplexity": math.exp(loss), "word_perplexity": word_perplexity}

@@ -30,7 +30,9 @@ def plot_learning_curve(train_log: str | Path, png: str | Path) -> None:
     figures = read_train_log(train_log)
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, title, wanted in zip(figure.subplots(1, 2), ["loss", "error rate (%)"], [{"loss"}, {"WER", "CER"}], strict=True):
+    for axes, title, wanted in zip(
+        figure.subplots(1, 2), ["loss", "error rate (%)"], [{"loss"}, {"WER", "CER"}], strict=True
+    ):
         for name, values in figures.items():
             if name.split()[1] in wanted:
                 axes.plot(list(values), list(values.values()), marker=".", label=name)

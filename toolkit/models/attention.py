@@ -61,5 +61,11 @@ class FeedForward(nn.Sequential):
     """Two dense layers around a gelu, with layer normalisation before: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, size: int, hidden: int, dropout: float) -> None:
-        layers = [nn.Linear(size, hidden), nn.GELU(), SharedDropout(dropout), nn.Linear(hidden, size), SharedDropout(dropout)]
+        layers = [
+            nn.Linear(size, hidden),
+            nn.GELU(),
+            SharedDropout(dropout),
+            nn.Linear(hidden, size),
+            SharedDropout(dropout),
+        ]
         super().__init__(nn.LayerNorm(size), *layers)

@@ -15,7 +15,7 @@ from toolkit.models.masking import valid_mask
 
 
 class ConvolutionModule(nn.Module):
-    """Gated pointwise, depthwise over time, pointwise; padding is zeroed before the depthwise part reads its neighbours."""
+    """Gated pointwise, depthwise over time, pointwise; padding is zeroed before the depthwise part reads it."""
 
     def __init__(self, size: int, kernel_size: int, dropout: float) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class ConvFrontEnd(nn.Module):
         self.projection = nn.Sequential(nn.Linear(channels[-1] * bands, output_size), SharedDropout(dropout))
 
     def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, F) with (B,) frames -> (B, T', output_size) with (B,) frames; padding is zero on both sides of each layer."""
+        """(B, T, F) with (B,) frames -> (B, T', output_size) with (B,) frames; padding is zero before each layer."""
         maps = zero_padding(features, frames).unsqueeze(1)  # (B, C, T, F)
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
             frames = strided_length(frames, stride)

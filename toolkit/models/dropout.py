@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class SharedDropout(nn.Module):
     """Dropout with one mask for all time steps of a row (Gal & Ghahramani 2016): (B, T, F) -> (B, T, F).
 
-    It regularises recurrent layers better than a new mask at every step, and drawing (B, 1, F) random numbers costs next to
-    nothing, where drawing (B, T, F) takes a fifth of a Conformer's time on a CPU.
+    It regularises recurrent layers better than a new mask at every step, and drawing (B, 1, F) random numbers costs
+    next to nothing, where drawing (B, T, F) takes a fifth of a Conformer's time on a CPU.
     """
 
     def __init__(self, probability: float) -> None:

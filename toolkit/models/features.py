@@ -27,7 +27,13 @@ class LogMel(nn.Module):
     FLOOR = 1e-8  # about -80 dB below full scale: digital silence stays finite
 
     def __init__(
-        self, sample_rate: int = 16000, n_mels: int = 80, *, window: float = 0.025, hop: float = 0.01, f_min: float = 20.0
+        self,
+        sample_rate: int = 16000,
+        n_mels: int = 80,
+        *,
+        window: float = 0.025,
+        hop: float = 0.01,
+        f_min: float = 20.0,
     ) -> None:
         super().__init__()
         self.sample_rate, self.output_size = sample_rate, n_mels
@@ -44,7 +50,8 @@ class LogMel(nn.Module):
     def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) with (B,) samples -> features (B, T, F) with (B,) frames.
 
-        Frame t is centred on sample t * hop; outside the audio there are zeros, so a row's features do not depend on its padding.
+        Frame t is centred on sample t * hop; outside the audio there are zeros, so that a row's features do not depend
+        on its padding.
         """
         with torch.autocast(wavs.device.type, enabled=False):
             wavs = zero_padding(wavs.float(), samples)

@@ -12,7 +12,9 @@ from toolkit.models.state import State
 class LocationAwareAttention(nn.Module):
     """Where to listen next, from what was heard (content) and where the last look was (location); Chorowski eq. 9."""
 
-    def __init__(self, memory_size: int, query_size: int, size: int, *, channels: int = 10, kernel_size: int = 51) -> None:
+    def __init__(
+        self, memory_size: int, query_size: int, size: int, *, channels: int = 10, kernel_size: int = 51
+    ) -> None:
         super().__init__()
         self.key, self.query = nn.Linear(memory_size, size), nn.Linear(query_size, size, bias=False)
         self.location = nn.Conv1d(1, channels, kernel_size, padding=kernel_size // 2, bias=False)

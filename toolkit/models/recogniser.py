@@ -21,7 +21,9 @@ class CTCModel(nn.Module):
         (B, T, F) -> (B, T, F) in training only, for instance ``lhotse.dataset.SpecAugment``.
     """
 
-    def __init__(self, features: nn.Module, encoder: nn.Module, vocab_size: int, augment: nn.Module | None = None) -> None:
+    def __init__(
+        self, features: nn.Module, encoder: nn.Module, vocab_size: int, augment: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.features, self.encoder, self.augment = features, encoder, augment
         self.vocab_size = vocab_size
@@ -68,7 +70,7 @@ class AttentionModel(CTCModel):
         self.decoder = decoder
 
     def forward(self, wavs: Tensor, samples: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Waveforms (B, S), samples (B,), target tokens (B, U) -> CTC (B, T, V), frames (B,), decoder logits (B, U + 1, V)."""
+        """Waveforms (B, S), samples (B,), tokens (B, U) -> CTC (B, T, V), frames (B,), decoder logits (B, U + 1, V)."""
         encoded, frames = self.encode(wavs, samples)
         return self.ctc_log_probs(encoded), frames, self.decode_teacher_forced(encoded, frames, tokens)
 

@@ -16,9 +16,9 @@ RNN_TYPES = {"lstm": nn.LSTM, "gru": nn.GRU}
 class BidirectionalRNN(nn.Module):
     """Residual bidirectional layers whose backward pass starts at each row's own last frame.
 
-    Each layer adds to its input what it makes of that input normalised; without this, CTC on 40 minutes of speech is still on
-    its first plateau when it otherwise makes half of the words. Rows are reversed within their length rather than packed:
-    the answer is that of packed sequences, and torch's fused CPU kernels train it 2.5 times as fast.
+    Each layer adds to its input what it makes of that input normalised: without this, CTC on 40 minutes of speech is
+    still on its first plateau when it otherwise recognises half of the words. Rows are reversed within their length
+    rather than packed: the answer is that of packed sequences, and torch's fused kernels train it 2.5 times as fast.
     """
 
     def __init__(self, neurons: int, layers: int, *, kind: str = "lstm", dropout: float = 0.1) -> None:

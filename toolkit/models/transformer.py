@@ -12,7 +12,7 @@ from toolkit.models.state import State
 
 
 class TransformerDecoderLayer(nn.Module):
-    """Causal self-attention, attention to the memory (where there is one), feed-forward; normalised before each part."""
+    """Causal self-attention, attention to the memory (if there is one), feed-forward; normalised before each part."""
 
     def __init__(self, size: int, heads: int, hidden: int, *, memory_size: int | None, dropout: float) -> None:
         super().__init__()
@@ -71,7 +71,8 @@ class TransformerDecoder(nn.Module):
         self.embedding = nn.Embedding(vocab_size, size)
         self.dropout = SharedDropout(dropout)
         self.layers = nn.ModuleList(
-            TransformerDecoderLayer(size, heads, hidden, memory_size=memory_size, dropout=dropout) for _ in range(layers)
+            TransformerDecoderLayer(size, heads, hidden, memory_size=memory_size, dropout=dropout)
+            for _ in range(layers)
         )
         self.norm, self.output = nn.LayerNorm(size), nn.Linear(size, vocab_size)
 
