@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,15 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -
         nn.init.normal_(weights, std=0.0 if "ctc_output.bias" in name else 1.0)
     torch.save(model.state_dict(), folder / "model.ckpt")
     return folder
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """For scripts that are run in this process: the handlers that they set up are closed, and those before come back."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.setLevel(level)
+    root.handlers[:] = handlers

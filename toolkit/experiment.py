@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import inspect
 import logging
 import logging.config
-import os
-import platform
-import shutil
-import subprocess
+import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import fields
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
 import torch
-import yaml
-from speechbrain.utils.run_opts import RunOptions
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from toolkit.errors import ConfigError, ExperimentError, ToolkitError, did_you_mean
-from toolkit.hparams import STANDARD_KEYS, HparamsDocument, reference
-from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
+from toolkit.errors import ConfigError, ToolkitError, did_you_mean
+from toolkit.hparams import HparamsDocument
+from toolkit.run_folder import open_run_folder
+from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
 
 logger = logging.getLogger(__name__)
-
-# What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
-IDENTITY = ("model", "tokenizer", "seed")
-# SpeechBrain's run options that are offered to every script.
-RUN_OPTIONS = {
-    "device": "cpu, cuda:0, ... (default: a GPU where there is one)",
-    "test_only": "skip training; test the best checkpoints of the output folder",
-    "noprogressbar": "no progress bars",
-    "debug": "two batches of two epochs, nothing kept",
-    "distributed_backend": "nccl, or gloo for processes on the CPU (with torchrun)",
-    "max_grad_norm": STANDARD_KEYS["max_grad_norm"],
-    "grad_accumulation_factor": STANDARD_KEYS["grad_accumulation_factor"],
-    "precision": STANDARD_KEYS["precision"],
-    "ckpt_interval_minutes": STANDARD_KEYS["ckpt_interval_minutes"],
-    "ckpt_interval_steps": "batches between checkpoints inside an epoch",
-}
 
 
 def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -68,16 +47,22 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     ExperimentError
         When the output folder belongs to another experiment.
     """
-    script = Path(inspect.stack()[1].filename)
-    document, run_opts = _parse(arguments, script)
+    caller = inspect.currentframe().f_back.f_globals
+    script, arguments = Path(caller["__file__"]), sys.argv[1:] if arguments is None else arguments
+    document, run_opts = _parse(arguments, script, caller.get("__doc__"))
     document.check_keys()
-    run_opts.setdefault("distributed_backend", "nccl" if torch.cuda.is_available() else "gloo")
+    complete_run_options(run_opts, document)
     sb.utils.distributed.ddp_init_group(run_opts)
-    sb.utils.seed_everything(document.data.get("seed", 0))
-    if "output_folder" in document:
-        sb.utils.distributed.run_on_main(_open_output_folder, kwargs={"document": document, "script": script})
-        _set_up_logging(Path(document.data["output_folder"]))
-        logger.info("%s %s in %s", script.name, document.path, document.data["output_folder"])
+    sb.utils.seed_everything(document.value("seed") or 0, verbose=False)
+    if "output_folder" in document and not run_opts.get("debug"):
+        folder = Path(document.value("output_folder"))
+        command = shlex.join([script.name, *arguments])
+        archive = {"folder": folder, "document": document, "script": script, "command": command}
+        sb.utils.distributed.run_on_main(open_run_folder, kwargs=archive)
+        _set_up_logging(folder / "log.txt")
+        logger.info("%s %s in %s", script.name, document.path, folder)
+    else:
+        _set_up_logging(None)
     return document.build(), run_opts
 
 
@@ -95,16 +80,23 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nstopped. The same command continues from the last checkpoint.", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception:
+        logger.debug("crashed", exc_info=True)  # into log.txt; the interpreter shows it on the console
+        raise
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
-def _parse(arguments: list[str] | None, script: Path) -> tuple[HparamsDocument, dict[str, Any]]:
+def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[HparamsDocument, dict[str, Any]]:
     """The document with its overrides applied, and the run options."""
     options = "".join(f"\n  --{name}: {meaning}" for name, meaning in RUN_OPTIONS.items())
     parser = argparse.ArgumentParser(
         prog=script.name,
-        description=inspect.getdoc(inspect.getmodule(inspect.stack()[2].frame)),
+        description=story,
         epilog=f"Any key of the YAML can be set: --key value. Options of the run:{options}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("hparams_file", metavar="HPARAMS.yaml", help="the experiment")
     known, rest = parser.parse_known_args(arguments)
@@ -112,7 +104,7 @@ def _parse(arguments: list[str] | None, script: Path) -> tuple[HparamsDocument, 
     for key, value in _pairs(rest).items():
         if key in document:
             overrides[key] = value
-        elif key in {field.name for field in fields(RunOptions)}:
+        elif key in RUN_OPTION_DEFAULTS:
             run_opts[key] = value
         else:
             near = did_you_mean(key, [*document.data, *RUN_OPTIONS])
@@ -122,7 +114,7 @@ def _parse(arguments: list[str] | None, script: Path) -> tuple[HparamsDocument, 
 
 
 def _pairs(rest: list[str]) -> dict[str, Any]:
-    """``--key value``, ``--key=value`` and a bare ``--flag`` as a dict; values are YAML."""
+    """``--key value``, ``--key=value`` and a bare ``--flag`` as a dict; values are YAML 1.2, as in the file."""
     pairs: dict[str, Any] = {}
     waiting = list(rest)
     while waiting:
@@ -133,124 +125,52 @@ def _pairs(rest: list[str]) -> dict[str, Any]:
         if not equals:
             value = waiting.pop(0) if waiting and not waiting[0].startswith("--") else "true"
         try:
-            pairs[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            pairs[key] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
             raise ConfigError(f"--{key}: the value {value!r} is not valid YAML; put it in quotes") from None
     return pairs
 
 
-def _open_output_folder(document: HparamsDocument, script: Path) -> None:
-    """Create the folder, or check that it is this experiment's; then archive script, YAML and versions in it."""
-    folder = Path(document.data["output_folder"])
-    _check_same_experiment(folder, document, script)
-    (folder / "save").mkdir(parents=True, exist_ok=True)
-    for key, name in COLLECTED.items():
-        if document.data.get(key) and Path(document.data[key]).exists():
-            collect(document.data[key], folder / name)
-    shutil.copyfile(script, folder / script.name)
-    _write(folder / HPARAMS_FILE, _archived(document).text())
-    _write(folder / "env.log", _environment(script))
+class _ForTheReader(logging.Filter):
+    """Keeps what SpeechBrain says of its own doings off the console, but for the figures of an epoch and warnings."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is shown."""
+        if record.name == "speechbrain.utils.train_logger":
+            return record.levelno == logging.INFO  # its only warning: no torchvision, which nothing here uses
+        return not record.name.startswith("speechbrain") or record.levelno > logging.INFO
 
 
-def _archived(document: HparamsDocument) -> HparamsDocument:
-    """The document as it is kept with the run: overrides applied, collected files named where they now lie."""
-    archived = HparamsDocument(document.path)
-    archived.data = document.data.copy()
-    for key, name in COLLECTED.items():
-        if document.data.get(key):
-            archived.data[key] = reference(f"<output_folder>/{name}")
-    return archived
-
-
-def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
-    """Refuse a folder whose checkpoints come from another script, model, tokenizer or seed."""
-    if not any(folder.glob("save/CKPT+*")) or not (folder / HPARAMS_FILE).is_file():
-        return
-    archived, reason = HparamsDocument(folder / HPARAMS_FILE), None
-    now = _archived(document)
-    differing = sorted(
-        key
-        for key in archived.needed_by(IDENTITY) | now.needed_by(IDENTITY)
-        if key != "output_folder" and archived.value_text(key) != now.value_text(key)
-    )
-    if not (folder / script.name).is_file():
-        reason = f"it was not made by {script.name}"
-    elif differing:
-        reason = "; ".join(f"{key} was {archived.value_text(key)}, now {now.value_text(key)}" for key in differing)
-    elif _fingerprint(document.data.get("tokenizer_file")) not in (
-        None,
-        _fingerprint(folder / COLLECTED["tokenizer_file"]),
-    ):
-        reason = f"the tokenizer {document.data['tokenizer_file']} has changed since"
-    if reason:
-        raise ExperimentError(
-            f"{folder} holds another experiment: {reason}. Give this one its own folder (--output_folder ...), "
-            "or delete that folder to start afresh"
-        )
-
-
-def _fingerprint(file: str | Path | None) -> str | None:
-    if not file or not Path(file).is_file():
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _environment(script: Path) -> str:
-    """What the run was made with: command, commit, machine, versions of all packages."""
-    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
-    lines = [
-        f"command: {' '.join(sys.argv)}",
-        f"commit: {_commit(script.parent)}",
-        f"python: {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores",
-        f"cuda: {torch.version.cuda} ({torch.cuda.device_count()} devices)",
-        *packages,
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _commit(folder: Path) -> str:
-    """The git commit of a folder, marked when files differ from it; ``unknown`` outside a checkout."""
-    git = ["git", "-C", str(folder.resolve())]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + (" with uncommitted changes" if changed else "")
-
-
-def _set_up_logging(folder: Path) -> None:
-    """Messages to the console (main process), everything with times to ``log.txt``."""
+def _set_up_logging(file: Path | None) -> None:
+    """Messages to the console, everything with times to a file; both by the main process, warnings also by others."""
     main = sb.utils.distributed.if_main_process()
     handlers: dict[str, Any] = {
         "console": {
             "class": "speechbrain.utils.logger.TqdmCompatibleStreamHandler",
             "level": "INFO" if main else "WARNING",
             "formatter": "console",
+            "filters": ["reader"],
             "stream": "ext://sys.stdout",
         }
     }
-    if main:
-        file = str(folder / "log.txt")
-        handlers["file"] = {"class": "logging.FileHandler", "formatter": "file", "filename": file, "encoding": "utf-8"}
+    if main and file:
+        handlers["file"] = {
+            "class": "logging.FileHandler",
+            "formatter": "file",
+            "filename": str(file),
+            "encoding": "utf-8",
+        }
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
+            "filters": {"reader": {"()": _ForTheReader}},
             "formatters": {
                 "console": {"format": "%(message)s"},
                 "file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
             },
             "handlers": handlers,
             "root": {"level": "INFO", "handlers": list(handlers)},
-            "loggers": {"toolkit": {"level": "DEBUG"}, "speechbrain": {"level": "WARNING"}},
+            "loggers": {"toolkit": {"level": "DEBUG"}},
         }
     )

@@ -10,6 +10,7 @@ import io
 import pydoc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,20 @@ class HparamsDocument:
         stream = io.StringIO()
         YAML(typ="safe", pure=True).serialize(node, stream)
         return " ".join(stream.getvalue().partition(":")[2].split())
+
+    def value(self, key: str) -> Any:
+        """The value of a key that holds text or a number, its references resolved; ``None`` without such a key."""
+        if not isinstance(self.data.get(key), TaggedScalar):
+            return self.data.get(key)
+        part = self.copy()
+        part.keep(part.needed_by([key]))
+        return part.build()[key]
+
+    def copy(self) -> HparamsDocument:
+        """A document whose top-level keys can be set and dropped without changing this one."""
+        twin = copy(self)
+        twin.data = self.data.copy()
+        return twin
 
     def text(self) -> str:
         """The document as YAML, comments and references included."""

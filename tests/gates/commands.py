@@ -2,7 +2,7 @@
 
 A reader follows them from folder to folder::
 
-    git clone https://example.org/asr-recipes && cd asr-recipes     # the project
+    cd asr-recipes                                                  # the project
     make demo                                                       # a target of the Makefile
     asr new digits && cd digits                                     # the template
     python train.py hparams/ctc.yaml --lr 0.001                     # a script, a YAML that is its own, and a key of it
@@ -13,50 +13,46 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 from disk import ROOT, is_made, script_of
-from speechbrain.utils.run_opts import RunOptions
 
 from toolkit.cli.main import COMMANDS
 from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument
+from toolkit.run_options import RUN_OPTION_DEFAULTS
 
-# python train.py ..., .venv/bin/python -m ..., nice -n 19 torchrun ...; not the prose around them.
-COMMAND = re.compile(r"(?:\S*/)?(?:python3?|torchrun|asr|make|cd|git) [^`\n]+|make|asr")
+# python train.py ..., .venv/bin/python ..., OMP_NUM_THREADS=1 nice -n 19 torchrun ...
+COMMAND = re.compile(r"(?:\w+=\S+ |nice (?:-n \d+ )?|time )*((?:\S*/)?(?:python3?|torchrun|asr|make|cd) .*)")
 
 
 class Reader:
     """Follows the commands of one text: where they lead, and what they name that is not there."""
 
     def __init__(self, folder: Path) -> None:
+        self.homes = (ROOT, folder)
         self.folder: Path | None = folder  # None: out of the project
-        self.places: dict[str, Path] = {}
+        self.places = {"asr-recipes": ROOT}
 
     def problems(self, line: str) -> Iterator[str]:
         """What is wrong with a line."""
         code = re.split(r"(?:^|\s)#", line.strip().removeprefix("$ "))[0]
         for command in re.split(r"&&|;|\|", code):
-            found = COMMAND.search(command)
+            found = COMMAND.fullmatch(command.strip())
             if found and self.folder:
-                program, *words = shlex.split(found[0])
+                program, *words = shlex.split(found[1])
                 read = getattr(self, f"_{Path(program).name.removesuffix('3')}")
                 yield from (f"`{line.strip()}`: {problem}" for problem in read(words))
 
     def _cd(self, words: list[str]) -> Iterator[str]:
         target = self.places.get(words[0], self.folder / words[0]).resolve()
-        if not target.is_dir():
+        inside = any(target.is_relative_to(home) for home in self.homes)
+        if inside and not target.is_dir():
             yield f"there is no folder {words[0]}"
-        self.folder = target if target.is_relative_to(ROOT) or target == self.folder else None
-
-    def _git(self, words: list[str]) -> Iterator[str]:
-        if words[0] == "clone":
-            self.places[Path(words[-1]).stem] = ROOT
-        yield from ()
+        self.folder = target if inside else None
 
     def _make(self, words: list[str]) -> Iterator[str]:
-        targets = re.findall(r"^([\w-]+):", (self.folder / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         yield from (f"the Makefile has no {word}" for word in words if "=" not in word and word not in targets)
 
     def _asr(self, words: list[str]) -> Iterator[str]:
@@ -93,7 +89,7 @@ class Reader:
                 return
             if script_of(document) != Path(script).name:
                 yield f"{words[0]} is for {script_of(document)}"
-            options = [f"--{name}" for name in (*document.data, *(field.name for field in fields(RunOptions)))]
+            options = [f"--{name}" for name in (*document.data, *RUN_OPTION_DEFAULTS)]
             yield from _unknown_options(words, " ".join(options))
         else:
             yield from _unknown_options(words, (self.folder / script).read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTRAS = re.compile(r"(?:asr-recipes|['\"\s]\.)\[([\w,]+)\]|extra \[(\w+)\]")
 # Lines of a tree: "├── hparams/   the experiments", "  text.py  tokenizer.py  normalisation; ...", "LICENSE (Apache)"
 BRANCH = re.compile(r"^([\s│├└─|`-]*)(\S.*)$")
-ENTRY = re.compile(r"[\w.*-]*(?:\.\w+|\*)|[\w./-]+/|LICENSE|Makefile")
+ENTRY = re.compile(r"[\w./*-]*(?:\.\w+|\*|/)|\.\.\.|LICENSE|Makefile|\.ci/run")
 
 
 def find_bad_readmes(folder: Path) -> list[str]:
@@ -32,17 +33,27 @@ def find_bad_readmes(folder: Path) -> list[str]:
 
 def _problems(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
-    blocks, prose = FENCE.findall(text), FENCE.sub("", text)
-    for block in [*blocks, *INLINE.findall(prose)]:
-        reader = Reader(path.parent)
-        yield from (problem for line in block.splitlines() for problem in reader.problems(line))
-    for block in filter(is_tree, blocks):
+    prose = FENCE.sub("", text)
+    yield from _command_problems(text, path.parent)
+    for block in filter(is_tree, FENCE.findall(text)):
         yield from _tree_problems(block, path.parent)
     yield from (f"no {link}" for link in LINK.findall(prose) if not _resolves(link, path))
     yield from (f"no `{name}`" for name in INLINE.findall(prose) if not _is_there(name, path.parent))
     yield from (f"no extra [{extra}]" for extra in _extras(text) - set(setup_argument("extras_require")))
     experiments = path.parent.glob("hparams/*.yaml") if path.name == "README.md" else ()
     yield from (f"says nothing of hparams/{one.name}" for one in experiments if one.name not in text)
+
+
+def _command_problems(text: str, folder: Path) -> Iterator[str]:
+    """A block of commands begins in the README's folder; a command in the text, there or where the last block ended."""
+    last = Reader(folder)
+    for number, part in enumerate(FENCE.split(text)):
+        if number % 2:
+            last = Reader(folder)
+            yield from (problem for line in part.splitlines() for problem in last.problems(line))
+        for command in INLINE.findall(part) if number % 2 == 0 else ():
+            typed = [list(Reader(place).problems(command)) for place in (folder, last.folder or folder)]
+            yield from min(typed, key=len)
 
 
 def _resolves(link: str, path: Path) -> bool:
@@ -77,13 +88,16 @@ def is_tree(block: str) -> bool:
 
 
 def _tree_problems(block: str, folder: Path) -> Iterator[str]:
-    """Entries of a tree that are not on disk, and entries of a drawn folder that the tree lacks."""
+    """What a tree shows that is not on disk; and what it lacks of a folder it opens: of one with files, files too."""
     drawn = read_tree(block, folder)
     for place, names in drawn.items():
-        if place.is_dir():
-            yield from (f"tree: no {place / name}" for name in names if not is_made(name) and not any(place.glob(name)))
-            there = [path.name for path in place.iterdir() if not is_made(path.name) and path.name != "__init__.py"]
-            yield from (f"tree: lacks {place / name}" for name in there if not any(fnmatch(name, one) for one in names))
+        written = [name for name in names if not is_made(name.rstrip("/"))]
+        if written and place.is_dir():
+            yield from (f"tree: no {place / name}" for name in written if not any(place.glob(name.rstrip("/"))))
+            only_folders = all(name.endswith("/") for name in written)
+            there = {path.name for path in place.iterdir() if path.is_dir() or not only_folders} - {"__init__.py"}
+            lacking = (name for name in there if not any(fnmatch(name, one.rstrip("/")) for one in names))
+            yield from (f"tree: lacks {place / name}" for name in sorted(lacking) if not is_made(name))
 
 
 def read_tree(block: str, folder: Path) -> dict[Path, list[str]]:
@@ -95,10 +109,15 @@ def read_tree(block: str, folder: Path) -> dict[Path, list[str]]:
         above = [(left, place) for left, place in above if left < column]
         parent = above[-1][1] if above else folder
         names = _entries(content)
+        if not names:
+            continue  # more words on the line above
         if not drawn and names[0].rstrip("/") in (folder.name, "asr-recipes", "."):
             above.append((column, folder))
             continue
-        drawn.setdefault(parent, []).extend(name.rstrip("/") for name in names)
+        for name in names:
+            *outer, _ = steps = re.findall(r"[^/]+/?", name)  # recipes/ and AN4/ of recipes/AN4/
+            for depth in range(len(steps)):
+                drawn.setdefault(parent.joinpath(*outer[:depth]), []).append(steps[depth])
         above += [(column, parent / name) for name in names if name.endswith("/")]
     return drawn
 
@@ -106,8 +125,7 @@ def read_tree(block: str, folder: Path) -> dict[Path, list[str]]:
 def _entries(content: str) -> list[str]:
     """The names that begin a line: one, or several with nothing between them but space and (remarks)."""
     words = re.sub(r"\([^)]*\)", "", content).split()
-    end = next((place for place, word in enumerate(words) if place and not ENTRY.fullmatch(word)), len(words))
-    return words[:end]
+    return ["*" if word == "..." else word for word in takewhile(ENTRY.fullmatch, words)]
 
 
 def test_readmes():

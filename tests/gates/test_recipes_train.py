@@ -101,6 +101,7 @@ def _check_transcripts(run: Path, test: str) -> None:
     assert next(report_lines(tracker)) == (run / f"wer_{test}.txt").read_text(encoding="utf-8").splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_recipe_trains(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     trained = train_all(recipe, tmp_path, monkeypatch)

@@ -17,6 +17,8 @@ from toolkit.metrics.report import write_report
 
 logger = logging.getLogger(__name__)
 
+LISTED = 20  # utterances named in a warning
+
 
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
@@ -49,12 +51,12 @@ class ASRBrain(RecipeBrain):
     def decode(self, encoded: Tensor, frames: Tensor, batch: Batch, stage: sb.Stage) -> None:
         """Search the encoded (B, T, D) utterances and score what was found."""
         search = self.hparams.valid_search if stage == sb.Stage.VALID else self.hparams.test_search
-        found = search(self.raw_modules["model"], encoded, frames)
+        found = search(self.model, encoded, frames)
         for utterance, words, hypotheses in zip(batch.ids, batch.words, found, strict=True):
             self.scored.add(utterance, words, self.hparams.tokenizer.decode(hypotheses[0].tokens))
 
     def ctc_loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
-        """Mean CTC loss per utterance of log-probabilities (B, T, V); utterances without a path count as zero.
+        """Mean CTC loss of log-probabilities (B, T, V) over utterances that have a path; zero when none has.
 
         A path needs a frame for each token and a blank between equal neighbours.
         """
@@ -67,9 +69,9 @@ class ASRBrain(RecipeBrain):
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
 
     def _report_too_short(self) -> None:
-        if self.too_short:
-            logger.warning(
-                "%d utterances have more tokens than frames and taught CTC nothing in this epoch, among them %s",
-                len(self.too_short),
-                ", ".join(self.too_short[:5]),
-            )
+        """Warn of utterances that were left out, when they are others than in the epoch before."""
+        names, before = set(self.too_short), getattr(self, "reported", set())
+        if names - before:
+            shown = ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "")
+            logger.warning("too short for CTC, with more tokens than frames, and left out: %d (%s)", len(names), shown)
+        self.reported = names | before

@@ -21,10 +21,10 @@ class AttentionBrain(ASRBrain):
         """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); scores hypotheses, too."""
         if stage == sb.Stage.TRAIN:
             return self.modules.model(batch.wavs, batch.samples, batch.tokens)
-        model = self.raw_modules["model"]
-        encoded, frames = model.encode(batch.wavs, batch.samples)
+        encoded, frames = self.model.encode(batch.wavs, batch.samples)
         self.decode(encoded, frames, batch, stage)
-        return model.ctc_log_probs(encoded), frames, model.decode_teacher_forced(encoded, frames, batch.tokens)
+        logits = self.model.decode_teacher_forced(encoded, frames, batch.tokens)
+        return self.model.ctc_log_probs(encoded), frames, logits
 
     def compute_objectives(self, predictions: tuple[Tensor, Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * cross-entropy, both a mean over utterances."""
@@ -33,7 +33,9 @@ class AttentionBrain(ASRBrain):
         if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
             weight = 0.0
         loss = (1 - weight) * self._cross_entropy(logits, batch, stage)
-        return loss + weight * self.ctc_loss(log_probs, frames, batch) if weight else loss
+        if not weight:
+            return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient
+        return loss + weight * self.ctc_loss(log_probs, frames, batch)
 
     def _cross_entropy(self, logits: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
         """Summed over an utterance's tokens and its end, smoothed in training; logits (B, U + 1, V)."""

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import math
+import shutil
+import sys
+import tempfile
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
 import torch
 from speechbrain.nnet.schedulers import update_learning_rate
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
+from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from toolkit.brains.checkpointer import WholeCheckpointer
+from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
+from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.checkpoints import RANK
-from toolkit.errors import MissingDependencyError
+from toolkit.errors import ModelError
 from toolkit.pretrained import load_weights
 
 logger = logging.getLogger(__name__)
@@ -27,7 +37,11 @@ class RecipeBrain(sb.Brain):
     """A Brain that is ready from its hyperparameters: one model, one optimizer, one output folder.
 
     A subclass says what a batch costs (``compute_forward``, ``compute_objectives``) and, in ``stage_figures``, what a
-    stage showed; the first figure of validation ranks the checkpoints.
+    stage showed; the first figure of validation ranks the checkpoints. It trains ``self.modules.model``, which is
+    wrapped in a distributed run, and evaluates with ``self.model``, which is not.
+
+    A run that was killed or stopped continues to the very weights that it would have reached: every batch has random
+    numbers of its own, and checkpoints are made between steps of the optimizer.
 
     Parameters
     ----------
@@ -39,22 +53,29 @@ class RecipeBrain(sb.Brain):
     """
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
-        self.output_folder = Path(hparams["output_folder"])
-        recoverables = {"model": hparams["model"], "counter": hparams["epoch_counter"]}
+        self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
+        if run_opts.get("debug"):
+            self.output_folder, run_opts["debug_persistently"] = _temporary_folder(), True
+        self.model = hparams["model"]
+        recoverables = {"model": self.model, "counter": hparams["epoch_counter"]}
         if "lr_annealing" in hparams:
             recoverables["lr_annealing"] = hparams["lr_annealing"]
         super().__init__(
-            modules={"model": hparams["model"]},
+            modules={"model": self.model},
             opt_class=hparams["opt_class"],
             hparams=hparams,
             run_opts=run_opts,
             checkpointer=WholeCheckpointer(self.output_folder / "save", recoverables=recoverables),
         )
-        self.epoch = 0
+        self.noprogressbar = self.noprogressbar or not sys.stderr.isatty()
+        self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
+        self.epoch, self.place = 0, None
         self.train_loggers = [FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))]
-        if getattr(self.hparams, "tensorboard", False):
-            self.train_loggers.append(_tensorboard_logger(self.output_folder / "tensorboard"))
+        if getattr(self.hparams, "tensorboard", False) and if_main_process():
+            self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
+        parameters = sum(one.numel() for one in self.model.parameters())
+        logger.info("%s: %s parameters, on %s", type(self).__name__, f"{parameters:,}", self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Train for the remaining epochs; Ctrl-C saves a checkpoint first."""
@@ -66,32 +87,94 @@ class RecipeBrain(sb.Brain):
             raise
 
     def test_on(self, test: DataLoader, name: str) -> None:
-        """Evaluate the averaged best checkpoints on a test set."""
+        """Evaluate the averaged best checkpoints on a test set; in a distributed run, the main process does."""
         self.test_name = name
-        self.evaluate(test_set=test, progressbar=not self.noprogressbar)
+        if if_main_process():
+            with MainProcessContext():
+                self.evaluate(test_set=test)
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
         """What a finished stage showed, the figure that ranks checkpoints first."""
         return {"loss": stage_loss}
 
+    def init_optimizers(self) -> None:
+        """Make the optimizer, and remember what the YAML says of it."""
+        super().init_optimizers()
+        self.optimizer_options = [
+            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
+        ]
+
+    def on_fit_start(self) -> None:
+        """Continue from the last checkpoint, if there is one, with the optimizer's options as the YAML has them now."""
+        super().on_fit_start()
+        annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
+        for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
+            group.update({key: value for key, value in options.items() if key not in annealed})
+        if self.hparams.epoch_counter.current or self.step:
+            logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
+
     def fit_batch(self, batch: Any) -> torch.Tensor:
-        """Train on one batch, wherever it was loaded."""
-        return super().fit_batch(batch.to(self.device))
+        """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
+        batch = batch.to(self.device)
+        should_step = self.step % self.grad_accumulation_factor == 0 or self.step == len(self.train_loader)
+        with uninterrupted():
+            self.on_fit_batch_start(batch, should_step)
+            with self.no_sync(not should_step):
+                with self.training_ctx:
+                    predictions = self.compute_forward(batch, sb.Stage.TRAIN)
+                    loss = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
+                self.check_loss_isfinite(loss)
+                self.scaler.scale(loss / self.grad_accumulation_factor).backward()
+            if should_step:
+                self.optimizers_step()
+            loss = loss.detach().cpu()
+            if should_step:
+                self.place = self.step, self.update_average(loss, self.avg_train_loss)
+            self.on_fit_batch_end(batch, predictions, loss, should_step)
+        return loss
+
+    def optimizers_step(self) -> None:
+        """Clip the gradients and step, unless one of them is not finite."""
+        self.scaler.unscale_(self.optimizer)
+        norm = clip_grad_norm_(self.modules.parameters(), self.max_grad_norm)
+        if self.scaler.is_enabled() or torch.isfinite(norm):  # a scaler looks for itself
+            self.scaler.step(self.optimizer)
+        else:
+            logger.warning("epoch %d, batch %d: gradients are not finite; no step is taken", self.epoch, self.step)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer_step += 1
+
+    def check_loss_isfinite(self, loss: torch.Tensor) -> None:
+        """Let a few losses of an epoch pass that are not finite: no step is taken from them.
+
+        Raises
+        ------
+        ModelError
+            When there are more than ``nonfinite_patience``.
+        """
+        self.nonfinite_count += not torch.isfinite(loss)
+        if self.nonfinite_count > self.nonfinite_patience:
+            raise ModelError(
+                f"epoch {self.epoch}, batch {self.step}: the loss is not finite, as were {self.nonfinite_patience} "
+                "before in this epoch; the model has diverged: train with a lower lr, in another output_folder"
+            )
 
     def evaluate_batch(self, batch: Any, stage: sb.Stage) -> torch.Tensor:
         """Evaluate one batch, wherever it was loaded."""
         return super().evaluate_batch(batch.to(self.device), stage)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Put the loader where training stands, also in the middle of an epoch; make dropout repeatable by epoch."""
-        self.stage, self.stage_began = stage, time.perf_counter()
+        """Put the loader where training stands, also in the middle of an epoch."""
+        self.stage_began = time.perf_counter()
         if stage == sb.Stage.TRAIN:
-            self.epoch = epoch
-            torch.manual_seed(getattr(self.hparams, "seed", 0) + epoch)
+            self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
             self.train_loader.seek(epoch, batches=self.step)
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
-        """Set the learning rate of this step."""
+        """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
+        seed = getattr(self.hparams, "seed", 0)
+        seed_everything(zlib.crc32(f"{seed}/{self.epoch}/{self.step}/{get_rank() or 0}".encode()), verbose=False)
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
             for group in self.optimizer.param_groups:
@@ -99,55 +182,59 @@ class RecipeBrain(sb.Brain):
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log what the stage showed; after validation, anneal and save a checkpoint."""
-        figures = self.stage_figures(stage, float(stage_loss))
+        figures = self._mean_over_ranks(self.stage_figures(stage, float(stage_loss)))
         if stage == sb.Stage.TRAIN:
             self.train_figures = {**figures, "seconds": time.perf_counter() - self.stage_began}
-            self.where_training_ended = self.step, self.avg_train_loss
         elif stage == sb.Stage.VALID:
-            self._end_epoch(epoch, figures)
+            with uninterrupted():
+                self._end_epoch(epoch, figures)
         else:
             self._log({"test": self.test_name}, test_stats=figures)
 
     def on_evaluate_start(self, max_key: str | None = None, min_key: str | None = None) -> None:
         """Load the mean of the best checkpoints."""
-        load_weights(self.raw_modules["model"], self.output_folder, self.average)
+        load_weights(self.model, self.output_folder, self.average)
+
+    def _mean_over_ranks(self, figures: dict[str, float]) -> dict[str, float]:
+        """The mean of what the processes of a distributed run found, so that all go on from the same."""
+        summed = torch.tensor([*figures.values(), 1.0], dtype=torch.float64, device=self.device)
+        summed = ddp_all_reduce(summed, torch.distributed.ReduceOp.SUM)
+        return dict(zip(figures, (summed[:-1] / summed[-1]).tolist(), strict=True))
 
     def _end_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         rank = next(iter(figures.values()))
+        rank = math.inf if math.isnan(rank) else rank
         rate = self.optimizer.param_groups[0]["lr"]
         if hasattr(self.hparams, "lr_annealing"):
             _, new_rate = self.hparams.lr_annealing(rank)
-            update_learning_rate(self.optimizer, new_rate)  # logs the change
+            update_learning_rate(self.optimizer, new_rate)
         if hasattr(self.hparams.epoch_counter, "update_metric"):
             self.hparams.epoch_counter.update_metric(rank)
         self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)
-        self.checkpointer.save_and_keep_only(
-            meta={RANK: rank, "epoch": epoch, **figures}, min_keys=[RANK], num_to_keep=self.average
-        )
+        self.checkpointer.save_epoch({RANK: rank, "epoch": epoch, **figures}, best=self.average)
+        self.place = None  # the epoch's own checkpoint is where to continue
         if if_main_process():
             plot_learning_curve(self.output_folder / "train_log.txt", self.output_folder / "learning_curve.png")
 
     def _log(self, meta: dict[str, Any], **stats: dict[str, float]) -> None:
-        if if_main_process():
-            for train_logger in self.train_loggers:
-                train_logger.log_stats(stats_meta=meta, **stats)
+        for train_logger in self.train_loggers:
+            train_logger.log_stats(meta, **stats)
+
+    def _should_save_intra_epoch_ckpt(self, *since: float) -> bool:
+        """Never while gradients are being accumulated, as checkpoints hold none."""
+        return self.step % self.grad_accumulation_factor == 0 and super()._should_save_intra_epoch_ckpt(*since)
 
     def _save_where_stopped(self) -> None:
-        """Save a checkpoint in mid-epoch; in validation, one that stands after the last training batch."""
-        if self.optimizers_dict is None:
+        """Save a checkpoint after the last step of the optimizer, also when validation had begun."""
+        if self.place is None or not if_main_process():
             return
-        if self.stage == sb.Stage.VALID:
-            self.step, self.avg_train_loss = self.where_training_ended
-        self._save_intra_epoch_ckpt()
-        logger.info("Stopped in epoch %d; a checkpoint is in %s.", self.epoch, self.output_folder / "save")
+        self.step, self.avg_train_loss = self.place
+        with uninterrupted(), MainProcessContext():
+            self._save_intra_epoch_ckpt()
+        logger.info("Stopped after batch %d of epoch %d; a checkpoint is saved.", self.step, self.epoch)
 
 
-def _tensorboard_logger(folder: Path) -> Any:
-    try:
-        from speechbrain.utils.train_logger import TensorboardLogger
-
-        return TensorboardLogger(save_dir=str(folder))
-    except ImportError:
-        raise MissingDependencyError(
-            "tensorboard: True needs the extra: pip install 'asr-recipes[tensorboard]'"
-        ) from None
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="debug-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

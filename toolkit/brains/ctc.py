@@ -16,11 +16,11 @@ class CTCBrain(ASRBrain):
         """CTC log-probabilities (B, T, V) with (B,) frames; outside training, transcripts are scored too."""
         if stage == sb.Stage.TRAIN:
             return self.modules.model(batch.wavs, batch.samples)
-        encoded, frames = self.raw_modules["model"].encode(batch.wavs, batch.samples)
+        encoded, frames = self.model.encode(batch.wavs, batch.samples)
         self.decode(encoded, frames, batch, stage)
-        return self.raw_modules["model"].ctc_log_probs(encoded), frames
+        return self.model.ctc_log_probs(encoded), frames
 
     def compute_objectives(self, predictions: tuple[Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
-        """CTC loss, the mean over utterances."""
+        """CTC loss, the mean over utterances that have a path."""
         log_probs, frames = predictions
         return self.ctc_loss(log_probs, frames, batch)

@@ -23,7 +23,8 @@ class LanguageModelBrain(RecipeBrain):
 
     def compute_forward(self, batch: TextBatch, stage: sb.Stage) -> Tensor:
         """Logits (B, U + 1, V) of every token and of the end."""
-        return self.modules.model(pad(batch.tokens, (1, 0), value=0))
+        model = self.modules.model if stage == sb.Stage.TRAIN else self.model
+        return model(pad(batch.tokens, (1, 0), value=0))
 
     def compute_objectives(self, predictions: Tensor, batch: TextBatch, stage: sb.Stage) -> Tensor:
         """Cross-entropy, the mean over tokens and ends of sentences."""
@@ -36,7 +37,15 @@ class LanguageModelBrain(RecipeBrain):
         return losses.sum() / inside.sum()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
-        """Loss in nats per token of the stage, and perplexities; an end of sentence counts as a token and as a word."""
-        loss = self.nats / max(1, self.tokens)
-        word_perplexity = math.exp(min(50.0, self.nats / max(1, self.words)))
-        return {"loss": loss, "perplexity": math.exp(loss), "word_perplexity": word_perplexity}
+        """Loss in nats per token of the stage, and perplexities; an end of sentence counts as a token and as a word.
+
+        Where a run continues, the figures of training are those of the rest of the epoch.
+        """
+        loss = self.nats / self.tokens if self.tokens else stage_loss  # no tokens: it was stopped in validation
+        figures = {"loss": loss, "perplexity": _exp(loss)}
+        return figures | ({"word_perplexity": _exp(self.nats / self.words)} if self.words else {})
+
+
+def _exp(nats: float) -> float:
+    """A perplexity, without overflow."""
+    return math.exp(min(50.0, nats))

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # epoch: 3, lr: 1.00e-03 - train loss: 2.31, train seconds: 10.1 - valid WER: 24.10, valid loss: 1.20
-FIGURE = re.compile(r"(train|valid) ([A-Za-z]\w*): ([-+.\deE]+|inf|nan)")
+FIGURE = re.compile(r"(train|valid) ([A-Za-z]\w*): ([-+]?(?:inf|nan|[-+.\deE]+))")
 EPOCH = re.compile(r"epoch: (\d+)")
 
 

@@ -1,0 +1,129 @@
+"""The output folder of a run: whose it is, and the archive that a run begins with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from toolkit.errors import ConfigError, ExperimentError
+from toolkit.hparams import HparamsDocument, reference
+from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
+
+# What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
+IDENTITY = ("model", "tokenizer", "seed")
+
+
+def open_run_folder(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
+    """Create a run's folder, or check that it is this experiment's; then archive script, YAML and versions in it.
+
+    Raises
+    ------
+    ExperimentError
+        When it holds another experiment.
+    ConfigError
+        When the language model was trained with another tokenizer.
+    """
+    sources = {key: document.value(key) for key in COLLECTED}
+    _check_same_tokens(sources["tokenizer_file"], sources["lm_folder"])
+    _check_same_experiment(folder, document, script)
+    (folder / "save").mkdir(parents=True, exist_ok=True)
+    for key, source in sources.items():
+        if source and Path(source).exists():
+            collect(source, folder / COLLECTED[key])
+    collect(script, folder / script.name)
+    _write(folder / HPARAMS_FILE, _archived(document).text())
+    with (folder / "env.log").open("a", encoding="utf-8") as log:
+        log.write(_environment(script, command))
+
+
+def _archived(document: HparamsDocument) -> HparamsDocument:
+    """The document as it is kept with the run: overrides applied, collected files named where they now lie."""
+    archived = document.copy()
+    for key, name in COLLECTED.items():
+        if document.data.get(key):
+            archived.data[key] = reference(f"<output_folder>/{name}")
+    return archived
+
+
+def _check_same_tokens(tokenizer_file: str | None, lm_folder: str | None) -> None:
+    """Refuse a language model of another tokenizer: its token 7 is another text."""
+    theirs = _fingerprint(Path(lm_folder) / COLLECTED["tokenizer_file"]) if lm_folder else None
+    ours = _fingerprint(tokenizer_file)
+    if ours and theirs and ours != theirs:
+        raise ConfigError(
+            f"lm_folder: {lm_folder} was trained with another tokenizer than {tokenizer_file}; train that again"
+        )
+
+
+def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Refuse a folder that another script made, or whose checkpoints come from another model, tokenizer or seed."""
+    if not (folder / HPARAMS_FILE).is_file():
+        return
+    reason = None
+    if not (folder / script.name).is_file():
+        reason = f"it was not made by {script.name}"
+    elif any(folder.glob("save/CKPT+*/CKPT.yaml")):
+        reason = _difference(HparamsDocument(folder / HPARAMS_FILE), _archived(document))
+        theirs, ours = folder / COLLECTED["tokenizer_file"], document.value("tokenizer_file")
+        if not reason and _fingerprint(ours) not in (None, _fingerprint(theirs)):
+            reason = f"the tokenizer {ours} has changed since"
+    if reason:
+        raise ExperimentError(
+            f"{folder} holds another experiment: {reason}. Give this one its own folder (--output_folder ...), "
+            "or delete that folder to start afresh"
+        )
+
+
+def _difference(archived: HparamsDocument, now: HparamsDocument) -> str:
+    """What identifies an experiment and is not the same in both; ``""`` when all is."""
+    for document in (archived, now):
+        document.keep(set(document.data) - {"output_folder"})  # the folder may have been moved
+    keys = archived.needed_by(IDENTITY) | now.needed_by(IDENTITY)
+    pairs = [(key, archived.value_text(key), now.value_text(key)) for key in sorted(keys)]
+    return "; ".join(f"{key} was {before}, now {after}" for key, before, after in pairs if before != after)
+
+
+def _fingerprint(file: str | Path | None) -> str | None:
+    if not file or not Path(file).is_file():
+        return None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _environment(script: Path, command: str) -> str:
+    """What the run was made with: command, commits, machine, versions of all packages."""
+    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
+    lines = [
+        f"{time.strftime('%Y-%m-%d %H:%M:%S')} command: {command}",
+        f"commit: {_commit(script.parent)}",
+        f"commit of toolkit: {_commit(Path(__file__).parent)}",
+        f"python: {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores",
+        f"cuda: {torch.version.cuda} ({torch.cuda.device_count()} devices)",
+        *packages,
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def _commit(folder: Path) -> str:
+    """The git commit of a folder, marked when files differ from it; ``unknown`` outside a checkout."""
+    git = ["git", "-C", str(folder.resolve())]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + (" with uncommitted changes" if changed else "")
