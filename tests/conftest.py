@@ -67,7 +67,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -
 
 @pytest.fixture
 def logging_put_back() -> Iterator[None]:
-    """For scripts that are run in this process: the handlers that they set up are closed, and those before come back."""
+    """For scripts that are run in process: the handlers that they set up are closed, and those before come back."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     yield

@@ -42,8 +42,9 @@ def fresh(tmp_path: Path) -> Experiment:
 
 
 def settings(experiment: Experiment, *options: str) -> tuple[dict, dict]:
-    """What a script gets of these options."""
-    return load_experiment([str(experiment.yaml), "--device", "cpu", *options])
+    """What the experiment's script gets of these options."""
+    arguments = [str(experiment.yaml), "--device", "cpu", *options]
+    return eval("load_experiment(arguments)", vars(load_script(experiment.script)), {"arguments": arguments})
 
 
 # The command line
@@ -148,7 +149,7 @@ FUSED = "test_search: !new:toolkit.decoders.ctc.CTCPrefixSearcher\n  lm: !ref <l
 
 
 def test_a_missing_language_model_is_answered_with_the_command_that_trains_it(fresh: Experiment):
-    with pytest.raises(ExperimentError, match=r"python train_lm\.py hparams/lm\.yaml"):
+    with pytest.raises(ExperimentError, match=r"python train_lm\.py hparams/lm"):
         with_lm(fresh, fresh.folder / "lm").train()
 
 

@@ -251,3 +251,26 @@ def test_unsafe_tags_are_refused_and_named(tmp_path: Path, value: str) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
     with pytest.raises(ConfigError, match=r"train\.yaml: the tag `.+` is not one that a model may use"):
         written(tmp_path, f"other: abc\nmodel: {value}\n").check_safe()
+
+
+def test_comments_anywhere_leave_the_document_as_it_is(tmp_path):
+    """ruamel.yaml moves a comment between a tag and its first entry to where it breaks the file."""
+    path = tmp_path / "hparams.yaml"
+    path.write_text(
+        "size: 4  # of everything\n"
+        "\n"
+        "model: !new:torch.nn.Sequential   # two layers\n"
+        "  # the first\n"
+        "  - !new:torch.nn.Linear    # a line\n"
+        "    # its sizes\n"
+        "    in_features: !ref <size>\n"
+        "    out_features: 3 # three\n"
+        "  # the second\n"
+        "  - !new:torch.nn.Linear\n"
+        "    in_features: 3\n"
+        "    out_features: 2\n"
+    )
+    document = HparamsDocument(path)
+    layers = document.build()["model"]
+    assert [(layer.in_features, layer.out_features) for layer in layers] == [(4, 3), (3, 2)]
+    assert "# of everything" in document.text()

@@ -50,7 +50,6 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     caller = inspect.currentframe().f_back.f_globals
     script, arguments = Path(caller["__file__"]), sys.argv[1:] if arguments is None else arguments
     document, run_opts = _parse(arguments, script, caller.get("__doc__"))
-    document.check_keys()
     complete_run_options(run_opts, document)
     sb.utils.distributed.ddp_init_group(run_opts)
     sb.utils.seed_everything(document.value("seed") or 0, verbose=False)
@@ -101,6 +100,7 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     parser.add_argument("hparams_file", metavar="HPARAMS.yaml", help="the experiment")
     known, rest = parser.parse_known_args(arguments)
     document, overrides, run_opts = HparamsDocument(known.hparams_file), {}, {}
+    document.check_keys()
     for key, value in _pairs(rest).items():
         if key in document:
             overrides[key] = value

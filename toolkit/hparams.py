@@ -86,7 +86,7 @@ class HparamsDocument:
         self._yaml = YAML()
         self._yaml.width, self._yaml.preserve_quotes = 120, True
         try:
-            self.data = self._yaml.load(self.path.read_text(encoding="utf-8"))
+            self.data = _without_leading_comments(self._yaml.load(self.path.read_text(encoding="utf-8")))
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot be read ({error.strerror}); give the path of a hyperparameter file"
@@ -133,15 +133,21 @@ class HparamsDocument:
 
     def check_keys(self) -> None:
         """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
-        referred = {name for key in self.data for name in self.references(key)}
-        for name in sorted(referred - set(self.data)):
+        for name in sorted(self._referred() - set(self.data)):
             raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
-        for key in self.data:
-            if key not in STANDARD_KEYS and key not in referred and not key.startswith("__"):
-                raise ConfigError(
-                    f"{self.path}, line {self.data.lc.key(key)[0] + 1}: nothing reads the key {key!r}"
-                    f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
-                )
+        for key in self.unread():
+            raise ConfigError(
+                f"{self.path}, line {self.data.lc.key(key)[0] + 1}: nothing reads the key {key!r}"
+                f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
+            )
+
+    def unread(self) -> list[str]:
+        """The top-level keys that nothing reads: not `STANDARD_KEYS`, and no other key refers to them."""
+        read = self._referred() | set(STANDARD_KEYS)
+        return [key for key in self.data if key not in read and not key.startswith("__")]
+
+    def _referred(self) -> set[str]:
+        return {name for key in self.data for name in self.references(key)}
 
     def check_safe(self) -> None:
         """Raise a ConfigError for anything that would build or call what is not in `SAFE_PACKAGES`.
@@ -149,7 +155,7 @@ class HparamsDocument:
         Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
         put texts together.
         """
-        written = self._caught(self.text)
+        written = self._caught(lambda: _uncommented(self.text()))
         self._check_nodes(written)
         self._check_nodes(self._caught(lambda: resolve_references(written).getvalue()))
 
@@ -166,10 +172,7 @@ class HparamsDocument:
         """One key's value as YAML on one line, to compare and to show; ``nothing`` when there is no such key."""
         if key not in self.data:
             return "nothing"
-        node = YAML(typ="safe", pure=True).compose(self._dump({key: self.data[key]}))  # nodes have no comments
-        stream = io.StringIO()
-        YAML(typ="safe", pure=True).serialize(node, stream)
-        return " ".join(stream.getvalue().partition(":")[2].split())
+        return " ".join(_uncommented(self._dump({key: self.data[key]})).partition(":")[2].split())
 
     def value(self, key: str) -> Any:
         """The value of a key that holds text or a number, its references resolved; ``None`` without such a key."""
@@ -196,7 +199,7 @@ class HparamsDocument:
 
     def build(self) -> dict[str, Any]:
         """The objects that the document declares, by top-level key."""
-        return self._caught(lambda: load_hyperpyyaml(self.text()))
+        return self._caught(lambda: load_hyperpyyaml(_uncommented(self.text())))
 
     def _caught(self, read: Callable[[], Any]) -> Any:
         """What ``read`` returns; the errors of a wrong document as a ConfigError."""
@@ -204,6 +207,13 @@ class HparamsDocument:
             return read()
         except (TypeError, ValueError, AttributeError, ImportError, pydoc.ErrorDuringImport, YAMLError) as error:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
+
+
+def _uncommented(text: str) -> str:
+    """The same YAML without comments, which hyperpyyaml would at times move to where they break it."""
+    stream = io.StringIO()
+    YAML(typ="safe", pure=True).serialize(YAML(typ="safe", pure=True).compose(text), stream)
+    return stream.getvalue()
 
 
 def reference(target: str) -> TaggedScalar:
@@ -222,6 +232,31 @@ def _nodes(node: Any) -> Iterator[Any]:
 def _tag(node: Any) -> str | None:
     tag = getattr(node, "tag", None)
     return getattr(tag, "value", None)
+
+
+def _without_leading_comments(data: Any) -> Any:
+    """The tree without the comments that stand between a tag and its first entry.
+
+    ::
+
+        augment: !new:torch.nn.Sequential
+          # this one
+          - !new:lhotse.dataset.SpecAugment    # and this one
+
+    ruamel.yaml would write them back in places where the text is another document, or none.
+    """
+    for node in _nodes(data):
+        comments = getattr(node, "ca", None)
+        if comments is None:
+            continue
+        for key, places in list(comments.items.items()):
+            if _tag(node[key]) and len(places) > 3:
+                places[3] = None
+            if not any(places):
+                del comments.items[key]
+        if _tag(node):
+            comments.comment = None
+    return data
 
 
 def _yaml_nodes(root: Node) -> Iterator[Node]:

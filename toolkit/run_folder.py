@@ -49,6 +49,8 @@ def _archived(document: HparamsDocument) -> HparamsDocument:
     for key, name in COLLECTED.items():
         if document.data.get(key):
             archived.data[key] = reference(f"<output_folder>/{name}")
+    while unread := archived.unread():  # what only an overridden value referred to
+        archived.keep(set(archived.data) - set(unread))
     return archived
 
 

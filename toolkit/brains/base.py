@@ -22,7 +22,7 @@ from speechbrain.utils.train_logger import FileTrainLogger
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from toolkit.brains.checkpointer import WholeCheckpointer
+from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
@@ -57,7 +57,7 @@ class RecipeBrain(sb.Brain):
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = _temporary_folder(), True
         self.model = hparams["model"]
-        recoverables = {"model": self.model, "counter": hparams["epoch_counter"]}
+        recoverables = {"model": self.model}
         if "lr_annealing" in hparams:
             recoverables["lr_annealing"] = hparams["lr_annealing"]
         super().__init__(
@@ -67,6 +67,7 @@ class RecipeBrain(sb.Brain):
             run_opts=run_opts,
             checkpointer=WholeCheckpointer(self.output_folder / "save", recoverables=recoverables),
         )
+        self.checkpointer.add_recoverable("counter", hparams["epoch_counter"], load_counter, save_counter)
         self.noprogressbar = self.noprogressbar or not sys.stderr.isatty()
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)

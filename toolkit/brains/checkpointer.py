@@ -6,10 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
 from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
 from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.epoch_loop import EpochCounter
 
 from toolkit.checkpoints import RANK
+
+COUNTER_STATE = {"current", "best_limit", "best_score", "should_stop"}
 
 
 class WholeCheckpointer(Checkpointer):
@@ -45,6 +49,21 @@ class WholeCheckpointer(Checkpointer):
 
     def _save_checkpoint_metafile(self, fpath: Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return super()._save_checkpoint_metafile(_partial(fpath), *args, **kwargs)
+
+
+def save_counter(counter: EpochCounter, path: Path) -> None:
+    """Save an epoch counter, also one that stops early: SpeechBrain saves of that one the epoch alone."""
+    path.write_text(yaml.safe_dump(vars(counter)), encoding="utf-8")
+
+
+def load_counter(counter: EpochCounter, path: Path, end_of_epoch: bool) -> None:
+    """Load what is not an option of the YAML; inside an epoch, that epoch is the next."""
+    saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    saved = {"current": saved} if isinstance(saved, int) else saved  # as SpeechBrain saves it
+    for name in COUNTER_STATE & vars(counter).keys() & saved.keys():
+        setattr(counter, name, saved[name])
+    if not end_of_epoch:
+        counter.current -= 1
 
 
 def _partial(path: Path) -> Path:

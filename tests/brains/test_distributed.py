@@ -1,0 +1,131 @@
+"""One run by two processes: torchrun with gloo on the CPU, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_experiment import Experiment, make_experiment
+
+from toolkit.brains.learning_curve import read_train_log
+
+pytestmark = pytest.mark.slow
+
+EPOCHS, UTTERANCES = 2, 11  # an odd number, which does not divide among two
+
+# A Brain that writes down what each process saw and reached.
+RECORDING = """
+import json, os
+from pathlib import Path
+from toolkit.brains.attention import AttentionBrain
+
+class RecordingBrain(AttentionBrain):
+    seen = []
+
+    def compute_forward(self, batch, stage):
+        self.seen.append((stage.name, self.epoch, batch.ids))
+        return super().compute_forward(batch, stage)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        super().on_stage_end(stage, stage_loss, epoch)
+        if stage.name == "VALID":
+            self.write()
+
+    def test_on(self, test, name):
+        super().test_on(test, name)
+        self.write()
+
+    def write(self):
+        weights = [one.detach().double().sum().item() for one in self.model.parameters()]
+        record = {"seen": self.seen, "weights": weights, "train": self.train_figures, "steps": self.optimizer_step}
+        file = Path(__file__).with_name(f"rank{os.environ['RANK']}.json")
+        file.write_text(json.dumps(record))
+"""
+
+# With a CTC output that is not used after the first epoch, and yet must have gradients.
+ATTENTION = """\
+toolkit.models.recogniser.AttentionModel
+  decoder: !new:toolkit.models.location_attention.AttentionalGRUDecoder
+    vocab_size: !apply:len [!ref <tokenizer>]
+    memory_size: 32
+    neurons: 8
+    attention_size: 8
+"""
+LOSS = "ctc_weight: 0.5\nlabel_smoothing: 0.1\nnumber_of_ctc_epochs: 1\n"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """After a run by two processes."""
+    experiment = make_experiment(tmp_path_factory.mktemp("distributed"), UTTERANCES)
+    (experiment.folder / "recording.py").write_text(RECORDING)
+    text = experiment.yaml.read_text().replace("toolkit.brains.ctc.CTCBrain", "recording.RecordingBrain")
+    text = text.replace("toolkit.models.recogniser.CTCModel\n", ATTENTION)
+    experiment.yaml.write_text(text.replace("opt_class:", LOSS + "opt_class:"))
+    completed = torchrun(experiment, "--number_of_epochs", str(EPOCHS))
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return experiment
+
+
+def torchrun(experiment: Experiment, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    words = [str(experiment.script), str(experiment.yaml), "--device", "cpu", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command + words, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture
+def records(experiment: Experiment) -> list[dict[str, Any]]:
+    return [json.loads((experiment.folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def utterances(record: dict[str, Any], stage: str, epoch: int) -> list[str]:
+    return [
+        name for its_stage, its_epoch, ids in record["seen"] if (its_stage, its_epoch) == (stage, epoch) for name in ids
+    ]
+
+
+def test_each_utterance_is_trained_on_once_an_epoch(records):
+    for epoch in range(1, EPOCHS + 1):
+        shares = [utterances(record, "TRAIN", epoch) for record in records]
+        assert all(shares)
+        assert len({*shares[0], *shares[1]}) == len(shares[0] + shares[1]) == UTTERANCES
+
+
+def test_both_end_with_the_same_weights_losses_and_steps(records):
+    for key in ("weights", "steps"):
+        assert records[0][key] == records[1][key]
+    losses = [record["train"]["loss"] for record in records]
+    assert losses[0] == losses[1]
+
+
+def test_one_process_writes_files(experiment: Experiment):
+    log = experiment.run.joinpath("train_log.txt").read_text()
+    assert re.findall(r"^(?:epoch|test): (\w+)", log, flags=re.MULTILINE) == ["1", "2", "tones"]
+    assert read_train_log(experiment.run / "train_log.txt")["train loss"].keys() == {1, 2}
+    lines = experiment.run.joinpath("log.txt").read_text().splitlines()
+    started = [line for line in lines if " INFO toolkit.experiment: train.py " in line]
+    assert len(started) == 1
+    assert experiment.run.joinpath("env.log").read_text().count(" command: ") == 1
+
+
+def test_the_test_set_is_scored_once(experiment: Experiment, records):
+    assert [record["seen"][-1][0] for record in records] == ["TEST", "VALID"]
+    report = experiment.run.joinpath("wer_tones.txt").read_text()
+    assert re.search(r"^Scored 3 utterances", report, flags=re.MULTILINE)
+
+
+def test_it_continues(experiment: Experiment, records):
+    completed = torchrun(experiment, "--number_of_epochs", str(EPOCHS + 1), "--ckpt_interval_steps", "1")
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    log = experiment.run.joinpath("train_log.txt").read_text()
+    assert re.findall(r"^epoch: (\d)", log, flags=re.MULTILINE) == ["1", "2", "3"]
+    now = json.loads((experiment.folder / "rank1.json").read_text())
+    assert {epoch for stage, epoch, _ in now["seen"] if stage == "TRAIN"} == {3}
+    assert now["steps"] == records[1]["steps"] // EPOCHS * (EPOCHS + 1)
