@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from toolkit.dataio.manifests import write_atomically
 from toolkit.dataio.prepare import Utterance, describe_audio, write_splits
+from toolkit.files import write_atomically
 
 SAMPLE_RATE = 16000
 WORDS = ("DO", "DI", "RE", "RI", "MI", "FA", "FI", "SOL", "SI", "LA", "LI", "TI")

@@ -12,6 +12,7 @@ from torch import nn
 
 from toolkit.checkpoints import WEIGHTS, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
+from toolkit.files import replacing
 from toolkit.hparams import HparamsDocument
 
 HPARAMS_FILE = "hyperparams.yaml"
@@ -82,15 +83,14 @@ def collect(source: str | Path, target: str | Path) -> None:
     if source.is_file():
         _copy(source, target)
     elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
-        target.mkdir(parents=True, exist_ok=True)
         document = HparamsDocument(source / HPARAMS_FILE)
-        torch.save(model_weights(source, document.data.get("average_checkpoints", 1)), target / WEIGHTS)
+        with replacing(target / WEIGHTS) as partial:
+            torch.save(model_weights(source, document.data.get("average_checkpoints", 1)), partial)
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
             _copy(source / name, target / name)
 
 
 def _copy(source: Path, target: Path) -> None:
     if source.resolve() != target.resolve():
-        partial = target.with_name(target.name + ".part")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from toolkit.errors import ConfigError, ExperimentError
+from toolkit.files import write_atomically
 from toolkit.hparams import HparamsDocument, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
 
@@ -38,7 +39,7 @@ def open_run_folder(folder: Path, document: HparamsDocument, script: Path, comma
         if source and Path(source).exists():
             collect(source, folder / COLLECTED[key])
     collect(script, folder / script.name)
-    _write(folder / HPARAMS_FILE, _archived(document).text())
+    write_atomically(folder / HPARAMS_FILE, _archived(document).text())
     with (folder / "env.log").open("a", encoding="utf-8") as log:
         log.write(_environment(script, command))
 
@@ -96,12 +97,6 @@ def _fingerprint(file: str | Path | None) -> str | None:
     if not file or not Path(file).is_file():
         return None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _environment(script: Path, command: str) -> str:

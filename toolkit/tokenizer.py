@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import sentencepiece
 
 from toolkit.errors import TokenizerError, did_you_mean
+from toolkit.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -228,8 +228,5 @@ def _write_model(model: bytes, model_file: Path) -> None:
     """Write the model and, beside it, its pieces with their scores; readers see the old file or the new one."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = (f"{processor.id_to_piece(index)}\t{processor.get_score(index):g}\n" for index in range(len(processor)))
-    model_file.parent.mkdir(parents=True, exist_ok=True)
-    for file, content in ((model_file.with_suffix(".vocab"), "".join(pieces).encode()), (model_file, model)):
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
+    write_atomically(model_file.with_suffix(".vocab"), "".join(pieces))
+    write_atomically(model_file, model)

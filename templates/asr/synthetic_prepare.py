@@ -25,10 +25,10 @@ from random import Random
 
 from tqdm import tqdm
 
-from toolkit.dataio.manifests import write_atomically
 from toolkit.dataio.prepare import Utterance, describe_audio, describe_splits, write_splits
 from toolkit.dataio.synthesis import SpokenUtterance, draw_sentence, draw_utterance, is_synthesised, synthesise
 from toolkit.errors import ToolkitError
+from toolkit.files import write_atomically
 
 # Each kind of sentence has hundreds of members, most have thousands: training does not miss those held out.
 GRAMMAR = {

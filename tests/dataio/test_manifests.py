@@ -93,10 +93,11 @@ def test_a_failed_write_keeps_the_old_manifest(corpus: Path, tmp_path: Path, mon
     before = path.read_text()
 
     def full_disk(self: Path, *_: object, **__: object) -> None:
-        self.write_bytes(b"{half")
+        with self.open("wb") as file:
+            file.write(b"{half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_manifest(path, {"b": entry()})
     assert path.read_text() == before

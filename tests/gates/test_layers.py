@@ -17,22 +17,23 @@ from disk import ROOT, files, parse, setup_argument
 # Everybody may import errors; a part may import itself and what stands here. inference never imports brains: a model is
 # used without what trained it. An import that is missing here is a decision; an entry that nothing uses is struck out.
 MAY_IMPORT = {
-    "scripts": "experiment dataio tokenizer inference",  # of recipes and templates
+    "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "inference dataio",
     "inference": "pretrained dataio tokenizer",
-    "brains": "pretrained checkpoints dataio metrics models",
+    "brains": "pretrained checkpoints dataio metrics models files",
     "experiment": "run_folder run_options hparams",
-    "run_folder": "pretrained hparams",
+    "run_folder": "pretrained hparams files",
     "run_options": "hparams",
-    "pretrained": "checkpoints hparams",
+    "pretrained": "checkpoints hparams files",
     "checkpoints": "",
     "hparams": "",
-    "dataio": "",
-    "tokenizer": "",
-    "metrics": "",
+    "dataio": "files",
+    "tokenizer": "files",
+    "metrics": "files",
     "decoders": "models",
     "models": "",
+    "files": "",
     "errors": "",
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from toolkit.files import replacing
+
 # epoch: 3, lr: 1.00e-03 - train loss: 2.31, train seconds: 10.1 - valid WER: 24.10, valid loss: 1.20
 FIGURE = re.compile(r"(train|valid) ([A-Za-z]\w*): ([-+]?(?:inf|nan|[-+.\deE]+))")
 EPOCH = re.compile(r"epoch: (\d+)")
@@ -40,6 +42,5 @@ def plot_learning_curve(train_log: str | Path, png: str | Path) -> None:
             axes.legend()
         axes.set(title=title, xlabel="epoch", ylim=(0, None))
         axes.grid(alpha=0.3)
-    partial = Path(png).with_suffix(".part.png")
-    figure.savefig(partial, dpi=100)
-    partial.replace(png)
+    with replacing(png) as partial:
+        figure.savefig(partial, dpi=100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tarfile
 import tempfile
@@ -13,6 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from toolkit.errors import DataError
+from toolkit.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +31,14 @@ def download(url: str, target: str | Path) -> Path:
     target = Path(target)
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        _fetch(url, partial)
-        partial.replace(target)
+        with replacing(target) as partial:
+            _fetch(url, partial)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise DataError(f"cannot download {url} ({reason}): get it elsewhere and place it at {target}") from error
     except OSError as error:
         raise DataError(f"cannot store {url} at {target} ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

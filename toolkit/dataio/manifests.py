@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.dataio.containers import AudioInfo, probe_audio
 from toolkit.errors import AudioError, ManifestError
+from toolkit.files import write_atomically
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -81,17 +81,6 @@ def write_manifest(
         write_atomically(path.parent / ROOT_FILE, f"{Path(data_root).resolve()}\n")
     lines = (f"{json.dumps(name)}: {json.dumps(entry, ensure_ascii=False)}" for name, entry in utterances.items())
     write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """A text file that appears whole or not at all, whenever the process is killed."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class _Object(dict):

@@ -12,7 +12,6 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +22,9 @@ import numpy as np
 import soundfile
 
 from toolkit.dataio.containers import AudioInfo, probe_audio
-from toolkit.dataio.manifests import PLACEHOLDER, write_atomically, write_manifest
+from toolkit.dataio.manifests import PLACEHOLDER, write_manifest
 from toolkit.errors import AudioError, DataError
+from toolkit.files import replacing, write_atomically
 
 Utterance = dict[str, Any]
 
@@ -157,13 +157,8 @@ def convert_raw(source: Path, target: Path, sample_rate: int) -> Path:
     if target.is_file() and target.stat().st_mtime >= source.stat().st_mtime:
         return target
     samples = read_raw(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with replacing(target) as partial:
         soundfile.write(str(partial), samples, sample_rate, format="FLAC", subtype="PCM_16")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

@@ -33,8 +33,8 @@ from random import Random
 import numpy as np
 import soundfile
 
-from toolkit.dataio.manifests import write_atomically
 from toolkit.errors import ConfigError, DataError, MissingDependencyError
+from toolkit.files import write_atomically
 
 SAMPLE_RATE = 16000
 PLAN_FILE = "plan.jsonl"
@@ -285,15 +285,9 @@ def _main() -> None:
 
 
 def _write_flac(path: Path, samples: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     flac = io.BytesIO()  # in memory: for a file, soundfile waits until the disk has it
     soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(flac.getvalue())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, flac.getvalue())
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ It begins like this (the figures are invented):
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import DataError
+from toolkit.files import replacing
 from toolkit.metrics.alignment import DELETION, HIT, INSERTION, SUBSTITUTION, Edit, align
 from toolkit.metrics.error_rate import ErrorRate, ErrorRateTracker, ScoredUtterance
 
@@ -44,14 +44,8 @@ def write_report(tracker: ErrorRateTracker, file: str | Path) -> None:
     file = Path(file)
     if not tracker.utterances:
         raise DataError(f"{file}: no utterance was scored, so there is no error rate to report; is the test set empty?")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in report_lines(tracker))
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(file) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in report_lines(tracker))
 
 
 def report_lines(tracker: ErrorRateTracker) -> Iterator[str]:

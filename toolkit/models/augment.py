@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class VocalTractWarp(nn.Module):
     """Features as of a speaker with a longer or shorter vocal tract (Jaitly & Hinton 2013).
 
-    Every utterance has its frequencies multiplied by a factor of its own, drawn evenly from 1 - strength to 1 + strength.
-    Mel bands between two are interpolated; beyond the outermost, it is repeated.
+    Every utterance has its frequencies multiplied by a factor of its own, drawn evenly from 1 - strength to
+    1 + strength. Mel bands between two are interpolated; beyond the outermost, it is repeated.
 
     Parameters
     ----------
