@@ -73,7 +73,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 
 def torchrun(experiment: Experiment, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = [str(experiment.script), str(experiment.yaml), "--device", "cpu", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command + words, capture_output=True, text=True, timeout=300, env=environment)
