@@ -67,16 +67,21 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     text = experiment.yaml.read_text().replace("toolkit.brains.ctc.CTCBrain", "recording.RecordingBrain")
     text = text.replace("toolkit.models.recogniser.CTCModel\n", ATTENTION)
     experiment.yaml.write_text(text.replace("opt_class:", LOSS + "opt_class:"))
-    completed = torchrun(experiment, "--number_of_epochs", str(EPOCHS))
-    assert completed.returncode == 0, completed.stderr[-3000:]
+    torchrun(experiment, "--number_of_epochs", str(EPOCHS), "--ckpt_interval_steps", "1")
     return experiment
 
 
-def torchrun(experiment: Experiment, *options: str) -> subprocess.CompletedProcess:
+def torchrun(experiment: Experiment, *options: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = [str(experiment.script), str(experiment.yaml), "--device", "cpu", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command + words, capture_output=True, text=True, timeout=300, env=environment)
+    with subprocess.Popen(command + words, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            _, errors = process.communicate(timeout=180)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # a kill would leave its two processes behind
+            raise
+    assert process.returncode == 0, errors[-3000:]
 
 
 @pytest.fixture
@@ -118,13 +123,3 @@ def test_the_test_set_is_scored_once(experiment: Experiment, records):
     assert [record["seen"][-1][0] for record in records] == ["TEST", "VALID"]
     report = experiment.run.joinpath("wer_tones.txt").read_text()
     assert re.search(r"^Scored 3 utterances", report, flags=re.MULTILINE)
-
-
-def test_it_continues(experiment: Experiment, records):
-    completed = torchrun(experiment, "--number_of_epochs", str(EPOCHS + 1), "--ckpt_interval_steps", "1")
-    assert completed.returncode == 0, completed.stderr[-3000:]
-    log = experiment.run.joinpath("train_log.txt").read_text()
-    assert re.findall(r"^epoch: (\d)", log, flags=re.MULTILINE) == ["1", "2", "3"]
-    now = json.loads((experiment.folder / "rank1.json").read_text())
-    assert {epoch for stage, epoch, _ in now["seen"] if stage == "TRAIN"} == {3}
-    assert now["steps"] == records[1]["steps"] // EPOCHS * (EPOCHS + 1)

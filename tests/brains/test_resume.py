@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from torch import Tensor
 
 import toolkit.brains.base
 from toolkit.brains.ctc import CTCBrain
+from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import read_train_log
 from toolkit.dataio.batches import Batch
 
@@ -254,6 +256,22 @@ def test_ctrl_c_while_an_epoch_ends(experiment, monkeypatch, reached):
     check_same_end(experiment.run, reached())
     epochs = re.findall(r"^epoch: (\d)", experiment.run.joinpath("train_log.txt").read_text(), flags=re.MULTILINE)
     assert epochs == ["1", "2", "3"]
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a command in the background
+    with uninterrupted():
+        press_ctrl_c()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_brain_may_train_in_another_thread():
+    def train() -> str:
+        with uninterrupted():
+            return "trained"
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(train).result() == "trained"
 
 
 # What may change
