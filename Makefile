@@ -7,7 +7,8 @@ PYTHON ?= python3
 install: .venv/installed
 
 .venv/installed: setup.py
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(if $(wildcard .venv/installed),,--clear) .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	touch $@
 

@@ -38,7 +38,7 @@ setup(
         "lhotse==1.33.*",
         "hyperpyyaml>=1.2.2,<2",
         "pyyaml>=6,<7",
-        "ruamel.yaml>=0.17.28",
+        "ruamel.yaml>=0.17.28,<0.19",
         "sentencepiece>=0.2,<0.3",
         "datasets>=4,<6",
         "soundfile>=0.13,<1",

@@ -110,7 +110,18 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
             near = did_you_mean(key, [*document.data, *RUN_OPTIONS])
             raise ConfigError(f"--{key}: neither a key of {known.hparams_file} nor an option of the run{near}")
     document.override(overrides)
+    _check_kinds(document)
     return document, run_opts
+
+
+def _check_kinds(document: HparamsDocument) -> None:
+    """Raise a ConfigError for a key that every experiment needs as text or as a whole number, and is not."""
+    if "output_folder" in document and not isinstance(document.value("output_folder"), str):
+        raise ConfigError(f"output_folder: expected a folder, not {document.value('output_folder')!r}")
+    for key, least in (("seed", 0), ("number_of_epochs", 1), ("average_checkpoints", 1)):
+        value = document.value(key) if key in document else least
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{key}: expected a whole number, {least} or more, not {value!r}")
 
 
 def _pairs(rest: list[str]) -> dict[str, Any]:

@@ -25,8 +25,10 @@ from toolkit.errors import ConfigError, did_you_mean
 # The packages whose classes a model's YAML may name. Training runs the user's own YAML and is not limited.
 SAFE_PACKAGES = (
     *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer."),
-    *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.", "speechbrain.nnet.", "speechbrain.lobes."),
+    *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.signal_transforms.", "speechbrain.nnet."),
 )
+# Where their names may be looked up: ``lhotse.dataset.SpecAugment`` is defined in lhotse.dataset.signal_transforms.
+LOOKED_UP = (*SAFE_PACKAGES, "lhotse.dataset.")
 # Functions a model's YAML may apply.
 SAFE_FUNCTIONS = ("len", "toolkit.pretrained.load_language_model")
 # Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
@@ -162,7 +164,7 @@ class HparamsDocument:
     def _check_nodes(self, text: str) -> None:
         root = self._caught(lambda: YAML(typ="safe", pure=True).compose(text))
         for node in _yaml_nodes(root):
-            if not _is_safe(node):
+            if not self._caught(lambda node=node: _is_safe(node)):
                 raise ConfigError(
                     f"{self.path}: the tag `{_shown(node)}` is not one that a model may use; allowed are classes of "
                     f"{', '.join(package + '*' for package in SAFE_PACKAGES)}"
@@ -205,7 +207,9 @@ class HparamsDocument:
         """What ``read`` returns; the errors of a wrong document as a ConfigError."""
         try:
             return read()
-        except (TypeError, ValueError, AttributeError, ImportError, pydoc.ErrorDuringImport, YAMLError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ImportError, pydoc.ErrorDuringImport) as error:
+            raise ConfigError(f"{self.path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        except YAMLError as error:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
 
 
@@ -283,10 +287,11 @@ def _is_safe(node: Node) -> bool:
         return False
     kind, _, name = node.tag.partition(":")
     if node.tag == "!apply:getattr":  # made of `!ref <encoder.output_size>`
-        return not node.value[1].value.startswith("_")
+        attribute = node.value[1] if isinstance(node, SequenceNode) and len(node.value) == 2 else None
+        return isinstance(attribute, ScalarNode) and not attribute.value.startswith("_")
     if kind == "!apply":
         return name in SAFE_FUNCTIONS
-    if kind in ("!new", "!name") and name.startswith(SAFE_PACKAGES):
+    if kind in ("!new", "!name") and name.startswith(LOOKED_UP):
         found = pydoc.locate(name)
         return isinstance(found, type) and f"{found.__module__}.".startswith(SAFE_PACKAGES)
     return node.tag in ("!ref", "!copy", "!tuple") or node.tag in PLAIN_TAGS

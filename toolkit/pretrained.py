@@ -41,7 +41,7 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
-    average = document.data.get("average_checkpoints", 1)
+    average = document.value("average_checkpoints") or 1
     document.keep(document.needed_by([*keys, "output_folder"]))
     document.override({"output_folder": str(folder)})
     document.check_safe()
@@ -85,9 +85,10 @@ def collect(source: str | Path, target: str | Path) -> None:
     elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
         document = HparamsDocument(source / HPARAMS_FILE)
         with replacing(target / WEIGHTS) as partial:
-            torch.save(model_weights(source, document.data.get("average_checkpoints", 1)), partial)
+            torch.save(model_weights(source, document.value("average_checkpoints") or 1), partial)
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
-            _copy(source / name, target / name)
+            if (source / name).is_file():
+                _copy(source / name, target / name)
 
 
 def _copy(source: Path, target: Path) -> None:

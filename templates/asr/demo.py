@@ -32,20 +32,33 @@ TOTAL = re.compile(r"%WER ([\d.]+)")
 
 def main() -> None:
     """Run every step, transcribe three test files, print the summary."""
-    began = time.perf_counter()
+    began, continued = time.perf_counter(), RUN.exists()
     for step in STEPS:
         print(f"\n$ python {' '.join(step)}", flush=True)
-        if subprocess.run([sys.executable, *step]).returncode:
-            raise SystemExit(f"demo: `python {' '.join(step)}` failed; its message is above")
+        take(step)
     test = json.loads(Path("manifests/test.json").read_text(encoding="utf-8"))
     transcribe(list(test.values())[:3])
-    minutes, gigabytes = (
-        (time.perf_counter() - began) / 60,
-        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
-    )
+    minutes = (time.perf_counter() - began) / 60
+    gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     wer = float(TOTAL.search((RUN / "wer_test.txt").read_text(encoding="utf-8"))[1])
-    print(f"\nlearning curve: {RUN / 'learning_curve.png'}, errors: {RUN / 'wer_test.txt'}, memory: {gigabytes:.1f} GB")
-    print(f"demo: WER {wer:.1f} % on {len(test)} unseen utterances in {minutes:.1f} min")
+    print(
+        f"\nlearning curve: {RUN / 'learning_curve.png'}, errors: {RUN / 'wer_test.txt'}, largest process: {gigabytes:.1f} GB"
+    )
+    print(
+        f"demo: WER {wer:.1f} % on {len(test)} unseen utterances in {minutes:.1f} min{' (continued)' if continued else ''}"
+    )
+
+
+def take(step: list[str]) -> None:
+    """Run one step; after Ctrl-C it has the time to save a checkpoint."""
+    process = subprocess.Popen([sys.executable, *step])
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    if status:
+        raise SystemExit(f"demo: `python {' '.join(step)}` failed; its message is above")
 
 
 def transcribe(utterances: list[dict]) -> None:

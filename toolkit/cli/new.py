@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def templates_folder() -> Path:
     """Where the templates are: in a checkout beside the package, else where the wheel put them."""
     for folder in (Path(toolkit.__file__).parent.parent, *_installed()):
-        if (folder / "templates").is_dir():
+        if (folder / "templates/asr").is_dir():
             return folder / "templates"
     raise ExperimentError("the templates were not installed with this package; install asr-recipes again, with pip")
 

@@ -14,6 +14,9 @@ import soundfile
 
 from toolkit.errors import AudioError
 
+# What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
+UNKNOWN_FRAMES = 2**62
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -72,12 +75,16 @@ def decode_audio(path: str | Path, start: float = 0.0, length: float | None = No
 
 
 def _open(path: str | Path) -> soundfile.SoundFile | None:
-    """The file opened by libsndfile; None when libsndfile does not know its container."""
+    """The file opened by libsndfile; None when libsndfile does not know its container, or how long it is."""
     try:
-        return soundfile.SoundFile(str(path))
+        audio = soundfile.SoundFile(str(path))
     except soundfile.LibsndfileError:
         _check_file(Path(path))
         return None
+    if audio.frames > UNKNOWN_FRAMES:
+        audio.close()
+        return None
+    return audio
 
 
 def _check_file(path: Path) -> None:
@@ -119,7 +126,7 @@ def _decode_with_ffmpeg(path: str | Path) -> tuple[np.ndarray, int]:
             rate = container.streams.audio[0].rate
             resampler = av.AudioResampler(format="fltp")
             frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+            _check_samples(path, len(frames))
+            return np.concatenate(frames, axis=1), rate
     except (av.FFmpegError, ValueError) as error:
         raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({error})") from error
-    _check_samples(path, len(frames))
-    return np.concatenate(frames, axis=1), rate

@@ -24,6 +24,7 @@ class EpochSampler(Sampler[tuple[int, list[Any]]]):
     def __init__(self, *, rank: int = 0, world_size: int = 1, drop_last: bool = False) -> None:
         self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
         self.epoch, self.skipped = 0, 0
+        self._count: int | None = None  # counting may take a pass over the corpus
 
     @abstractmethod
     def batches(self, epoch: int) -> list[list[Any]]:
@@ -48,7 +49,9 @@ class EpochSampler(Sampler[tuple[int, list[Any]]]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""
-        total = self.count()
+        if self._count is None:
+            self._count = self.count()
+        total = self._count
         return total // self.world_size if self.drop_last else -(-total // self.world_size)
 
 

@@ -12,6 +12,7 @@ Shuffling and sharing among ranks are those of :mod:`toolkit.dataio.loaders`: tr
 
 from __future__ import annotations
 
+import glob
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -158,7 +159,9 @@ def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Map
     noisy = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset("text", data_files=list(map(str, paths)), split="train", cache_dir=str(cache))
+        return datasets.load_dataset(
+            "text", data_files=[glob.escape(str(path.resolve())) for path in paths], split="train", cache_dir=str(cache)
+        )
     except (datasets.exceptions.DatasetGenerationError, UnicodeDecodeError) as error:
         raise DataError(f"{name}: {', '.join(map(str, paths))}: cannot be read ({error.__cause__ or error})") from error
     finally:
