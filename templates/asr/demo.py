@@ -42,11 +42,10 @@ def main() -> None:
     gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     wer = float(TOTAL.search((RUN / "wer_test.txt").read_text(encoding="utf-8"))[1])
     print(
-        f"\nlearning curve: {RUN / 'learning_curve.png'}, errors: {RUN / 'wer_test.txt'}, largest process: {gigabytes:.1f} GB"
+        f"\nlearning curve: {RUN}/learning_curve.png, errors: {RUN}/wer_test.txt, largest process: {gigabytes:.1f} GB"
     )
-    print(
-        f"demo: WER {wer:.1f} % on {len(test)} unseen utterances in {minutes:.1f} min{' (continued)' if continued else ''}"
-    )
+    note = " (continued)" if continued else ""
+    print(f"demo: WER {wer:.1f} % on {len(test)} unseen utterances in {minutes:.1f} min{note}")
 
 
 def take(step: list[str]) -> None:
