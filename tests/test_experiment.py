@@ -76,6 +76,9 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
         (["--device", "gpu"], "device: expected a device of this machine, such as cpu or cuda:0, not 'gpu'"),
         (["--grad_accumulation_factor", "0"], "grad_accumulation_factor: expected a whole number above 0, not 0"),
         (["--ckpt_interval_steps", "often"], "ckpt_interval_steps: expected a number, not 'often'"),
+        (["--seed", "abc"], "seed: expected a whole number, 0 or more, not 'abc'"),
+        (["--average_checkpoints", "0"], "average_checkpoints: expected a whole number, 1 or more, not 0"),
+        (["--output_folder", "2024"], "output_folder: expected a folder, not 2024"),
         (["--noprogressbar", "5"], "noprogressbar: expected true or false, not 5"),
     ],
 )

@@ -71,7 +71,7 @@ def load_language_model(folder: str | Path) -> nn.Module:
     """
     if not (Path(folder) / HPARAMS_FILE).is_file():
         raise ExperimentError(
-            f"{folder}: no language model here; train one with `python train_lm.py hparams/lm*.yaml`, "
+            f"{folder}: no language model here; train one with `python train_lm.py hparams/lm.yaml`, "
             "or set lm_folder to the output folder of its run"
         )
     return load_model_folder(folder, ["model"])["model"].requires_grad_(False)

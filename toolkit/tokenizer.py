@@ -21,7 +21,7 @@ from toolkit.files import write_atomically
 logger = logging.getLogger(__name__)
 
 MODEL_TYPES = ("unigram", "bpe", "char")
-TRAIN_COMMAND = "python train_tokenizer.py hparams/tokenizer*.yaml"
+TRAIN_COMMAND = "python train_tokenizer.py hparams/tokenizer.yaml"
 
 
 class Tokenizer:

@@ -1,6 +1,6 @@
 """Train a language model on AN4's training transcripts; it is fused into the recogniser's search.
 
-    python train_lm.py hparams/lm_rnn.yaml
+    python train_lm.py hparams/lm.yaml
     python train_lm.py hparams/lm_transformer.yaml
 
 The log ends with the perplexity of the test transcripts, per token and per word.

@@ -1,7 +1,7 @@
 """Train a SentencePiece tokenizer on AN4's training transcripts.
 
-    python train_tokenizer.py hparams/tokenizer_char.yaml      # characters
-    python train_tokenizer.py hparams/tokenizer_unigram.yaml   # pieces of words
+    python train_tokenizer.py hparams/tokenizer.yaml        # pieces of words
+    python train_tokenizer.py hparams/tokenizer_char.yaml   # characters
 
 The model is OUTPUT_FOLDER/tokenizer.model; language model and recogniser name it as their tokenizer_file.
 """

@@ -288,9 +288,10 @@ def test_wheel_leaves_out_what_new_leaves_out() -> None:
 
 def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = tmp_path / "share/asr-recipes/templates"
-    installed.mkdir(parents=True)
+    (installed / "asr").mkdir(parents=True)
+    (tmp_path / "site-packages/templates").mkdir(parents=True)  # of another package
     monkeypatch.setattr("toolkit.__file__", os.fspath(tmp_path / "site-packages/toolkit/__init__.py"))
     monkeypatch.setattr("sysconfig.get_path", lambda *_: os.fspath(tmp_path))
     assert new.templates_folder() == installed
-    installed.rmdir()
+    (installed / "asr").rmdir()
     assert main(["new", "digits"]) == 2

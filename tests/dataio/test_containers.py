@@ -133,3 +133,16 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
         container.mux([*stream.encode(frame), *stream.encode(None)])
     with pytest.raises(AudioError, match="no audio stream"):
         load_audio(tmp_path / "a.mp4")
+
+
+def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    """As a browser or ffmpeg writes it to a pipe: the number of samples in its header, 36 bits, is 0."""
+    path = tmp_path / "piped.flac"
+    soundfile.write(path, tone(16000), 16000)
+    header = bytearray(path.read_bytes())
+    header[21] &= 0xF0
+    header[22:26] = bytes(4)
+    path.write_bytes(header)
+    samples, rate = decode_audio(path)
+    assert rate == 16000
+    np.testing.assert_allclose(samples[0], tone(16000)[:, 0], atol=1e-4)

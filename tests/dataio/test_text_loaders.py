@@ -123,3 +123,10 @@ def test_a_missing_key(hparams: dict[str, object]) -> None:
     del hparams["train_text"]
     with pytest.raises(ConfigError, match="the YAML has no train_text"):
         load_text_splits(hparams)
+
+
+def test_a_path_is_no_pattern(hparams: dict[str, object], tmp_path: Path) -> None:
+    odd = tmp_path / "g[1]*.txt"
+    odd.write_text("A B\n")
+    train, _, _ = load_text_splits({**hparams, "train_text": str(odd)})
+    assert [words for batch in train for words in batch.words] == ["A B"]
