@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     brain.on_fit_start()
     brain.on_stage_start(sb.Stage.TRAIN, 1)
     brain.modules.train()
+    brain.nonfinite_count = 0  # what fit() counts from
     clock = attach(Clock(), brain)
     print_shares(clock.seconds, train_batches(brain, iter(train), clock, batches), batches)
 
