@@ -10,6 +10,7 @@ from tiny_experiment import load_script, make_experiment
 SCRIPT = Path(__file__).parents[2] / "benchmarks/ctc_training.py"
 
 
+@pytest.mark.usefixtures("logging_put_back")
 def test_shares_of_the_time_add_up_to_all_of_it(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(torch.Tensor, "backward", torch.Tensor.backward)  # put back at the end
     experiment = make_experiment(tmp_path)
