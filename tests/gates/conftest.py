@@ -1,19 +1,10 @@
-"""Scripts are run in process here; what they set up is put back."""
+"""The gates run scripts in process: what these do to logging ends with each test."""
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _logging() -> Iterator[None]:
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.setLevel(level)
-    root.handlers[:] = handlers
+def _logging(logging_put_back: None) -> None:
+    """Every gate uses ``logging_put_back``."""
