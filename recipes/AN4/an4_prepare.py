@@ -91,6 +91,9 @@ def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str
     dropped = Dropped()
     read = functools.partial(read_part, data_folder, manifests, dropped=dropped)
     train, test = read("train", "an4_clstk"), read("test", "an4test_clstk")
+    unknown = set(valid_speakers) - {one["speaker"] for one in train.values()}
+    if unknown:
+        raise DataError(f"--valid-speakers: {', '.join(sorted(unknown))}: no folder of that name in wav/an4_clstk")
     valid = {name: one for name, one in train.items() if one["speaker"] in valid_speakers}
     splits = {"train": {name: one for name, one in train.items() if name not in valid}, "valid": valid, "test": test}
     write_splits(manifests, splits, data_root=data_folder)
@@ -119,7 +122,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
 def make_utterance(data_folder: Path, manifests: Path, words: str, path: Path) -> Utterance:
     """The manifest's entry of one utterance; its speaker is the name of its folder."""
     speaker = path.parent.name
-    if path.suffix == ".raw":
+    if path.suffix.lower() == ".raw":
         path = convert_raw(path, manifests / "audio" / speaker / f"{path.stem}.flac", SAMPLE_RATE)
     return {**describe_audio(path, data_folder, manifests), "words": words, "speaker": speaker}
 

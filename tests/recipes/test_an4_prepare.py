@@ -65,7 +65,7 @@ def build(folder: Path, container: str) -> Path:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_every_container_gives_the_same_samples(an4: ModuleType, tmp_path: Path, container: str) -> None:
-    dropped = an4.prepare_an4(build(tmp_path / "an4", container), tmp_path / "manifests")
+    dropped = an4.prepare_an4(build(tmp_path / "an4", container), tmp_path / "manifests", ["fjam"])
     assert len(dropped) == 0
     splits = {name: read_manifest(tmp_path / f"manifests/{name}.json") for name in ("train", "valid", "test")}
     words = {cut.id: cut.supervisions[0].text for cuts in splits.values() for cut in cuts}
@@ -80,10 +80,10 @@ def test_every_container_gives_the_same_samples(an4: ModuleType, tmp_path: Path,
 
 def test_converted_audio_moves_with_the_manifests_and_is_made_once(an4: ModuleType, tmp_path: Path) -> None:
     corpus = build(tmp_path / "an4", "big.raw")
-    an4.prepare_an4(corpus, tmp_path / "manifests")
+    an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
     flac = tmp_path / "manifests/audio/fash/an251-fash-b.flac"
     made = flac.stat().st_mtime_ns
-    an4.prepare_an4(corpus, tmp_path / "manifests")
+    an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
     assert flac.stat().st_mtime_ns == made
     (tmp_path / "manifests").rename(tmp_path / "moved")
     assert read_manifest(tmp_path / "moved/train.json")[0].load_audio().shape[1] == len(speech("an251-fash-b"))
@@ -98,7 +98,7 @@ def test_what_is_dropped_is_counted_with_its_reason(
     with (corpus / "etc/an4_train.transcription").open("a") as lines:
         lines.write("<s> GO </s> (an253-fash-b)\n<s> </s> (cen1-mblb-b)\n")
     store(corpus / "wav/an4_clstk/mblb/cen1-mblb-b", speech("cen1-mblb-b"), "wav")
-    dropped = an4.prepare_an4(corpus, tmp_path / "manifests")
+    dropped = an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
     counts = {reason: len(cases) for reason, cases in dropped.reasons.items()}
     assert counts == {
         "without a transcript": 1,
@@ -115,7 +115,13 @@ def test_what_is_dropped_is_counted_with_its_reason(
 
 def test_nothing_is_written_when_a_split_is_empty(an4: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no utterance is left for valid"):
-        an4.prepare_an4(build(tmp_path / "an4", "wav"), tmp_path / "manifests", ["nobody"])
+        an4.prepare_an4(build(tmp_path / "an4", "wav"), tmp_path / "manifests", [])
+    assert not (tmp_path / "manifests").exists()
+
+
+def test_a_misspelt_validation_speaker_is_named(an4: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--valid-speakers: fjma: no folder of that name in wav/an4_clstk"):
+        an4.prepare_an4(build(tmp_path / "an4", "wav"), tmp_path / "manifests", ["fjam", "fjma"])
     assert not (tmp_path / "manifests").exists()
 
 
@@ -129,7 +135,7 @@ def test_a_damaged_transcription_names_its_line(an4: ModuleType, tmp_path: Path)
     corpus = build(tmp_path / "an4", "wav")
     (corpus / "etc/an4_test.transcription").write_text("ONE (an1-a-b)\nTWO\n")
     with pytest.raises(DataError, match=r"an4_test\.transcription: line 2 is not"):
-        an4.prepare_an4(corpus, tmp_path / "manifests")
+        an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
 
 
 def test_offline_download_says_so_and_leaves_nothing(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from toolkit.errors import ConfigError
 from toolkit.models.dropout import SharedDropout
 
 
@@ -30,13 +31,20 @@ class MultiHeadAttention(nn.Module):
     size : int
         Of queries and of the output.
     heads : int
-        Number of heads; must divide ``size``.
+        Number of heads; the size must be a multiple of twice as many.
     memory_size : int, optional
         Size of the vectors attended to, where it is not ``size``.
+
+    Raises
+    ------
+    ConfigError
+        The heads do not divide the size.
     """
 
     def __init__(self, size: int, heads: int, *, memory_size: int | None = None) -> None:
         super().__init__()
+        if size % (2 * heads):  # rotary positions turn pairs
+            raise ConfigError(f"heads: {heads} heads of an even size cannot share a model size of {size}")
         self.heads = heads
         self.query = nn.Linear(size, size)
         self.key_value = nn.Linear(memory_size or size, 2 * size)

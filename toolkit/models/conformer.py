@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
+from toolkit.errors import ConfigError
 from toolkit.models.attention import FeedForward, MultiHeadAttention, rotary_angles, rotate
 from toolkit.models.convolution import ConvFrontEnd
 from toolkit.models.dropout import SharedDropout
@@ -19,6 +20,10 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, size: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
+        if kernel_size % 2 == 0:
+            raise ConfigError(
+                f"kernel_size must be odd, so that a frame is in the middle of what it sees: {kernel_size}"
+            )
         self.norm, self.inward = nn.LayerNorm(size), nn.Linear(size, 2 * size)
         self.depthwise = nn.Conv1d(size, size, kernel_size, padding=kernel_size // 2, groups=size)
         self.depth_norm, self.outward = nn.LayerNorm(size), nn.Linear(size, size)
