@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "tokenizer": "files",
     "metrics": "files",
     "decoders": "models",
-    "models": "",
+    "models": "files",
     "files": "",
     "errors": "",
 }
