@@ -46,6 +46,7 @@ def test_tables_answer_as_the_automaton_does(lm):
     found = lm.table.advance(torch.from_numpy(states.ravel()), torch.from_numpy(tokens.ravel()))
     assert found.tolist() == following.tolist()
     assert lm.table.log_probs(torch.zeros(0, dtype=torch.int64)).shape == (0, lm.vocab_size)
+    assert all(buffer.is_meta for buffer in lm.to("meta").buffers())  # goes to the device of the search
 
 
 def test_a_sentence_step_by_step_costs_what_the_model_says(lm, tokenizer):
