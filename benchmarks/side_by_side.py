@@ -1,0 +1,74 @@
+"""Ours and a peer on the same input in one process: equal answers first, then CPU seconds, then their ratio."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of ratios; times are medians of CPU seconds for the whole input."""
+
+    name: str
+    peer: str
+    ours_s: float
+    peer_s: float
+    goal: float  # the ratio aimed at
+    answers_equal: bool
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the peer takes."""
+        return self.peer_s / self.ours_s
+
+
+def compare(
+    name: str,
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    *,
+    peer_name: str,
+    goal: float,
+    same: Callable[[Any, Any], bool],
+    repeats: int = REPEATS,
+    peer_repeats: int | None = None,
+    note: str = "",
+) -> Row:
+    """Both answers compared, then both timed, in turns so that a busy machine disturbs both alike.
+
+    Raises
+    ------
+    ValueError
+        The answers differ: a ratio of two different things says nothing.
+    """
+    if not same(ours(), peer()):
+        raise ValueError(f"{name}: ours and {peer_name} answer differently; nothing was timed")
+    ours_s, peer_s = [], []
+    for turn in range(repeats):
+        ours_s.append(cpu_seconds(ours))
+        if turn < (repeats if peer_repeats is None else peer_repeats):
+            peer_s.append(cpu_seconds(peer))
+    return Row(name, peer_name, statistics.median(ours_s), statistics.median(peer_s), goal, True, note)
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """CPU time, of all threads, that one call takes."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def markdown(rows: list[Row]) -> str:
+    """The rows as a table."""
+    lines = ["| search | peer | ours (s) | peer (s) | ratio | goal | |", "|---|---|--:|--:|--:|--:|---|"]
+    for row in rows:
+        figures = f"{row.ours_s:.4f} | {row.peer_s:.4f} | {row.ratio:.1f} x | {row.goal:g} x"
+        lines.append(f"| {row.name} | {row.peer} | {figures} | {row.note} |")
+    return "\n".join(lines)
