@@ -9,8 +9,32 @@ from torch import Tensor, nn
 
 from toolkit.models.convolution import ConvFrontEnd
 from toolkit.models.dropout import SharedDropout
+from toolkit.models.state import State
 
 RNN_TYPES = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def start_layers(rnn: nn.LSTM | nn.GRU, rows: int, device: torch.device) -> State:
+    """The state before the first step: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
+    shape = rows, rnn.num_layers, rnn.hidden_size
+    names = ["hidden", "cell"] if isinstance(rnn, nn.LSTM) else ["hidden"]
+    return {name: torch.zeros(shape, device=device, dtype=rnn.weight_hh_l0.dtype) for name in names}
+
+
+def step_layers(rnn: nn.LSTM | nn.GRU, values: Tensor, state: State) -> tuple[Tensor, State]:
+    """One step of unidirectional layers for N sequences: (N, F) and state -> (N, neurons) and the new state.
+
+    Cell by cell: called on one step, ``nn.LSTM`` spends most of a CPU's time on packing its weights.
+    """
+    new: dict[str, list[Tensor]] = {name: [] for name in state}
+    for layer, weights in enumerate(rnn.all_weights):
+        if isinstance(rnn, nn.LSTM):
+            values, cell = torch.lstm_cell(values, (state["hidden"][:, layer], state["cell"][:, layer]), *weights)
+            new["cell"].append(cell)
+        else:
+            values = torch.gru_cell(values, state["hidden"][:, layer], *weights)
+        new["hidden"].append(values)
+    return values, {name: torch.stack(parts, dim=1) for name, parts in new.items()}
 
 
 class BidirectionalRNN(nn.Module):
