@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.transducer import TransducerBeamSearcher
 from toolkit.decoders.transducer_greedy import TransducerGreedySearcher
-from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import RNNLM, TransformerLM
 from toolkit.models.transducer import RNNPredictor, StatelessPredictor, TransducerModel
 
