@@ -45,8 +45,8 @@ class _Search:
     """One batch being searched; what is (B,) holds for every utterance what it has come to."""
 
     def __init__(self, max_symbols: int, model: nn.Module, encoded: Tensor, frames: Tensor) -> None:
-        self.max_symbols, self.joint, self.frames = max_symbols, model.joint, frames
         self.acoustic = project_frames(model, encoded)  # (B, T, J)
+        self.max_symbols, self.joint, self.frames = max_symbols, model.joint, frames
         self.prefixes = PrefixCache(model, frames[:, None])
         self.position, self.emitted = torch.zeros_like(frames), torch.zeros_like(frames)  # frame; tokens in it so far
         self.scores = torch.zeros(len(frames), dtype=torch.float64, device=frames.device)
