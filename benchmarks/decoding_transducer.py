@@ -30,7 +30,9 @@ Answers = list[list[Hypothesis]]
 class Frames(nn.Module):
     """In the place of an encoder: the benchmark begins with encoded frames."""
 
-    output_size = JOINT
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_size = JOINT
 
 
 def rows(quick: bool) -> Iterator[Row]:
