@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import speechbrain.decoders.transducer  # noqa: F401  here, as tests/conftest.py has to see it before hypothesis does
 import torch
 from test_transducer_search import forward_log_prob, greedy, random_frames, search, transducer
 from tiny_experiment import load_script

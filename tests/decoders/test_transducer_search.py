@@ -181,6 +181,13 @@ def test_the_prediction_network_runs_once_for_a_prefix():
     assert [sorted(len(h.tokens) for h in found), model.predictor.rows] == [list(range(7)), 7]
 
 
+def test_a_model_that_never_wants_a_blank_costs_no_more_than_the_caps_allow():
+    model, encoded = transducer(6, scale=0.3, blank_bias=-40.0), random_frames(1, 20)
+    model.predictor = Counting(model.predictor)
+    search(model, encoded, beam_size=4, max_symbols=3, max_decode_ratio=9.0)
+    assert 20 * 3 < model.predictor.rows <= 1 + 20 * 3 * 4
+
+
 def greedy_reference(model, encoded, max_symbols):
     """The best alignment step by step, of (T, D) frames."""
     tokens, score = [], 0.0

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from toolkit.decoders.ctc_beam import empty_beam, extend_beam, trace_back
 from toolkit.decoders.ctc_frames import Frames, live_frames
 from toolkit.decoders.fusion import LanguageModelFusion
-from toolkit.decoders.hypothesis import Hypothesis, possible_hypotheses
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.options import check_beam, check_count, check_language_model, check_range
 from toolkit.decoders.scorers import full_precision, soften
 
@@ -89,7 +89,7 @@ class CTCPrefixSearcher:
         scores, steps = self._search(live)
         scores, slots = (scores + live.skipped_logp[:, None]).topk(self.topk, dim=1)
         found = zip(trace_back(steps, slots), scores.tolist(), frames.tolist(), strict=True)
-        return [possible_hypotheses(*utterance) for utterance in found]
+        return [_hypotheses(*utterance) for utterance in found]
 
     def _search(self, frames: Frames) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Scores (B, K) of the prefixes left after the last frame, and where they came from, frame by frame."""
@@ -107,3 +107,11 @@ class CTCPrefixSearcher:
             if fusion:
                 fusion.advance(parents, tokens.masked_fill(beam.dead(), 0))
         return beam.scores() + (fusion.end() if fusion else 0.0), steps
+
+
+def _hypotheses(transcripts: list[list[int]], scores: list[float], frames: int) -> list[Hypothesis]:
+    """The hypotheses of one utterance that are possible; without frames, that nothing was said."""
+    if frames == 0:
+        return [Hypothesis([], 0.0)]
+    possible = [Hypothesis(*pair) for pair in zip(transcripts, scores, strict=True) if pair[1] > -math.inf]
+    return possible or [Hypothesis([], -math.inf)]

@@ -19,9 +19,9 @@ class Hypothesis:
     score: float
 
 
-def possible_hypotheses(transcripts: Iterable[list[int]], scores: Iterable[float], frames: int) -> list[Hypothesis]:
-    """The hypotheses of one utterance that are possible; without frames, that nothing was said."""
+def possible(found: Iterable[tuple[list[int], float]], frames: int) -> list[Hypothesis]:
+    """The possible hypotheses among the tokens and scores of one utterance; without frames, that nothing was said."""
     if frames == 0:
         return [Hypothesis([], 0.0)]
-    possible = [Hypothesis(*pair) for pair in zip(transcripts, scores, strict=True) if pair[1] > -math.inf]
-    return possible or [Hypothesis([], -math.inf)]
+    hypotheses = [Hypothesis(tokens, score) for tokens, score in found if score > -math.inf]
+    return hypotheses or [Hypothesis([], -math.inf)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.decoders.ctc_beam import trace_back
-from toolkit.decoders.hypothesis import Hypothesis, possible_hypotheses
+from toolkit.decoders.hypothesis import Hypothesis, possible
 from toolkit.decoders.options import check_beam, check_count, check_language_model, check_range
 from toolkit.decoders.transducer_beam import TransducerBeam
 
@@ -81,4 +81,4 @@ class TransducerBeamSearcher:
             beam.pass_frame(t)
         scores, slots = beam.final_scores().topk(self.topk, dim=1)
         found = zip(trace_back(beam.steps, slots), scores.tolist(), frames.tolist(), strict=True)
-        return [possible_hypotheses(*utterance) for utterance in found]
+        return [possible(zip(tokens, best, strict=True), count) for tokens, best, count in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.recurrent import RNN_TYPES, start_layers, step_layers
+from toolkit.models.recurrent import RNN_TYPES, rnn_start, rnn_step
 from toolkit.models.state import State
 from toolkit.models.transformer import TransformerDecoder
 
@@ -49,11 +49,11 @@ class RNNLM(nn.Module):
 
     def start(self, rows: int, device: torch.device) -> State:
         """The state before the first token: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
-        return start_layers(self.rnn, rows, device)
+        return rnn_start(self.rnn, rows, device)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
-        values, state = step_layers(self.rnn, self.embedding(tokens), state)
+        values, state = rnn_step(self.rnn, self.embedding(tokens), state)
         return self.output(values).log_softmax(dim=-1), state
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from toolkit.errors import ConfigError
 from toolkit.models.dropout import SharedDropout
 from toolkit.models.recogniser import CTCModel
-from toolkit.models.recurrent import RNN_TYPES, start_layers, step_layers
+from toolkit.models.recurrent import RNN_TYPES, rnn_start, rnn_step
 from toolkit.models.state import State
 
 
@@ -59,11 +59,11 @@ class RNNPredictor(nn.Module):
 
     def start(self, rows: int, device: torch.device) -> State:
         """The state before the first token: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
-        return start_layers(self.rnn, rows, device)
+        return rnn_start(self.rnn, rows, device)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Last tokens (N,) and state -> (N, P) and the new state."""
-        return step_layers(self.rnn, self.embedding(tokens), state)
+        return rnn_step(self.rnn, self.embedding(tokens), state)
 
 
 class StatelessPredictor(nn.Module):
