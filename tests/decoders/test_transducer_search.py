@@ -250,7 +250,9 @@ def test_silence_is_the_empty_transcript():
 def test_impossible_audio_gives_the_empty_transcript_with_score_minus_infinity():
     model, encoded = transducer(4), random_frames(2, 5)
     model.joint.output.bias[0] = -INF  # no frame can end
-    assert search(model, encoded, [5, 0]) == [[Hypothesis([], -INF)], [Hypothesis([], 0.0)]]
+    expected = [[Hypothesis([], -INF)], [Hypothesis([], 0.0)]]
+    assert search(model, encoded, [5, 0]) == expected
+    assert greedy(model, encoded, [5, 0], max_symbols=2) == expected
 
 
 def test_tokens_the_model_forbids_are_never_used():

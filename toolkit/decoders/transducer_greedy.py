@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.decoders.hypothesis import Hypothesis, possible
 from toolkit.decoders.options import check_count
 from toolkit.decoders.transducer_prefixes import PrefixCache, next_token, project_frames
 
@@ -36,9 +36,10 @@ class TransducerGreedySearcher:
     def __call__(self, model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
         """One hypothesis for each utterance of ``encoded`` (B, T, D), of which ``frames`` (B,) count."""
         search = _Search(self.max_symbols, model, encoded, frames.to(encoded.device))
-        while search.live().numel():
-            search.step(search.live())
-        return [[Hypothesis(*found)] for found in zip(search.tokens, search.scores.tolist(), strict=True)]
+        while len(rows := search.live()):
+            search.step(rows)
+        found = zip(search.tokens, search.scores.tolist(), frames.tolist(), strict=True)
+        return [possible([(tokens, score)], count) for tokens, score, count in found]
 
 
 class _Search:
@@ -60,16 +61,15 @@ class _Search:
         """Move the utterances ``rows`` (A,) to their next token, or past ``LOOK_AHEAD`` frames without one."""
         logp, token, inside = self._best(rows)
         speaks = (token != 0) & inside
-        blanks = (~speaks).cumprod(dim=1)  # those before the first token
-        passed = blanks.sum(dim=1)
-        path = torch.nn.functional.pad(blanks, (1, 0), value=1)[:, :-1]  # the same and the first token
-        self.scores[rows] += (logp * (path * inside)).sum(dim=1)
+        passed = (~speaks).cumprod(dim=1).sum(dim=1)  # frames before that of the first token
+        path = torch.arange(LOOK_AHEAD, device=rows.device) <= passed[:, None]
+        self.scores[rows] += torch.where(path & inside, logp, 0.0).sum(dim=1)
 
         found = speaks.any(dim=1)
         before = self.emitted[rows] * (passed == 0)
         self.emitted[rows] = torch.where(found, before + 1, 0)
         self.position[rows] += passed
-        first = token.gather(1, passed.clamp_max(token.shape[1] - 1)[:, None]).squeeze(1)
+        first = token.gather(1, passed.clamp_max(LOOK_AHEAD - 1)[:, None]).squeeze(1)
         self._append(rows[found], first[found])
 
     def _best(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
