@@ -56,7 +56,7 @@ STANDARD_KEYS = {
     "opt_class": "the optimizer, without its parameters",
     "lr_annealing": "SpeechBrain scheduler called with the validation figure after every epoch",
     "lr_schedule": "learning rate at every step (toolkit.brains.schedules)",
-    "ctc_weight": "share of the CTC loss in a joint CTC/attention loss",
+    "ctc_weight": "share of the CTC loss beside that of an attention decoder or a transducer",
     "number_of_ctc_epochs": "epochs after which the CTC loss is dropped (absent: never)",
     "label_smoothing": "probability spread over the wrong tokens in the decoder's loss",
     "valid_search": "the search that ranks checkpoints on the validation set",

@@ -22,17 +22,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import toolkit.brains.base
+import toolkit.brains.transducer
 from toolkit.brains.attention import AttentionBrain
 from toolkit.brains.base import RecipeBrain
 from toolkit.brains.ctc import CTCBrain
 from toolkit.brains.language import LanguageModelBrain
 from toolkit.brains.learning_curve import read_train_log
 from toolkit.brains.schedules import WarmupCosine
+from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.dataio.batches import Batch, TextBatch, pad_tokens
 from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import MissingDependencyError, ModelError
 from toolkit.models.language import RNNLM
+from toolkit.models.transducer import Joint
 from toolkit.tokenizer import Tokenizer
 
 # A Brain that fits a line to points: what every Brain does, in milliseconds.
@@ -378,6 +381,61 @@ def test_attention_loss(tmp_path: Path, tokenizer: Tokenizer, stage, smoothing: 
     loss.backward()
     assert not logits.grad[1, 2:].any()  # padding teaches nothing
     assert ctc.grad is not None  # where the weight is 0 too: a distributed run waits for it
+
+
+CTC = {"ctc_weight": 0.3, "number_of_ctc_epochs": 5}
+
+
+def transducer_by_hand(log_probs: Tensor, tokens: list[int]) -> float:
+    """-log of the sum over all alignments of (T, U + 1, V) log-probabilities, by the forward recursion in float64."""
+    probs = log_probs.detach().double().exp().tolist()
+    alpha = [1.0] + [0.0] * len(tokens)
+    for frame in probs:
+        for place, token in enumerate(tokens):
+            alpha[place + 1] += alpha[place] * frame[place][token]
+        alpha = [mass * row[0] for mass, row in zip(alpha, frame, strict=False)]
+    return -math.log(alpha[-1])
+
+
+@pytest.mark.parametrize("most_logits", [2**25, 150, 1])  # all utterances at once, two of them, one by one
+@pytest.mark.parametrize(("options", "epoch", "weight"), [({}, 1, 0.0), (CTC, 5, 0.3), (CTC, 6, 0.0)])
+def test_transducer_loss(tmp_path: Path, tokenizer: Tokenizer, monkeypatch, most_logits, options, epoch, weight):
+    monkeypatch.setattr(toolkit.brains.transducer, "MAX_LOGITS", most_logits)
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.joint, model.vocab_size = Joint(3, 4, 5, size=6), 5
+    brain = TransducerBrain(asr_hparams(tmp_path, model, tokenizer, **options), {"device": "cpu"})
+    brain.on_stage_start(Stage.VALID)
+    brain.epoch = epoch
+    tokens, frames = [[1, 2, 3], [4], [], [1, 1]], torch.tensor([6, 4, 2, 5])
+    ctc = torch.randn(4, 6, 5, requires_grad=True)
+    acoustic, prefixes = torch.randn(4, 6, 6, requires_grad=True), torch.randn(4, 4, 6, requires_grad=True)
+    predictions = ctc.log_softmax(-1), frames, acoustic, prefixes
+    loss = brain.compute_objectives(predictions, batch_of(tokens), Stage.TRAIN)
+    lattices = model.joint(acoustic[:, :, None], prefixes[:, None]).log_softmax(-1)
+    lattices = [lattice[:T, : len(text) + 1] for lattice, T, text in zip(lattices, frames, tokens, strict=True)]
+    expected = sum(map(transducer_by_hand, lattices, tokens)) / 4
+    by_ctc = sum(ctc_by_hand(ctc.log_softmax(-1)[row, : frames[row]], tokens[row]) for row in range(4)) / 4
+    assert float(loss.detach()) == pytest.approx(weight * by_ctc + (1 - weight) * expected, rel=1e-5)
+    loss.backward()
+    assert [bool(row.any()) for row in acoustic.grad] == [True] * 4
+    assert not acoustic.grad[1, 4:].any()  # padding teaches nothing
+    assert not prefixes.grad[1, 2:].any()
+    assert ctc.grad is not None  # where the weight is 0 too: a distributed run waits for it
+
+
+def test_transducer_loss_of_an_utterance_without_frames_is_zero(tmp_path: Path, tokenizer: Tokenizer):
+    model = nn.Module()
+    model.joint, model.vocab_size = Joint(3, 4, 5, size=6), 5
+    brain = TransducerBrain(asr_hparams(tmp_path, model, tokenizer), {"device": "cpu"})
+    acoustic, prefixes = torch.randn(2, 3, 6, requires_grad=True), torch.randn(2, 2, 6)
+    losses = []
+    for frames in ([3, 0], [3, 3]):  # of the first utterance, the same loss and gradient
+        loss = brain._transducer_loss(acoustic, torch.tensor(frames), prefixes, batch_of([[1], [2]]))
+        losses.append((float(loss.detach()), torch.autograd.grad(loss, acoustic)[0]))
+    assert 0.0 < losses[0][0] < losses[1][0]
+    assert not losses[0][1][1].any()
+    torch.testing.assert_close(losses[0][1][0], losses[1][1][0])
 
 
 def test_perplexity_is_that_of_each_sentence_alone(tmp_path: Path):

@@ -41,7 +41,10 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
-    *(f"toolkit.brains.{name}" for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "ngram")),
+    *(
+        f"toolkit.brains.{name}"
+        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "ngram", "transducer")
+    ),
 }
 
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.

@@ -8,6 +8,7 @@ from toolkit.models.features import LogMel
 from toolkit.models.location_attention import AttentionalGRUDecoder
 from toolkit.models.recogniser import AttentionModel, CTCModel
 from toolkit.models.recurrent import CRDNN
+from toolkit.models.transducer import RNNPredictor, StatelessPredictor, TransducerModel
 from toolkit.models.transformer import TransformerDecoder
 
 LENGTHS = [1, 159, 161, 400, 5000, 7999, 8000]  # samples, around whole frames of 160 and windows of 400
@@ -61,6 +62,22 @@ def test_attention_model_alone_and_padded_agree(name, decoder):
     _, _, expected = model(alone, counts[:1], tokens[:1])
     _, _, found = model(batch, counts, tokens)
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("predictor", [lambda: RNNPredictor(11, neurons=8), lambda: StatelessPredictor(11, 8)])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_transducer_model_alone_and_padded_agree(name, predictor):
+    torch.manual_seed(0)
+    model = TransducerModel(LogMel(n_mels=20), ENCODERS[name](), 11, predictor=predictor(), joint_size=8).eval()
+    alone, batch, counts = padded_batch(5000)
+    tokens = torch.tensor([[3, 1, 4, 0], [1, 5, 9, 2]])
+    expected_ctc, frames, *expected = model(alone, counts[:1], tokens[:1, :3])
+    found_ctc, batch_frames, *found = model(batch, counts, tokens)
+    assert batch_frames[0] == frames[0] == expected_ctc.size(1)
+    torch.testing.assert_close(found_ctc[0, : frames[0]], expected_ctc[0], atol=1e-5, rtol=1e-4)
+    expected = model.joint(expected[0][:, :, None], expected[1][:, None])
+    found = model.joint(found[0][:, :, None], found[1][:, None])
+    torch.testing.assert_close(found[0, : frames[0], :4], expected[0], atol=1e-5, rtol=1e-4)
 
 
 def test_bidirectional_rnn_equals_packed_sequences():

@@ -114,6 +114,12 @@ def trace_back(steps: list[tuple[Tensor, Tensor]], slots: Tensor) -> list[list[l
     return [[row[row > 0].tolist() for row in utterance] for utterance in gained]
 
 
+def lengthened(identity: Tensor, tokens: Tensor) -> Tensor:
+    """The hashes of prefixes with one more token each."""
+    mixed = (identity + tokens) * MULTIPLIER
+    return mixed ^ ((mixed >> 32) & 0xFFFFFFFF)
+
+
 def _merge(beam: Beam, total: Tensor, candidates: Tensor, V: int) -> tuple[Tensor, Tensor]:
     """Where extending one prefix of the beam gives another: the two are one, and their paths add up.
 
@@ -148,8 +154,6 @@ def _rename(beam: Beam, parents: Tensor, tokens: Tensor) -> None:
     """Give the slots the last token and the hashes of their new prefixes."""
     stays = tokens == 0
     identity = beam.identity.gather(1, parents)
-    mixed = (identity + tokens) * MULTIPLIER
-    mixed = mixed ^ ((mixed >> 32) & 0xFFFFFFFF)
     beam.last = torch.where(stays, beam.last.gather(1, parents), tokens)
     beam.parent = torch.where(stays, beam.parent.gather(1, parents), identity)
-    beam.identity = torch.where(stays, identity, mixed)
+    beam.identity = torch.where(stays, identity, lengthened(identity, tokens))

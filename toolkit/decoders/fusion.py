@@ -30,9 +30,10 @@ class LanguageModelFusion:
         self.offset = torch.arange(B, device=device)[:, None] * K
 
     def score(self, candidates: Tensor) -> Tensor:
-        """What the extension of each prefix by each candidate (B, C) gains: (B, K, C)."""
-        (B, K), C = self.beam, candidates.shape[1]
-        expanded = candidates[:, None, :].expand(B, K, C).reshape(B * K, C)
+        """What the extension of each prefix by each candidate, (B, C) or its own (B, K, C), gains: (B, K, C)."""
+        (B, K), C = self.beam, candidates.shape[-1]
+        own = candidates if candidates.dim() == 3 else candidates[:, None, :]
+        expanded = own.expand(B, K, C).reshape(B * K, C)
         return self.scorer.score(self.state, expanded).view(B, K, C) * self.weight
 
     def end(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -15,3 +17,11 @@ class Hypothesis:
 
     tokens: list[int]
     score: float
+
+
+def possible(found: Iterable[tuple[list[int], float]], frames: int) -> list[Hypothesis]:
+    """The possible hypotheses among the tokens and scores of one utterance; without frames, that nothing was said."""
+    if frames == 0:
+        return [Hypothesis([], 0.0)]
+    hypotheses = [Hypothesis(tokens, score) for tokens, score in found if score > -math.inf]
+    return hypotheses or [Hypothesis([], -math.inf)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.recurrent import RNN_TYPES
+from toolkit.models.recurrent import RNN_TYPES, rnn_start, rnn_step
 from toolkit.models.state import State
 from toolkit.models.transformer import TransformerDecoder
 
@@ -49,17 +49,12 @@ class RNNLM(nn.Module):
 
     def start(self, rows: int, device: torch.device) -> State:
         """The state before the first token: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
-        shape = rows, self.rnn.num_layers, self.rnn.hidden_size
-        names = ["hidden", "cell"] if isinstance(self.rnn, nn.LSTM) else ["hidden"]
-        return {name: torch.zeros(shape, device=device, dtype=self.output.weight.dtype) for name in names}
+        return rnn_start(self.rnn, rows, device)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
-        carried = tuple(part.transpose(0, 1).contiguous() for part in state.values())
-        values, new = self.rnn(self.embedding(tokens).unsqueeze(1), carried if len(carried) > 1 else carried[0])
-        parts = new if len(carried) > 1 else (new,)
-        log_probs = self.output(values[:, 0]).log_softmax(dim=-1)
-        return log_probs, {name: part.transpose(0, 1) for name, part in zip(state, parts, strict=True)}
+        values, state = rnn_step(self.rnn, self.embedding(tokens), state)
+        return self.output(values).log_softmax(dim=-1), state
 
 
 class TransformerLM(TransformerDecoder):
