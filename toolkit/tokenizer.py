@@ -91,6 +91,24 @@ class Tokenizer:
             logger.warning("%s: characters unknown to the tokenizer: %s, first in %r", self.model_file, named, text)
 
 
+class WordTokenizer:
+    """Whole words as tokens, numbered from 1 on as texts bring them; 0 is ``<unk>``. For n-gram models over words."""
+
+    def __init__(self) -> None:
+        self._numbers = {"<unk>": 0}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def pieces(self) -> list[str]:
+        """All words so far, in the order of their numbers."""
+        return list(self._numbers)
+
+    def encode(self, text: str) -> list[int]:
+        """The numbers of a text's words; a new word gets the next one."""
+        return [self._numbers.setdefault(word, len(self._numbers)) for word in text.split()]
+
+
 def train_tokenizer(
     texts: Iterable[str],
     model_file: str | Path,

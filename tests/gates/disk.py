@@ -51,7 +51,7 @@ def script_of(document: HparamsDocument) -> str:
     """The script that reads an experiment: which one, its keys say."""
     if "model_type" in document:
         return "train_tokenizer.py"
-    return "train_lm.py" if "LanguageModelBrain" in document.value_text("brain") else "train.py"
+    return "train_lm.py" if "train_text" in document else "train.py"
 
 
 def load_script(path: Path) -> ModuleType:

@@ -41,7 +41,7 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
-    *(f"toolkit.brains.{name}" for name in ("asr", "attention", "base", "checkpointer", "ctc", "language")),
+    *(f"toolkit.brains.{name}" for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "ngram")),
 }
 
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.

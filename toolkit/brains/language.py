@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import speechbrain as sb
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import TextBatch
+from toolkit.metrics.perplexity import perplexities
 from toolkit.models.masking import valid_mask
 
 
@@ -41,11 +40,6 @@ class LanguageModelBrain(RecipeBrain):
 
         Where a run continues, the figures of training are those of the rest of the epoch.
         """
-        loss = self.nats / self.tokens if self.tokens else stage_loss  # no tokens: it was stopped in validation
-        figures = {"loss": loss, "perplexity": _exp(loss)}
-        return figures | ({"word_perplexity": _exp(self.nats / self.words)} if self.words else {})
-
-
-def _exp(nats: float) -> float:
-    """A perplexity, without overflow."""
-    return math.exp(min(50.0, nats))
+        if not self.tokens:  # it was stopped in validation
+            return perplexities(stage_loss, tokens=1, words=0)
+        return perplexities(self.nats, self.tokens, self.words)

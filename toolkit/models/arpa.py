@@ -28,9 +28,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import logging
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +37,10 @@ import numpy as np
 from toolkit.errors import ModelError
 from toolkit.files import replacing
 from toolkit.models.arpa_reader import LN10, ArpaReader
-from toolkit.models.ngram import ARRAYS, NgramModel
+from toolkit.models.ngram import NgramModel
+from toolkit.models.ngram_binary import restore_ngram, save_ngram
 
 logger = logging.getLogger(__name__)
-
-CACHE_FORMAT = 1  # to be raised when the arrays change
 
 
 def read_arpa(path: str | Path) -> NgramModel:
@@ -62,18 +59,16 @@ def write_arpa(model: NgramModel, path: str | Path) -> None:
 
     Numbers have nine digits, which is what single precision takes. A zero probability is written as -99 (SRILM's).
     """
-    with replacing(path) as partial:
-        opened = gzip.open if Path(path).suffix == ".gz" else io.open
-        with opened(partial, "wt", encoding="utf-8", newline="\n") as file:
-            file.writelines(_arpa_lines(model))
+    zipped = Path(path).suffix == ".gz"
+    with replacing(path) as partial, gzip.open(partial, "wb", 6) if zipped else partial.open("wb") as file:
+        file.writelines(line.encode() for line in _arpa_lines(model))
 
 
 def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> NgramModel:
-    """The model of an ARPA file; read from a binary copy when there is one that is as old as the file.
+    """The model of an ARPA file; read from a binary copy when there is one of this very file.
 
-    The copy is made at the first call: ``<name>.npz`` beside the file, or in ``cache_folder``. It holds arrays only, is
-    made anew when size or time of the ARPA file differ or when it is damaged, and is done without where the folder
-    cannot be written to.
+    The first call makes the copy: ``<name>.npz`` beside the file, or in ``cache_folder``. It is made anew when the
+    file's size or time differ or when it is damaged, and done without where it cannot be written.
 
     Raises
     ------
@@ -86,11 +81,11 @@ def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> N
         stat = path.stat()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ARPA file") from None
-    version = np.array([CACHE_FORMAT, stat.st_size, stat.st_mtime_ns])
-    model = _read_copy(copy, version)
+    source = stat.st_size, stat.st_mtime_ns
+    model = _read_copy(copy, source)
     if model is None:
         model = read_arpa(path)
-        _write_copy(model, copy, version)
+        _write_copy(model, copy, source)
     return model
 
 
@@ -102,29 +97,22 @@ def _copy_of(path: Path, folder: str | Path | None) -> Path:
     return Path(folder) / f"{path.name}.{place}.npz"
 
 
-def _read_copy(copy: Path, version: np.ndarray) -> NgramModel | None:
+def _read_copy(copy: Path, source: tuple[int, int]) -> NgramModel | None:
     """The model of a binary copy; ``None`` when there is none, or not of this version of the file."""
     try:
-        with np.load(copy, allow_pickle=False) as stored:
-            if not np.array_equal(stored["version"], version):
-                return None
-            words = stored["words"].tobytes().decode().split("\n")
-            arrays = {name: stored[name] for name in ARRAYS}
-            return NgramModel(words, int(stored["order"]), **arrays)
+        return restore_ngram(copy, source=source)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ModelError) as error:
-        logger.warning("%s: damaged, made anew (%s)", copy, error)
+    except ModelError as error:
+        logger.warning("%s: %s; it is made anew", copy, error)
         return None
 
 
-def _write_copy(model: NgramModel, copy: Path, version: np.ndarray) -> None:
+def _write_copy(model: NgramModel, copy: Path, source: tuple[int, int]) -> None:
     """Write a binary copy, if the folder can be written to."""
-    words = np.frombuffer("\n".join(model.words).encode(), dtype=np.uint8)
-    arrays = {name: getattr(model, name) for name in ARRAYS}
     try:
         with replacing(copy) as partial:
-            np.savez(partial, version=version, words=words, order=model.order, **arrays)
+            save_ngram(model, partial, source=source)
     except OSError as error:
         logger.info("%s: not written (%s); the ARPA file will be read again", copy, error.strerror)
 
