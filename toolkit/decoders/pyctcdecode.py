@@ -1,4 +1,4 @@
-"""pyctcdecode's decoder, for code written for it: change ``from pyctcdecode import build_ctcdecoder``, and nothing else.
+"""pyctcdecode's decoder for code written for it: change ``from pyctcdecode import build_ctcdecoder``, nothing else.
 
 Same names, numbers and results as pyctcdecode 0.5, with the search of `toolkit.decoders.ctc`. Where they differ:
 prefixes that end in a blank and in a token share a place in the beam, so a beam holds up to twice as many texts;
@@ -104,7 +104,12 @@ class BeamSearchDecoderCTC:
         """The best text for logits, log-probabilities or probabilities (T, V); options are those of decode_beams."""
         return self.decode_batch(None, [logits], **options)[0]
 
-    def decode_batch(self, pool: object, logits_list: Iterable[NDArray[np.floating]], **options: Any) -> list[str]:
+    def decode_batch(
+        self,
+        pool: object,  # noqa: ARG002 - of processes, in pyctcdecode
+        logits_list: Iterable[NDArray[np.floating]],
+        **options: Any,
+    ) -> list[str]:
         """The best text for each of some logits (T, V). Threads are used as torch is set to; ``pool`` is not."""
         return [self._text(search.ranked(1)) for search in self._searched(logits_list, **options)[0]]
 
@@ -130,7 +135,10 @@ class BeamSearchDecoderCTC:
         return self.decode_beams_batch(None, [logits], **options)[0]
 
     def decode_beams_batch(
-        self, pool: object, logits_list: Iterable[NDArray[np.floating]], **options: Any
+        self,
+        pool: object,  # noqa: ARG002
+        logits_list: Iterable[NDArray[np.floating]],
+        **options: Any,
     ) -> list[list[OutputBeam]]:
         """The beams left for each of some logits; see decode_beams and decode_batch."""
         searches, outputs = self._searched(logits_list, **options)
