@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import TokenizerError
-from toolkit.tokenizer import Tokenizer, train_tokenizer
+from toolkit.tokenizer import Tokenizer, WordTokenizer, train_tokenizer
 
 # A busy machine is no failure.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -199,3 +199,11 @@ def test_text_that_would_not_come_back_is_refused_and_the_old_model_stays(tmp_pa
         train_tokenizer(["ab", reserved], file, model_type="char")
     assert file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.model", "t.vocab"]
+
+
+def test_words_are_numbered_as_they_come():
+    tokenizer = WordTokenizer()
+    assert tokenizer.encode(" THE CAT  THE <unk> ") == [1, 2, 1, 0]
+    assert tokenizer.encode("A CAT") == [3, 2]
+    assert tokenizer.pieces() == ["<unk>", "THE", "CAT", "A"]
+    assert len(tokenizer) == 4

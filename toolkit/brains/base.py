@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
-import shutil
 import sys
-import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -28,6 +25,7 @@ from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.checkpoints import RANK
 from toolkit.errors import ModelError
+from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights
 
 logger = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ class RecipeBrain(sb.Brain):
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
         if run_opts.get("debug"):
-            self.output_folder, run_opts["debug_persistently"] = _temporary_folder(), True
+            self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
         self.model = hparams["model"]
         recoverables = {"model": self.model}
         if "lr_annealing" in hparams:
@@ -233,9 +231,3 @@ class RecipeBrain(sb.Brain):
         with uninterrupted(), MainProcessContext():
             self._save_intra_epoch_ckpt()
         logger.info("Stopped after batch %d of epoch %d; a checkpoint is saved.", self.step, self.epoch)
-
-
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="debug-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

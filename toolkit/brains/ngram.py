@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from toolkit.checkpoints import RANK, WEIGHTS
 from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import rank_and_world_size
 from toolkit.errors import ConfigError
-from toolkit.files import replacing, write_atomically
+from toolkit.files import replacing, temporary_folder, write_atomically
 from toolkit.metrics.perplexity import perplexities
 from toolkit.models.arpa import write_arpa
 from toolkit.models.kneser_ney import train_ngram
@@ -57,8 +56,7 @@ class NgramTrainer:
         self.model, self.tokenizer = hparams["model"], hparams["tokenizer"]
         self.output_folder = Path(hparams["output_folder"])
         if (run_opts or {}).get("debug"):
-            self._temporary = tempfile.TemporaryDirectory(prefix="debug-")
-            self.output_folder = Path(self._temporary.name)
+            self.output_folder = temporary_folder("debug-")
         self.log = FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:

@@ -100,8 +100,9 @@ def _copy_of(path: Path, folder: str | Path | None) -> Path:
 def _read_copy(copy: Path, source: tuple[int, int]) -> NgramModel | None:
     """The model of a binary copy; ``None`` when there is none, or not of this version of the file."""
     try:
-        return restore_ngram(copy, source=source)
-    except FileNotFoundError:
+        with copy.open("rb") as file:
+            return restore_ngram(file, source=source)
+    except OSError:
         return None
     except ModelError as error:
         logger.warning("%s: %s; it is made anew", copy, error)
@@ -111,8 +112,8 @@ def _read_copy(copy: Path, source: tuple[int, int]) -> NgramModel | None:
 def _write_copy(model: NgramModel, copy: Path, source: tuple[int, int]) -> None:
     """Write a binary copy, if the folder can be written to."""
     try:
-        with replacing(copy) as partial:
-            save_ngram(model, partial, source=source)
+        with replacing(copy) as partial, partial.open("wb") as file:
+            save_ngram(model, file, source=source)
     except OSError as error:
         logger.info("%s: not written (%s); the ARPA file will be read again", copy, error.strerror)
 

@@ -59,8 +59,6 @@ class ArpaReader:
     def model(self) -> NgramModel:
         """The automaton of the file's n-grams; a ModelError names the line that is malformed."""
         listed = [self._section(*section) for section in self._sections()]
-        while len(listed) > 1 and not len(listed[-1].logp):
-            listed.pop()
         return build_ngram(self.words, self._sorted(listed))
 
     def error(self, offset: int, problem: str) -> ModelError:
@@ -72,13 +70,14 @@ class ArpaReader:
         r"""Order, promised number, start and end of the n-grams between the lines that begin with a backslash."""
         markers = list(MARKER.finditer(self.data))
         if not markers or markers[0][0].strip() != rb"\data\ ".strip():
-            raise self.error(0, r"not an ARPA file: its first line with a backslash is not \data\ ".strip())
+            place = markers[0].start() if markers else 0
+            raise self.error(place, r"not an ARPA file: it does not begin with \data\ ".strip())
         end = markers[1].start() if len(markers) > 1 else len(self.data)
         counts = self._counts(markers[0].end(), end)
         wanted = [*(b"\\%d-grams:" % order for order in range(1, len(counts) + 1)), b"\\end\\"]
         for number, text in enumerate(wanted, start=1):
             if number == len(markers):
-                raise self.error(len(self.data) - 1, f"the file ends before {text.decode()}; is it cut short?")
+                raise self.error(len(self.data.rstrip()) - 1, f"the file ends before {text.decode()}; is it cut short?")
             if (found := markers[number][0].strip()) != text:
                 raise self.error(markers[number].start(), f"expected {text.decode()}, found {_shown(found)}")
         for order, count in enumerate(counts, start=1):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from pathlib import Path
+import zlib
 from typing import IO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,24 +13,24 @@ from toolkit.errors import ModelError
 from toolkit.models.ngram import ARRAYS, NgramModel
 
 FORMAT = 1  # to be raised when the arrays change
+# What reading raises where something else is, or half of it.
+DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, zlib.error, BadZipFile)
 
 
-def save_ngram(model: NgramModel, file: Path | IO[bytes], *, source: tuple[int, ...] = ()) -> None:
+def save_ngram(model: NgramModel, file: IO[bytes], *, source: tuple[int, ...] = ()) -> None:
     """Write a model; ``source`` are numbers that say what it was made from."""
     words = np.frombuffer("\n".join(model.words).encode(), dtype=np.uint8)
     arrays = {name: getattr(model, name) for name in ARRAYS}
     np.savez(file, source=np.array([FORMAT, *source]), words=words, order=model.order, **arrays)
 
 
-def restore_ngram(file: Path | IO[bytes], *, source: tuple[int, ...] = ()) -> NgramModel | None:
+def restore_ngram(file: IO[bytes], *, source: tuple[int, ...] = ()) -> NgramModel | None:
     """The model that was written; ``None`` when it was made from something else, or in another format.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
     ModelError
-        It is damaged.
+        The file is damaged.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
@@ -38,9 +38,7 @@ def restore_ngram(file: Path | IO[bytes], *, source: tuple[int, ...] = ()) -> Ng
                 return None
             words = stored["words"].tobytes().decode().split("\n")
             return NgramModel(words, int(stored["order"]), **{name: stored[name] for name in ARRAYS})
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise ModelError(f"not an n-gram model, or damaged: {error}") from None
 
 
