@@ -2,6 +2,7 @@
 
     python train_lm.py hparams/lm.yaml
     python train_lm.py hparams/lm_transformer.yaml
+    python train_lm.py hparams/ngram_char.yaml     # counted rather than trained: a second
 
 The log ends with the perplexity of the test transcripts, per token and per word.
 """

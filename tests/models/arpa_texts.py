@@ -30,7 +30,7 @@ def _numbers(rng, ends=False):
 
 def arpa_text(grams, *, between=" ", tab="\t"):
     """The file; a back-off of zero is left out."""
-    orders = sorted({len(gram) for gram in grams})
+    orders = range(1, 1 + max(map(len, grams)))
     lines = ["", "\\data\\", *(f"ngram {order}={sum(len(gram) == order for gram in grams)}" for order in orders)]
     for order in orders:
         lines += ["", f"\\{order}-grams:"]

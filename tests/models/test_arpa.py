@@ -94,6 +94,8 @@ def test_marks_that_are_not_listed_have_kenlms_score_of_unknown_words(tmp_path):
     assert model.sentence_log_prob(["A", "B"], end=False) / LN10 == pytest.approx(-0.6)
     assert model.sentence_log_prob(["C"], end=False) / LN10 == pytest.approx(-100.3)
     assert model.sentence_log_prob([]) / LN10 == pytest.approx(-100.3)
+    write_arpa(model, tmp_path / "again.arpa")
+    assert same(read_arpa(tmp_path / "again.arpa"), model)
 
 
 def test_unknown_words_may_be_written_in_capitals(tmp_path):

@@ -114,6 +114,8 @@ def test_arcs_are_laid_out_as_promised(tmp_path):
         ("arc_logp", lambda array: array[:-1], r"arc_logp is float32 of shape"),
         ("arc_next", lambda array: array.astype(float), r"arc_next is float64 of shape"),
         ("words", lambda words: ["A", *words[1:]], "its first words are"),
+        ("words", lambda words: [*words[:-1], "A B"], "a word is empty, holds white space or is there twice"),
+        ("words", lambda words: [*words[:-1], words[3]], "a word is empty, holds white space or is there twice"),
     ],
 )
 def test_arrays_in_which_a_walk_would_get_lost_are_refused(tmp_path, name, change, problem):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import ctc_loss
 
+from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.kneser_ney import train_ngram
 from toolkit.models.ngram import EOS
@@ -46,6 +50,7 @@ def test_tables_answer_as_the_automaton_does(lm):
     found = lm.table.advance(torch.from_numpy(states.ravel()), torch.from_numpy(tokens.ravel()))
     assert found.tolist() == following.tolist()
     assert lm.table.log_probs(torch.zeros(0, dtype=torch.int64)).shape == (0, lm.vocab_size)
+    assert all(buffer.is_meta for buffer in lm.to("meta").buffers())  # goes to the device of the search
 
 
 def test_a_sentence_step_by_step_costs_what_the_model_says(lm, tokenizer):
@@ -69,6 +74,18 @@ def test_batches_steps_and_reordered_hypotheses_agree(lm):
         if position == 2:
             order = torch.tensor([2, 0, 1])
             state = select(state, order)
+
+
+def test_a_search_adds_it_to_the_paths(lm):
+    """log p_ctc by torch's loss, log p_lm by the automaton."""
+    log_probs = (2 * torch.randn(1, 6, lm.vocab_size, generator=torch.Generator().manual_seed(3))).log_softmax(-1)
+    search = CTCPrefixSearcher(beam_size=300, lm=lm, lm_weight=0.7, topk=5, beam_prune_logp=-math.inf)
+    model = SimpleNamespace(ctc_log_probs=lambda encoded: encoded)
+    for hypothesis in search(model, log_probs, torch.tensor([6]))[0]:
+        target = torch.tensor(hypothesis.tokens).long()
+        ctc = -ctc_loss(log_probs[0], target, torch.tensor(6), torch.tensor(len(target)), reduction="sum")
+        words = [lm.vocabulary[token - 1] for token in hypothesis.tokens]
+        assert hypothesis.score == pytest.approx(float(ctc) + 0.7 * lm.ngram.sentence_log_prob(words), abs=1e-3)
 
 
 def test_a_state_dict_of_tensors_brings_the_model_back(tokenizer, tmp_path):
@@ -115,3 +132,5 @@ def test_what_is_not_trained_says_so(tokenizer):
         lm.load_state_dict(lm.state_dict())
     with pytest.raises(ConfigError, match="table_megabytes must be at least 0"):
         NgramLM(tokenizer, 2, table_megabytes=-1)
+    with pytest.raises(ConfigError, match="order must be a whole number of at least 1, got 0"):
+        WordNgram(0)

@@ -74,8 +74,8 @@ class NgramTrainer:
         self.model.ngram = ngram
         figures = {"train_stats": self._figures(train), "valid_stats": self._figures(valid)}
         figures["train_stats"]["seconds"] = time.perf_counter() - began
-        self._save(ngram, checkpoint, figures["valid_stats"])
         self.log.log_stats({"epoch": 1}, **figures)
+        self._save(ngram, checkpoint, figures["valid_stats"])
 
     def test_on(self, test: DataLoader, name: str) -> None:
         """Log the perplexity of a test text."""

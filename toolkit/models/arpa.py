@@ -121,7 +121,7 @@ def _write_copy(model: NgramModel, copy: Path, source: tuple[int, int]) -> None:
 def _arpa_lines(model: NgramModel) -> Iterator[str]:
     """The lines of an ARPA file."""
     contexts, lengths = _context_words(model)
-    arc_length = lengths[model.arc_source] + 1
+    arc_length = np.array(lengths)[model.arc_source] + 1
     yield "\\data\\\n"
     yield from (f"ngram {order}={np.count_nonzero(arc_length == order)}\n" for order in range(1, model.order + 1))
     owned = _owned_states(model)
@@ -133,12 +133,16 @@ def _arpa_lines(model: NgramModel) -> Iterator[str]:
 
 def _gram_lines(model: NgramModel, contexts: list[str], owned: np.ndarray, arcs: np.ndarray) -> Iterator[str]:
     """The lines of some arcs: log10 probability, words, and the back-off weight of those that are contexts."""
-    logp = np.maximum(model.arc_logp[arcs].astype(np.float64) / LN10, -99.0)
-    backoff = np.append(model.backoff_logp, 0.0)[owned[arcs]].astype(np.float64) / LN10
+    logp, backoff = _log10(model.arc_logp[arcs]), _log10(np.append(model.backoff_logp, 0.0)[owned[arcs]])
     columns = (logp, model.arc_source[arcs], model.arc_word[arcs], owned[arcs], backoff)
     for value, source, word, state, weight in zip(*(column.tolist() for column in columns), strict=True):
         tail = f"\t{weight:.9g}\n" if state >= 0 else "\n"
         yield f"{value:.9g}\t{contexts[source]}{model.words[word]}{tail}"
+
+
+def _log10(logs: np.ndarray) -> np.ndarray:
+    """Natural logs as log10, -99 for those of zero."""
+    return np.where(logs == -np.inf, -99.0, logs.astype(np.float64) / LN10)
 
 
 def _owned_states(model: NgramModel) -> np.ndarray:
@@ -152,12 +156,13 @@ def _owned_states(model: NgramModel) -> np.ndarray:
     return owned
 
 
-def _context_words(model: NgramModel) -> tuple[list[str], np.ndarray]:
-    """The words of each state, with a space after each, and their (S,) number."""
+def _context_words(model: NgramModel) -> tuple[list[str], list[int]]:
+    """The words of each state, with a space after each, and their number."""
     owned = _owned_states(model)
-    contexts, lengths = [""] * model.states, np.zeros(model.states, dtype=np.int64)
-    for arc in np.flatnonzero(owned >= 0):
-        state, source = owned[arc], model.arc_source[arc]
-        contexts[state] = f"{contexts[source]}{model.words[model.arc_word[arc]]} "
+    contexts, lengths = [""] * model.states, [0] * model.states
+    arcs = np.flatnonzero(owned >= 0)
+    columns = (owned[arcs], model.arc_source[arcs], model.arc_word[arcs])
+    for state, source, word in zip(*(column.tolist() for column in columns), strict=True):
+        contexts[state] = f"{contexts[source]}{model.words[word]} "
         lengths[state] = lengths[source] + 1
     return contexts, lengths

@@ -69,9 +69,9 @@ class ArpaReader:
     def _sections(self) -> Iterator[tuple[int, int, int, int]]:
         r"""Order, promised number, start and end of the n-grams between the lines that begin with a backslash."""
         markers = list(MARKER.finditer(self.data))
-        if not markers or markers[0][0].strip() != rb"\data\ ".strip():
+        if not markers or markers[0][0].strip() != b"\\data\\":
             place = markers[0].start() if markers else 0
-            raise self.error(place, r"not an ARPA file: it does not begin with \data\ ".strip())
+            raise self.error(place, "not an ARPA file: it does not begin with \\data\\")
         end = markers[1].start() if len(markers) > 1 else len(self.data)
         counts = self._counts(markers[0].end(), end)
         wanted = [*(b"\\%d-grams:" % order for order in range(1, len(counts) + 1)), b"\\end\\"]

@@ -62,7 +62,7 @@ def train_ngram(
     ModelError
         There is no text, or it does not suffice and ``discount_fallback`` is None.
     """
-    thresholds = _checked(order, prune)
+    thresholds = prune_thresholds(order, prune)
     words, levels = count_ngrams(sentences, order, vocabulary)
     adjusted = _adjusted_counts(levels)
     discounts = [_discounts(order, counts, discount_fallback) for order, counts in enumerate(adjusted, start=1)]
@@ -72,8 +72,8 @@ def train_ngram(
     return build_ngram(words, _as_grams(levels, kept, probabilities, backoffs))
 
 
-def _checked(order: int, prune: Sequence[int]) -> list[int]:
-    """The threshold of each order."""
+def prune_thresholds(order: int, prune: Sequence[int]) -> list[int]:
+    """How often an n-gram of each order may occur and yet be left out; a ConfigError where that cannot be."""
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ConfigError(f"order must be a whole number of at least 1, got {order!r}")
     thresholds = list(prune) or [0]

@@ -14,6 +14,7 @@ is sorted. Everything is a natural log, unlike an ARPA file (`toolkit.models.arp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from toolkit.errors import ModelError
 
 UNK, BOS, EOS = 0, 1, 2
 MARKS = ("<unk>", "<s>", "</s>")  # the words of these ids
+SPACE = re.compile(r"[ \t\n\r\v\f]")  # what separates words in ARPA files
 # What the model is made of besides its words; the class says what each holds.
 ARRAYS = {
     "arc_start": np.int64,
@@ -160,6 +162,8 @@ class NgramModel:
             return "no state"
         if tuple(self.words[: len(MARKS)]) != MARKS:
             return f"its first words are {self.words[: len(MARKS)]}, not {list(MARKS)}"
+        if "" in self.words or SPACE.search("\0".join(self.words)) or len(set(self.words)) < V:
+            return "a word is empty, holds white space or is there twice"
         counts = np.diff(self.arc_start)
         if self.arc_start[0] != 0 or self.arc_start[-1] != A or counts.min() < 0:
             return "arcs that belong to no state"

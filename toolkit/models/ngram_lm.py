@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, ModelError
+from toolkit.models.kneser_ney import prune_thresholds
 from toolkit.models.ngram import EOS, NgramModel
 from toolkit.models.ngram_binary import from_bytes, to_bytes
 from toolkit.models.ngram_tables import CompactTable, DenseTable
@@ -34,12 +35,18 @@ class WordNgram(nn.Module):
         Words in its longest n-grams.
     prune : sequence of int
         n-grams that occur no more than so often are left out, by order (`toolkit.models.kneser_ney`).
+
+    Raises
+    ------
+    ConfigError
+        An option is impossible.
     """
 
     vocabulary: Sequence[str] | None = None  # the words of the training text
 
     def __init__(self, order: int, *, prune: Sequence[int] = ()) -> None:
         super().__init__()
+        prune_thresholds(order, prune)
         self.order, self.prune = order, tuple(prune)
         self._ngram: NgramModel | None = None
 
@@ -96,6 +103,11 @@ class NgramLM(WordNgram):
     table_megabytes : int
         The probabilities of all tokens in all states are written out if that takes no more memory, and else put
         together when they are asked for, which is slower.
+
+    Raises
+    ------
+    ConfigError
+        An option is impossible.
     """
 
     def __init__(self, tokenizer: Pieces, order: int, *, prune: Sequence[int] = (), table_megabytes: int = 512) -> None:
