@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from toolkit.decoders.ctc import ALL
@@ -185,8 +186,7 @@ class BeamSearchDecoderCTC:
         if len(logits) and np.isclose(logits.sum(axis=1).mean(), 1.0, rtol=1e-9):
             log_probs = np.log(np.clip(logits, SMALLEST, 1.0))
         else:
-            log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-            log_probs = np.clip(log_probs, np.log(SMALLEST), 0.0)
+            log_probs = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy().clip(np.log(SMALLEST), 0.0)
         order = [self.blank, *(place for place in range(len(self.pieces)) if place != self.blank)]
         return np.ascontiguousarray(log_probs[:, order])
 
