@@ -33,7 +33,7 @@ def aligned(hypothesis: Hypothesis, log_probs: NDArray[np.float64]) -> Hypothesi
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _best_path(log_probs, tokens, width):
+def _best_path(log_probs: NDArray[np.float64], tokens: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """First frame and the one after the last (L, 2) of each token on the best path; zeros if there is none.
 
     Viterbi over the states blank, token 0, blank, token 1, ..., blank, of which each frame looks at ``width``.

@@ -15,9 +15,27 @@ import math
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from toolkit.decoders.ctc_tables import NODE, NOWHERE, PLACE, Scratch, Search
+from toolkit.decoders.ctc_tables import (
+    NODE,
+    NOWHERE,
+    PLACE,
+    Arcs,
+    FusionTables,
+    Ngram,
+    Phrases,
+    Pruning,
+    Scratch,
+    Search,
+    Spelling,
+)
 from toolkit.models.ngram import EOS
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Records = NDArray[np.void]
+Record = np.void
 
 compiled = functools.partial(numba.njit, cache=True, nogil=True, error_model="numpy")
 # The same for functions that make no arrays: without counting references to those they are given, which would take
@@ -29,7 +47,7 @@ SPACE = 0  # the character
 
 
 @inner(forceinline=True)
-def logaddexp(a, b):
+def logaddexp(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     if a < b:
         a, b = b, a
@@ -42,7 +60,7 @@ def logaddexp(a, b):
 
 
 @inner(forceinline=True)
-def keep(scores, items, size, score, item):
+def keep(scores: Floats, items: Numbers, size: int, score: float, item: int) -> int:
     """Put an item into a heap that has room (size < len(scores)) or whose root is worse; the new size."""
     if size < len(scores):
         place = size
@@ -56,7 +74,7 @@ def keep(scores, items, size, score, item):
 
 
 @inner(forceinline=True)
-def settle(scores, items, size, score, item):
+def settle(scores: Floats, items: Numbers, size: int, score: float, item: int) -> None:
     """Replace the root, and let the new item sink to its place."""
     place = 0
     while True:
@@ -71,7 +89,7 @@ def settle(scores, items, size, score, item):
 
 
 @inner()
-def best_tokens(row, scores, tokens, token_min_logp):
+def best_tokens(row: Floats, scores: Floats, tokens: Numbers, token_min_logp: float) -> int:
     """The tokens worth trying in a frame, best first, blank not among them; their number."""
     size, most = 0, row[0]
     for token in range(1, len(row)):
@@ -95,7 +113,7 @@ def best_tokens(row, scores, tokens, token_min_logp):
 
 
 @inner(forceinline=True)
-def find(arcs, state, label):
+def find(arcs: Arcs, state: int, label: int) -> int:
     """The arc of this label, or NOWHERE."""
     low, high = arcs.start[state], arcs.start[state + 1]
     while low < high:
@@ -108,7 +126,7 @@ def find(arcs, state, label):
 
 
 @inner(forceinline=True)
-def look_up(ngram, state, word):
+def look_up(ngram: Ngram, state: int, word: int) -> tuple[float, int]:
     """Log-probability of a word after a state of an n-gram, and the state after both."""
     logp = 0.0
     while state != 0:
@@ -121,7 +139,7 @@ def look_up(ngram, state, word):
 
 
 @inner(forceinline=True)
-def spell(spelling, state, letter):
+def spell(spelling: Spelling, state: int, letter: int) -> int:
     """The state of the vocabulary's tree after one more letter."""
     if state == NOWHERE:
         return NOWHERE
@@ -130,7 +148,7 @@ def spell(spelling, state, letter):
 
 
 @inner(forceinline=True)
-def listen(phrases, state, letter):
+def listen(phrases: Phrases, state: int, letter: int) -> int:
     """The state of the hotword automaton after one more letter."""
     while True:
         arc = find(phrases.arcs, state, letter)
@@ -145,13 +163,13 @@ def listen(phrases, state, letter):
 
 
 @inner(forceinline=True)
-def stretch(letters):
+def stretch(letters: int) -> float:
     """How many times the penalty an unknown word of so many letters pays."""
     return letters / UNIT if letters > UNIT else 1.0
 
 
 @inner()
-def complete(node, fusion):
+def complete(node: Record, fusion: FusionTables) -> None:
     """Look up, once, what completing the word that a prefix ends in adds, and where it leads."""
     if not math.isnan(node.word_score):
         return
@@ -167,7 +185,7 @@ def complete(node, fusion):
 
 
 @inner()
-def extend(before, after, token, length_bonus, fusion):
+def extend(before: Record, after: Record, token: int, length_bonus: float, fusion: FusionTables) -> float:
     """Fill in ``after``, the prefix ``before`` extended by a token; fusion's score of it."""
     weights, letters = fusion.weights, fusion.letters
     after.settled = before.settled + length_bonus
@@ -211,7 +229,7 @@ def extend(before, after, token, length_bonus, fusion):
 
 
 @inner()
-def end(node, fusion):
+def end(node: Record, fusion: FusionTables) -> float:
     """Fusion's score of a prefix that is the whole transcript."""
     weights = fusion.weights
     score, state = node.settled, node.word_state
@@ -232,7 +250,7 @@ def end(node, fusion):
 
 
 @inner()
-def plant(search, fusion):
+def plant(search: Search, fusion: FusionTables) -> None:
     """The state before the first frame: the empty prefix, certain."""
     root, place, progress = search.nodes[0], search.beam[0], search.progress[0]
     root.parent = root.child = root.sibling = NOWHERE
@@ -242,12 +260,12 @@ def plant(search, fusion):
     root.word_score = math.nan
     root.spelled = root.settled = 0.0
     root.pending = fusion.phrases.promise[root.phrase]
-    place.node, place.blank, place.token = 0, 0.0, -math.inf
+    place.node, place.blank, place.token, place.total = 0, 0.0, -math.inf, 0.0
     progress.nodes = progress.active = 1
 
 
 @compiled()
-def with_room(search):
+def with_room(search: Search) -> Search:
     """The search with room for a frame's prefixes; those that no prefix of the beam begins with are dropped first."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     if progress.nodes + len(beam) <= len(nodes):
@@ -268,7 +286,7 @@ def with_room(search):
 
 
 @compiled()
-def renumber(search):
+def renumber(search: Search) -> tuple[Numbers, int]:
     """New numbers, in the old order, of the prefixes that one in the beam begins with, NOWHERE for others; how many."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     numbers = np.full(progress.nodes, NOWHERE, np.int64)
@@ -286,14 +304,14 @@ def renumber(search):
 
 
 @inner(forceinline=True)
-def hang(nodes, node, parent):
+def hang(nodes: Records, node: int, parent: int) -> None:
     """Make a prefix the first child of another."""
     nodes[node].parent, nodes[node].sibling = parent, nodes[parent].child
     nodes[parent].child = node
 
 
 @inner()
-def extension(search, parent, token, length_bonus, fusion):
+def extension(search: Search, parent: int, token: int, length_bonus: float, fusion: FusionTables) -> int:
     """The number of a prefix's extension by a token, which is made if there is none."""
     nodes, progress = search.nodes, search.progress[0]
     node = np.int64(nodes[parent].child)
@@ -313,7 +331,7 @@ def extension(search, parent, token, length_bonus, fusion):
 
 
 @inner(forceinline=True)
-def fused(fusion):
+def fused(fusion: FusionTables) -> bool:
     """Whether there is anything but CTC and the length bonus."""
     return fusion.weights.words or fusion.weights.tokens or fusion.weights.phrases
 
@@ -322,7 +340,7 @@ def fused(fusion):
 
 
 @compiled()
-def feed(frames, search, pruning, fusion):
+def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables) -> Search:
     """Move the search over frames (T, V) of one utterance; the search, whose tree may be in another array now."""
     V, K = frames.shape[1], pruning.beam_size
     C = min(pruning.candidates, V - 1)
@@ -353,23 +371,19 @@ def feed(frames, search, pruning, fusion):
 
 
 @inner()
-def blank_out(search):
+def blank_out(search: Search) -> None:
     """All paths go through a certain blank."""
     progress = search.progress[0]
     progress.after_blank = 0
     for slot in range(progress.active):
-        place = search.beam[slot]
-        place.blank = logaddexp(place.blank, place.token)
-        place.token = -math.inf
+        search.beam[slot].blank, search.beam[slot].token = search.beam[slot].total, -math.inf
 
 
 @inner()
-def stay(row, search, scratch, pruning, fusion):
+def stay(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """The prefixes of the beam after a frame that adds nothing to them, with the paths of those that they extend."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     progress.kept, progress.threshold, progress.best = 0, -math.inf, -math.inf
-    for slot in range(progress.active):
-        beam[slot].total = logaddexp(beam[slot].blank, beam[slot].token)
     for slot in range(progress.active):
         place, node, after = beam[slot], nodes[beam[slot].node], scratch.stays[slot]
         after.node, after.blank, after.token = place.node, place.total + row[0], -math.inf
@@ -377,23 +391,18 @@ def stay(row, search, scratch, pruning, fusion):
             # One space or two are the same text, so paths need no blank between them to stay.
             again = place.total if separates(node.token, fusion) else place.token
             after.token = logaddexp(again, arriving(search, scratch, node)) + row[node.token]
-        offer(
-            scratch,
-            progress,
-            pruning,
-            logaddexp(after.blank, after.token) + node.settled + node.pending,
-            slot * len(row),
-        )
+        after.total = logaddexp(after.blank, after.token)
+        offer(scratch, progress, pruning, after.total + node.settled + node.pending, slot * len(row))
 
 
 @inner(forceinline=True)
-def separates(token, fusion):
+def separates(token: int, fusion: FusionTables) -> bool:
     """Whether a token is a space of a search that knows words."""
     return fusion.weights.words and token == fusion.letters.separator
 
 
 @inner(forceinline=True)
-def arriving(search, scratch, node):
+def arriving(search: Search, scratch: Scratch, node: Record) -> float:
     """Log-probability of the paths that complete a prefix from its parent, which is then no longer to be extended."""
     if node.parent == NOWHERE:
         return -math.inf
@@ -406,7 +415,7 @@ def arriving(search, scratch, node):
 
 
 @inner(forceinline=True)
-def offer(scratch, progress, pruning, score, item):
+def offer(scratch: Scratch, progress: Record, pruning: Pruning, score: float, item: int) -> None:
     """Keep what is better than the threshold, and raise that."""
     if score <= progress.threshold:
         return
@@ -418,7 +427,7 @@ def offer(scratch, progress, pruning, score, item):
 
 
 @inner()
-def go_on(row, search, scratch, pruning, fusion):
+def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """Try the extensions of each prefix, the best candidates first, as long as they can get among the best."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     count = best_tokens(row, scratch.token_scores, scratch.tokens, pruning.token_min_logp)
@@ -445,7 +454,7 @@ def go_on(row, search, scratch, pruning, fusion):
 
 
 @inner()
-def choose(row, search, scratch, pruning, fusion):
+def choose(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """Make the best of this frame the beam."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     for slot in range(progress.active):
@@ -458,11 +467,12 @@ def choose(row, search, scratch, pruning, fusion):
         chosen = scratch.chosen[active]
         if token == 0:
             stays = scratch.stays[slot]
-            chosen.node, chosen.blank, chosen.token = stays.node, stays.blank, stays.token
+            chosen.node, chosen.blank, chosen.token, chosen.total = stays.node, stays.blank, stays.token, stays.total
         else:
             before, parent = beam[slot], beam[slot].node
             source = before.blank if nodes[parent].token == token else before.total
-            chosen.blank, chosen.token = -math.inf, source + row[token]
+            chosen.blank = -math.inf
+            chosen.token = chosen.total = source + row[token]
             chosen.node = extension(search, parent, token, pruning.length_bonus, fusion)
         active += 1
     for slot in range(active):
@@ -475,7 +485,7 @@ def choose(row, search, scratch, pruning, fusion):
 
 
 @compiled()
-def finish(search, fusion):
+def finish(search: Search, fusion: FusionTables) -> tuple[Floats, Floats]:
     """Log-probability under CTC (K,) and whole score (K,) of the prefixes of the beam as transcripts."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     logps, scores = np.full(progress.active, -math.inf), np.full(progress.active, -math.inf)
@@ -483,7 +493,7 @@ def finish(search, fusion):
         node, target = nodes[beam[slot].node], slot
         if separates(node.token, fusion) and node.parent != NOWHERE and nodes[node.parent].slot != NOWHERE:
             target = nodes[node.parent].slot  # a space at the end says nothing
-        logps[target] = logaddexp(logps[target], logaddexp(beam[slot].blank, beam[slot].token))
+        logps[target] = logaddexp(logps[target], beam[slot].total)
     for slot in range(progress.active):
         if logps[slot] > -math.inf:
             node = nodes[beam[slot].node]
@@ -494,7 +504,7 @@ def finish(search, fusion):
 
 
 @compiled()
-def tokens_of(nodes, node):
+def tokens_of(nodes: Records, node: int) -> Numbers:
     """The tokens of a prefix."""
     length, above = 0, node
     while nodes[above].parent != NOWHERE:
@@ -508,7 +518,7 @@ def tokens_of(nodes, node):
 
 
 @inner()
-def shared(search):
+def shared(search: Search) -> int:
     """The longest prefix that all of the beam begin with: nothing to come can change it."""
     nodes, beam = search.nodes, search.beam
     node = beam[0].node

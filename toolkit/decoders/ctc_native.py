@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toolkit.decoders import ctc_compiled
+from toolkit.decoders.ctc_compiled import feed, finish, plant, shared, tokens_of
 from toolkit.decoders.ctc_tables import NODE, PLACE, PROGRESS, FusionTables, Pruning, Search
 
 
@@ -22,7 +22,7 @@ class CompiledSearch:
         self.pruning, self.fusion = pruning, fusion
         K = pruning.beam_size
         self.search = Search(np.empty(16 * K, NODE), np.empty(K, PLACE), np.zeros(1, PROGRESS))
-        ctc_compiled.plant(self.search, fusion)
+        plant(self.search, fusion)
 
     def feed(self, log_probs: Tensor, frames: Tensor) -> None:
         """Move the search over the frames of (1, S, V) within ``frames`` (1,)."""
@@ -30,7 +30,7 @@ class CompiledSearch:
 
     def read(self, log_probs: NDArray[np.float64]) -> None:
         """Move the search over frames (T, V)."""
-        self.search = ctc_compiled.feed(log_probs, self.search, self.pruning, self.fusion)
+        self.search = feed(log_probs, self.search, self.pruning, self.fusion)
 
     def finish(self, topk: int) -> list[list[tuple[list[int], float]]]:
         """Tokens and scores of the best ``topk`` transcripts, best first; none if all are impossible."""
@@ -38,7 +38,7 @@ class CompiledSearch:
 
     def ranked(self, topk: int) -> list[tuple[list[int], float, float]]:
         """Their tokens, scores, and the part of the scores that is CTC's."""
-        logps, scores = ctc_compiled.finish(self.search, self.fusion)
+        logps, scores = finish(self.search, self.fusion)
         order = np.argsort(-scores, kind="stable")[:topk]
         possible = [slot for slot in order.tolist() if scores[slot] > -math.inf]
         nodes = self.search.beam["node"]
@@ -50,11 +50,11 @@ class CompiledSearch:
         if not len(beam):
             return []
         nodes = self.search.nodes[beam["node"]]
-        best = np.argmax(np.logaddexp(beam["blank"], beam["token"]) + nodes["settled"] + nodes["pending"])
-        return [self._tokens(beam["node"][best]), self._tokens(ctc_compiled.shared(self.search))]
+        best = np.argmax(beam["total"] + nodes["settled"] + nodes["pending"])
+        return [self._tokens(beam["node"][best]), self._tokens(shared(self.search))]
 
     def _tokens(self, node: int) -> list[int]:
-        return ctc_compiled.tokens_of(self.search.nodes, int(node)).tolist()
+        return tokens_of(self.search.nodes, int(node)).tolist()
 
 
 def search_all(

@@ -44,7 +44,7 @@ PLACE = np.dtype(
         ("node", np.int64),
         ("blank", np.float64),  # of those that end in blank
         ("token", np.float64),  # of those that end in the prefix's last token
-        ("total", np.float64),  # of both, before this frame
+        ("total", np.float64),  # of both
     ],
     align=True,
 )
