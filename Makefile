@@ -10,6 +10,8 @@ install: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(if $(wildcard .venv/installed),,--clear) .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	# What tests and benchmarks compare with, without the numpy < 2 that it asks for and does not need.
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps 'pyctcdecode==0.5.*' 'pygtrie==2.*'
 	touch $@
 
 demo: .venv/installed

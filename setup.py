@@ -45,6 +45,7 @@ setup(
         "av>=14,<19",
         "matplotlib>=3.8,<4",
         "numpy>=1.26,<3",
+        "numba>=0.62,<0.69",  # below: _nrt, which ctc_compiled.py needs, is no documented option
         "tqdm>=4.66,<5",
     ],
     extras_require={

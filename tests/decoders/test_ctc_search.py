@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.ctc_beam import extend_beam
+from toolkit.decoders.ctc_native import CompiledSearch
+from toolkit.decoders.ctc_tables import no_fusion
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import ConfigError, ModelError
 
@@ -72,9 +75,27 @@ def random_frames(*shape, seed=0, scale=2.0):
 
 
 def search(log_probs, frames=None, **options):
+    """What the back-ends find: both, and the same, where there is no language model."""
     if frames is None:
         frames = [log_probs.shape[1]] * len(log_probs)
-    return CTCPrefixSearcher(**options)(Recogniser(), log_probs, torch.tensor(frames))
+    found = CTCPrefixSearcher(**options)(Recogniser(), log_probs, torch.tensor(frames))
+    if "lm" not in options:
+        other = CTCPrefixSearcher(backend="tensor", **options)(Recogniser(), log_probs, torch.tensor(frames))
+        for compiled, tensor in zip(found, other, strict=True):
+            assert_agree(compiled, tensor, abs=1e-9 if log_probs.dtype == torch.float64 else 1e-4)
+    return found
+
+
+def assert_agree(hypotheses, others, abs):  # noqa: A002
+    """Equal scores; and equal tokens, but for the order of equal scores and which of them the beam has room for."""
+    assert [h.score for h in hypotheses] == pytest.approx([h.score for h in others], abs=abs)
+    one, other = ({tuple(h.tokens): h.score for h in found} for found in (hypotheses, others))
+    both = one.keys() & other.keys()
+    assert {tokens: one[tokens] for tokens in both} == pytest.approx(
+        {tokens: other[tokens] for tokens in both}, abs=abs
+    )
+    lowest = hypotheses[-1].score
+    assert all(score <= lowest + abs for found in (one, other) for tokens, score in found.items() if tokens not in both)
 
 
 def collapse(path):
@@ -182,11 +203,12 @@ def test_scores_are_those_of_the_ctc_loss():
 
 
 @pytest.mark.parametrize("blank_skip", [1.0, 0.6])
-@pytest.mark.parametrize("searcher", ["greedy", "prefix", "fused"])
+@pytest.mark.parametrize("searcher", ["greedy", "prefix", "tensor", "fused"])
 def test_a_batch_of_different_lengths_equals_single_runs(searcher, blank_skip):
     log_probs = random_frames(8, 20, 5, seed=1, scale=4.0).float()
     frames = torch.tensor([20, 1, 7, 0, 13, 20, 2, 5])
     options = {"lm": TableLM(5), "lm_weight": 0.5, "length_bonus": 0.2} if searcher == "fused" else {}
+    options |= {"backend": "tensor"} if searcher == "tensor" else {}
     prefix = CTCPrefixSearcher(beam_size=6, topk=4, blank_skip=blank_skip, **options)
     run = CTCGreedySearcher() if searcher == "greedy" else prefix
     together = run(Recogniser(), log_probs, frames)
@@ -300,11 +322,83 @@ def test_temperature_softens_the_ctc_distribution():
         ({"beam_prune_logp": 3.0}, "beam_prune_logp"),
         ({"blank_skip": 1.5}, "blank_skip"),
         ({"candidates": 0}, "candidates"),
+        ({"token_min_logp": 1.0}, "token_min_logp"),
+        ({"backend": "tenor"}, "backend must be one of auto, compiled, tensor.*did you mean 'tensor'"),
+        ({"preset": "faster"}, "preset must be one of exact.*did you mean 'fast'"),
+        ({"backend": "compiled", "lm": TableLM(3), "lm_weight": 0.5}, "a neural lm needs tensors"),
     ],
 )
 def test_impossible_options_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
         CTCPrefixSearcher(**options)
+
+
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
+def test_output_that_is_no_number_is_refused_and_padding_is_not_looked_at(backend):
+    log_probs = random_frames(2, 5, 3)
+    log_probs[1, 3, 2] = math.nan
+    searcher = CTCPrefixSearcher(backend=backend)
+    with pytest.raises(ModelError, match="NaN in frame 3 of utterance 1"):
+        searcher(Recogniser(), log_probs, torch.tensor([5, 5]))
+    assert all(math.isfinite(best.score) for (best,) in searcher(Recogniser(), log_probs, torch.tensor([5, 3])))
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_unlikely_tokens_extend_nothing_unless_there_is_none_better(scale):
+    log_probs = random_frames(1, 30, 6, seed=8, scale=scale)
+    found = search(log_probs, token_min_logp=-0.7, topk=16)[0]
+    best = log_probs[0].max(dim=1).values
+    allowed = {token for row, top in zip(log_probs[0], best, strict=True) for token in range(6) if row[token] in (top,)}
+    allowed |= set((log_probs[0] >= -0.7).nonzero()[:, 1].tolist())
+    assert {token for hypothesis in found for token in hypothesis.tokens} <= allowed
+    assert search(log_probs, token_min_logp=-30.0) == search(log_probs)
+
+
+def test_a_beam_larger_than_all_transcripts_and_a_vocabulary_of_blank():
+    assert len(search(random_frames(1, 2, 2), beam_size=64, topk=64, **EVERYTHING)[0]) == 2
+    assert search(torch.zeros(1, 4, 1))[0] == [Hypothesis([], 0.0)]
+
+
+def test_a_preset_gives_what_is_not_given():
+    searcher = CTCPrefixSearcher(preset="pyctcdecode", token_min_logp=-7.0)
+    assert (searcher.beam_size, searcher.candidates, searcher.token_min_logp) == (100, None, -7.0)
+    log_probs = random_frames(3, 40, 8, scale=20.0)
+    exact, fast = search(log_probs, preset="exact"), search(log_probs, preset="fast")
+    assert [best.tokens for (best,) in exact] == [best.tokens for (best,) in fast]
+
+
+def test_memory_does_not_grow_with_the_frames():
+    noise = random_frames(4000, 8, scale=0.5)
+    silence = torch.full((4000, 8), -20.0, dtype=torch.float64)
+    silence[:, 0] = -1e-8
+    search = CompiledSearch(CTCPrefixSearcher(preset="exact")._pruning(), no_fusion())
+    search.read(torch.where(torch.arange(4000)[:, None] % 400 < 20, noise, silence).numpy())
+    (found,) = search.finish(1)
+    assert len(search.search.nodes) < 20 * (len(found[0][0]) + 16)
+
+
+def test_threads_do_not_change_the_answer(monkeypatch):
+    log_probs = random_frames(6, 30, 5)
+    alone = search(log_probs)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert search(log_probs) == alone
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_loop_over_frames_never_waits_for_the_gpu(monkeypatch):
+    log_probs = random_frames(3, 20, 6).cuda()
+    plain = CTCPrefixSearcher(backend="tensor")
+
+    def strict(*args):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return extend_beam(*args)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr("toolkit.decoders.ctc_tensor.extend_beam", strict)
+    found = plain(Recogniser(), log_probs, torch.full((3,), 20))
+    assert [best.tokens for (best,) in found] == [best.tokens for (best,) in search(log_probs.cpu())]
 
 
 def test_a_language_model_of_another_vocabulary_is_refused():

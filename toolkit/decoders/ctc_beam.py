@@ -85,6 +85,8 @@ def extend_beam(beam: Beam, frames: Frames, t: int, bonus: Tensor | float) -> tu
     repeats = beam.last[:, :, None] == candidates[:, None, :]  # a repeat of the last token needs a blank between
     extension = torch.where(repeats, beam.blank[:, :, None], total[:, :, None])
     extension = (extension + log_probs.gather(1, candidates)[:, None, :]).masked_fill_(merged, -math.inf)
+    if frames.allowed is not None:
+        extension.masked_fill_(~frames.allowed[:, t, None, :], -math.inf)
     fusion = (beam.fusion[:, :, None] + bonus).expand_as(extension)
 
     token = torch.cat([stay_token, extension.flatten(1)], dim=1)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from toolkit.decoders.ctc_tables import Pruning
+from toolkit.errors import ModelError
+
 
 @dataclass
 class Frames:
@@ -19,16 +22,32 @@ class Frames:
 
     log_probs: Tensor  # (B, T, V)
     tokens: Tensor  # (B, T, C) the candidates of each frame, blank not among them
+    allowed: Tensor | None  # (B, T, C) those of them that may extend a prefix; None: all
     after_blank: Tensor  # (B, T) whether frames were skipped just before this one
+    ends_in_blank: Tensor  # (B,) whether frames were skipped after the last one
     skipped_logp: Tensor  # (B,) sum of the blank's log-probability over the skipped frames
 
 
-def live_frames(log_probs: Tensor, frames: Tensor, *, blank_skip: float, candidates: int | None) -> Frames:
-    """The frames of (B, S, V) within ``frames`` (B,) whose blank is at most ``blank_skip`` likely, moved together."""
+def check_numbers(log_probs: Tensor, frames: Tensor) -> None:
+    """Raise a ModelError if the CTC output (B, S, V) holds NaN within ``frames`` (B,)."""
+    inside = torch.arange(log_probs.shape[1], device=log_probs.device) < frames[:, None]
+    wrong = log_probs.isnan().any(dim=2) & inside
+    if wrong.any():
+        utterance, frame = wrong.nonzero()[0].tolist()
+        raise ModelError(
+            f"the CTC output is NaN in frame {frame} of utterance {utterance}: the model diverged, or its input did"
+        )
+
+
+def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank: Tensor | None = None) -> Frames:
+    """The frames of (B, S, V) within ``frames`` (B,) that hold more than blank, moved together.
+
+    ``after_blank`` (B,) says whether frames were skipped just before these, where they are not the first.
+    """
     B, S, V = log_probs.shape
     blank = log_probs[..., 0]
     inside = torch.arange(S, device=log_probs.device) < frames[:, None]
-    live = inside & (blank <= math.log(blank_skip)) if blank_skip > 0.0 else torch.zeros_like(inside)
+    live = inside & (blank <= pruning.blank_skip_logp)
     skipped_logp = blank.masked_fill(~inside | live, 0.0).sum(dim=1)
     counts = live.sum(dim=1)
     T = int(counts.max()) if B else 0
@@ -37,13 +56,29 @@ def live_frames(log_probs: Tensor, frames: Tensor, *, blank_skip: float, candida
     filler = torch.full((V,), -math.inf, dtype=log_probs.dtype, device=log_probs.device)
     filler[0] = 0.0
     log_probs = torch.where((torch.arange(T, device=counts.device) < counts[:, None])[..., None], log_probs, filler)
-    gap = position.diff(dim=1, prepend=position.new_full((B, 1), -1))
-    return Frames(log_probs, best_tokens(log_probs, candidates), gap > 1, skipped_logp)
+    gap = position.diff(dim=1, prepend=position.new_full((B, 1), -1)) > 1
+    if after_blank is None:
+        after_blank = gap.new_zeros(B)
+    gap[:, :1] |= after_blank[:, None]
+    tokens = best_tokens(log_probs, pruning.candidates)
+    last = torch.where(live, torch.arange(S, device=counts.device), -1).amax(dim=1) if S else frames - 1
+    ends_in_blank = torch.where(counts > 0, last < frames - 1, after_blank | (frames > 0))
+    return Frames(
+        log_probs, tokens, _allowed(log_probs, tokens, pruning.token_min_logp), gap, ends_in_blank, skipped_logp
+    )
 
 
-def best_tokens(log_probs: Tensor, count: int | None) -> Tensor:
+def best_tokens(log_probs: Tensor, count: int) -> Tensor:
     """The ``count`` best tokens of each frame, or all: (B, T, V) -> (B, T, C), blank left out."""
     B, T, V = log_probs.shape
-    if count is None or count >= V - 1:
+    if count >= V - 1:
         return torch.arange(1, V, device=log_probs.device).expand(B, T, V - 1)
     return log_probs[..., 1:].topk(count, dim=-1).indices + 1
+
+
+def _allowed(log_probs: Tensor, tokens: Tensor, token_min_logp: float) -> Tensor | None:
+    """Which candidates (B, T, C) are likely enough, or the likeliest of their frame."""
+    if token_min_logp == -math.inf:
+        return None
+    logp = log_probs.gather(2, tokens)
+    return (logp >= token_min_logp) | (logp == log_probs.amax(dim=2, keepdim=True))

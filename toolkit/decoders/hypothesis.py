@@ -13,10 +13,19 @@ class Hypothesis:
 
     Scores are sums of natural logs: higher is better. ``-inf`` marks an utterance in which every
     transcript is impossible; its tokens are then empty.
+
+    Attributes
+    ----------
+    frames
+        For each token its first frame and the one after its last, where the search was asked to align.
+    confidence
+        For each token the geometric mean of its probability in these frames, between 0 and 1.
     """
 
     tokens: list[int]
     score: float
+    frames: list[tuple[int, int]] | None = None
+    confidence: list[float] | None = None
 
 
 def possible(found: Iterable[tuple[list[int], float]], frames: int) -> list[Hypothesis]:

@@ -1,0 +1,182 @@
+"""What CTC prefix search adds to the acoustic score: word and token n-grams, and hotwords.
+
+The word n-gram is added the way of pyctcdecode 0.5 (Apache-2.0), with its names and numbers: each complete word adds
+alpha ln p(word | words before) + beta, and a word outside the vocabulary alpha ln(10) unk_score_offset beside that;
+while a word is being spelled that no word of the vocabulary begins with, the prefix is unk_score_offset worse.
+
+Two things are different, because that way rewards glued words ("HELLOWORLD" pays for one unknown word, however long,
+instead of two or three known ones). An unknown word costs more the longer it is (``unk_by_length``), complete as while
+it is spelled; and a token n-gram, where there is one, says what an unknown word's spelling is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
+from toolkit.decoders.hotwords import known_phrases, phrase_automaton
+from toolkit.decoders.options import check_range
+from toolkit.decoders.spelling import Alphabet
+from toolkit.errors import ConfigError, ModelError
+from toolkit.models.arpa import load_ngram
+from toolkit.models.ngram import MARKS, UNK, NgramModel
+from toolkit.models.ngram_lm import WordNgram
+
+LN10 = math.log(10.0)
+GivenNgram = NgramModel | WordNgram | str | Path
+
+
+class HasPieces(Protocol):
+    """A tokenizer: it names its tokens."""
+
+    def pieces(self) -> list[str]:
+        """The tokens in the order of their numbers; a space is written as ``▁``."""
+
+
+@dataclass(kw_only=True, eq=False)
+class CTCFusion:
+    """Language models and hotwords for `CTCPrefixSearcher`.
+
+    ::
+
+        fusion: !new:toolkit.decoders.ctc_fusion.CTCFusion
+          tokenizer: !ref <tokenizer>
+          word_ngram: lm/4gram.arpa.gz
+          hotwords: [Rachel Lynde, Avonlea]
+
+    Parameters
+    ----------
+    tokenizer
+        Of the recogniser, or the list of its tokens: blank first, a space as ``▁``.
+    word_ngram
+        Model over words, what ``train_lm.py`` made of one (`load_language_model`), or its ARPA file.
+    alpha, beta
+        Weight of the word n-gram, and what each word adds.
+    unk_score_offset
+        What an unknown word adds, as log10, to its probability: 0 or less.
+    unk_by_length
+        Unknown words of more than six letters cost as many times as much as they are times as long.
+    unigrams
+        The words that are known; words that the n-gram lacks do not count. None: all of the n-gram's.
+    closed_vocabulary
+        Unknown words are impossible.
+    boundaries
+        The n-gram knows where a text begins and ends.
+    token_ngram, token_weight
+        The same over the recogniser's tokens, and its weight. Beside a word n-gram it scores the words
+        that are unknown or not yet complete.
+    hotwords, hotword_weight
+        Phrases that are likely to be said, and what each of their words adds. Their words are known words.
+
+    Raises
+    ------
+    ConfigError
+        There is nothing to fuse, or a number is out of its range.
+    ModelError
+        An ARPA file is missing or malformed.
+    """
+
+    tokenizer: HasPieces | Sequence[str]
+    word_ngram: GivenNgram | None = None
+    alpha: float = 0.5
+    beta: float = 1.5
+    unk_score_offset: float = -10.0
+    unk_by_length: bool = True
+    unigrams: Collection[str] | None = None
+    closed_vocabulary: bool = False
+    boundaries: bool = True
+    token_ngram: GivenNgram | None = None
+    token_weight: float = 0.5
+    hotwords: Collection[str] = ()
+    hotword_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_range("alpha", self.alpha, 0.0)
+        check_range("beta", self.beta, -math.inf)
+        check_range("unk_score_offset", self.unk_score_offset, -math.inf, 0.0)
+        check_range("token_weight", self.token_weight, 0.0)
+        check_range("hotword_weight", self.hotword_weight, 0.0)
+        if isinstance(self.hotwords, str):
+            raise ConfigError(f"hotwords must be a list of phrases, got the text {self.hotwords!r}")
+        if self.word_ngram is None and self.token_ngram is None and not self.hotwords:
+            raise ConfigError("a fusion needs word_ngram, token_ngram or hotwords: give one, or leave fusion out")
+        self.pieces = list(self.tokenizer.pieces() if hasattr(self.tokenizer, "pieces") else self.tokenizer)
+        self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
+        self.alphabet = Alphabet(self.pieces)
+
+    def tables_for(self, vocabulary: int) -> FusionTables:
+        """Everything as arrays, for a CTC output of so many tokens.
+
+        Raises
+        ------
+        ModelError
+            The output has another number of tokens than the tokenizer.
+        """
+        if len(self.pieces) != vocabulary:
+            raise ModelError(
+                f"the recogniser has {vocabulary} tokens, but fusion was given a tokenizer of {len(self.pieces)}: both "
+                "must be those of one training"
+            )
+        return self.tables
+
+    @cached_property
+    def tables(self) -> FusionTables:
+        """Everything as arrays."""
+        tables = no_fusion()._replace(letters=self.alphabet.letters)
+        phrases = known_phrases(self.hotwords, self.alphabet)
+        if phrases:
+            tables = tables._replace(phrases=phrase_automaton(phrases, self.alphabet, self.hotword_weight))
+        if self.words is not None:
+            words = _automaton(self.words, self.boundaries)
+            tables = tables._replace(words=words, spelling=self._spelling(phrases))
+        if self.tokens is not None:
+            ids = np.array([self.tokens.word_id(piece) for piece in self.pieces], np.int32)
+            tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids)
+        return tables._replace(weights=self._weights(tables))
+
+    def _spelling(self, phrases: Sequence[str]) -> Spelling:
+        """The tree of all known words; a hotword that the n-gram lacks stands for ``<unk>``."""
+        known = self.words.words if self.unigrams is None else self.unigrams
+        numbers = {word: self.words.ids[word] for word in known if word in self.words.ids and word not in MARKS}
+        for word in {word for phrase in phrases for word in phrase.split()}:
+            numbers.setdefault(word, UNK)
+        return self.alphabet.tree(list(numbers), list(numbers.values()))
+
+    def _weights(self, tables: FusionTables) -> Weights:
+        """The numbers, in natural logs."""
+        offset = -math.inf if self.closed_vocabulary else self.unk_score_offset
+        reward = float(tables.phrases.reward.max() + tables.phrases.promise.max())
+        return Weights(
+            words=self.words is not None,
+            tokens=self.tokens is not None,
+            phrases=len(tables.phrases.reward) > 1,
+            boundaries=self.boundaries,
+            alpha=float(self.alpha),
+            beta=float(self.beta),
+            unknown=-math.inf if self.closed_vocabulary else self.alpha * LN10 * self.unk_score_offset,
+            unknown_part=float(offset),
+            unknown_by_length=bool(self.unk_by_length),
+            token_weight=float(self.token_weight),
+            most=max(0.0, self.beta if self.words else 0.0) + reward,
+        )
+
+
+def _loaded(model: GivenNgram | None) -> NgramModel | None:
+    """The model, read from its ARPA file where it is given as one."""
+    if isinstance(model, WordNgram):
+        return model.ngram
+    return load_ngram(model) if isinstance(model, (str, Path)) else model
+
+
+def _automaton(model: NgramModel, boundaries: bool) -> Ngram:
+    """The model's arrays."""
+    arcs = Arcs(model.arc_start, model.arc_word, model.arc_next)
+    begin = int(model.begin) if boundaries else 0
+    return Ngram(arcs, model.arc_logp, model.backoff_logp, model.backoff_state, begin)

@@ -1,0 +1,63 @@
+"""CTC prefix beam search in tensors, all utterances and prefixes at once: what runs on a GPU, and with a neural LM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.decoders.ctc_beam import Beam, empty_beam, extend_beam, trace_back
+from toolkit.decoders.ctc_frames import Frames, live_frames
+from toolkit.decoders.ctc_tables import Pruning
+from toolkit.decoders.fusion import LanguageModelFusion
+
+
+@dataclass
+class TensorSearch:
+    """B utterances being searched. Frames may come in chunks if B is 1; the loop over them never waits for a GPU."""
+
+    pruning: Pruning
+    lm: nn.Module | None
+    lm_weight: float
+    beam: Beam | None = None
+    fusion: LanguageModelFusion | None = None
+    skipped_logp: Tensor | float = 0.0  # (B,)
+    after_blank: Tensor | None = None  # (B,)
+    steps: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def feed(self, log_probs: Tensor, frames: Tensor) -> None:
+        """Move the search over the frames of (B, S, V) within ``frames`` (B,)."""
+        live = live_frames(log_probs, frames, self.pruning, self.after_blank)
+        self.skipped_logp = self.skipped_logp + live.skipped_logp
+        self.after_blank = live.ends_in_blank
+        if self.beam is None:
+            self._begin(live)
+        for t in range(live.log_probs.shape[1]):
+            self.beam.blank_out(live.after_blank[:, t])
+            bonus = self.fusion.score(live.tokens[:, t]) if self.fusion else 0.0
+            parents, tokens = extend_beam(self.beam, live, t, bonus + self.pruning.length_bonus)
+            self.beam.prune(self.pruning.beam_prune_logp)
+            self.steps.append((parents, tokens))
+            if self.fusion:
+                self.fusion.advance(parents, tokens.masked_fill(self.beam.dead(), 0))
+
+    def finish(self, topk: int) -> list[list[tuple[list[int], float]]]:
+        """Tokens and scores of the best ``topk`` transcripts of each utterance, some of which may score ``-inf``."""
+        scores = self.beam.scores() + (self.fusion.end() if self.fusion else 0.0) + self.skipped_logp[:, None]
+        scores, slots = scores.topk(topk, dim=1)
+        found = zip(trace_back(self.steps, slots), scores.tolist(), strict=True)
+        return [list(zip(*utterance, strict=True)) for utterance in found]
+
+    def prefixes(self) -> list[list[int]]:
+        """The prefixes in the beam of the only utterance, best first; none if all are impossible."""
+        scores, slots = self.beam.scores().sort(dim=1, descending=True)
+        (tokens,) = trace_back(self.steps, slots)
+        possible = int((scores > -torch.inf).sum())
+        return tokens[:possible]
+
+    def _begin(self, frames: Frames) -> None:
+        self.beam = empty_beam(frames, self.pruning.beam_size)
+        if self.lm_weight > 0.0:
+            vocabulary = frames.log_probs.shape[2]
+            self.fusion = LanguageModelFusion(self.lm, self.lm_weight, vocabulary, slots=self.beam.last)
