@@ -98,7 +98,7 @@ class Reference:
     def __init__(self, model, log_probs, options):
         self.model, self.log_probs, self.options = model, log_probs, options
         self.most = max(1, math.floor(len(log_probs) * options.max_decode_ratio))
-        self.fewest = len(log_probs) * options.min_decode_ratio
+        self.fewest = math.floor(len(log_probs) * options.min_decode_ratio)
 
     def rows(self, tokens):
         encoded, frames = self.log_probs[None], torch.tensor([len(self.log_probs)])
@@ -112,15 +112,15 @@ class Reference:
         if len(tokens) < self.fewest:
             return False
         attention = self.rows(tokens)[0][-1]
-        threshold = self.options.eos_threshold
-        return len(tokens) == self.most or threshold is None or attention[0] >= threshold * max(attention)
+        likely = not self.options.using_eos_threshold or attention[0] >= self.options.eos_threshold * max(attention)
+        return len(tokens) == self.most or likely
 
     def whole(self, tokens):
         """The unnormalised score of a finished transcript."""
         o, path = self.options, [*tokens, 0]
         attention, lm = self.rows(tokens)
         score = sum((1 - o.ctc_weight) * row[t] for row, t in zip(attention, path, strict=True))
-        score += o.lm_weight * sum(row[t] for row, t in zip(lm, path, strict=True)) + o.length_bonus * len(tokens)
+        score += o.lm_weight * sum(row[t] for row, t in zip(lm, path, strict=True)) + o.length_bonus * len(path)
         return score + (o.ctc_weight * ctc_log_prob(self.log_probs, tokens) if o.ctc_weight else 0.0)
 
     def normalised(self, tokens):
@@ -142,7 +142,7 @@ class Reference:
                 attention, lm = (rows[-1] for rows in self.rows(tokens))
                 totals = [a + o.lm_weight * b for a, b in zip(attention, lm, strict=True)]
                 if self.may_end(tokens):
-                    new.append((score + totals[0], (*tokens, 0)))
+                    new.append((score + totals[0] + o.length_bonus, (*tokens, 0)))
                 if len(tokens) < self.most:
                     new += [(score + totals[c] + o.length_bonus, (*tokens, c)) for c in range(1, V)]
             new = sorted(new, reverse=True)[: o.beam_size]
@@ -162,13 +162,14 @@ def assert_same(hypotheses, expected):
     seed=st.integers(0, 10_000),
     ctc_weight=st.sampled_from([0.0, 0.3, 1.0]),
     fused=st.booleans(),
-    length_bonus=st.sampled_from([0.0, 0.6, -0.4]),
-    length_normalization=st.booleans(),
-    limits=st.sampled_from([(0.0, 1.0, None), (0.3, 0.8, 1.5), (0.0, 0.5, 1.1)]),
+    length=st.sampled_from([(True, 0.0), (False, 0.0), (False, 0.6)]),
+    limits=st.sampled_from([(0.0, 1.0, False), (0.3, 0.8, True), (0.0, 0.5, True)]),
+    scorer_beam_scale=st.sampled_from([1.0, INF]),
 )
-def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, limits, fused, **options):
+def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, limits, fused, length, **options):
     model, log_probs = Recogniser(shape[1], seed), random_frames(*shape, seed=seed)
-    options |= dict(zip(["min_decode_ratio", "max_decode_ratio", "eos_threshold"], limits, strict=True))
+    options |= dict(zip(["length_normalization", "length_bonus"], length, strict=True))
+    options |= dict(zip(["min_decode_ratio", "max_decode_ratio", "using_eos_threshold"], limits, strict=True))
     if fused:
         options |= {"lm": TableLM(shape[1], seed), "lm_weight": 0.5}
     searcher = AttentionSearcher(beam_size=300, topk=300, **options)
@@ -181,17 +182,18 @@ def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, li
 
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("eos_threshold", [None, 1.5])
-def test_a_narrow_beam_finds_what_a_list_based_one_does(beam_size, fused, eos_threshold):
+@pytest.mark.parametrize("using_eos_threshold", [False, True])
+def test_a_narrow_beam_finds_what_a_list_based_one_does(beam_size, fused, using_eos_threshold):
     model, log_probs = Recogniser(6), random_frames(4, 9, 6)
-    options = {"lm": TableLM(6), "lm_weight": 0.4, "length_bonus": 0.2} if fused else {}
-    searcher = AttentionSearcher(beam_size=beam_size, topk=beam_size, eos_threshold=eos_threshold, **options)
+    options = {"using_eos_threshold": using_eos_threshold}
+    if fused:
+        options |= {"lm": TableLM(6), "lm_weight": 0.4, "length_bonus": 0.2, "length_normalization": False}
+    searcher = AttentionSearcher(beam_size=beam_size, topk=beam_size, **options)
     for row, hypotheses in enumerate(searcher(model, log_probs, torch.full((4,), 9))):
         assert_same(hypotheses, Reference(model, log_probs[row], searcher).beam_search()[:beam_size])
 
 
-@pytest.mark.parametrize("length_normalization", [False, True])
-@pytest.mark.parametrize("length_bonus", [0.0, 0.8])
+@pytest.mark.parametrize(("length_normalization", "length_bonus"), [(True, 0.0), (False, 0.0), (False, 0.8)])
 def test_stopping_early_never_loses_the_best_transcript(length_normalization, length_bonus):
     options = {"beam_size": 400, "length_normalization": length_normalization, "length_bonus": length_bonus}
     for seed in range(10):
@@ -222,7 +224,7 @@ def test_beam_one_is_greedy():
     assert greedy[0][0].tokens == tokens[1:-1]
 
 
-@pytest.mark.parametrize("options", [{}, {"ctc_weight": 0.4, "candidates": 3}, {"lm": TableLM(6), "lm_weight": 0.3}])
+@pytest.mark.parametrize("options", [{}, {"ctc_weight": 0.4, "scorer_beam_scale": 0.75}, {"ctc_weight": 0.4, "scorer_beam_scale": INF}, {"lm": TableLM(6), "lm_weight": 0.3}])
 def test_a_batch_of_different_lengths_equals_single_runs(options):
     model, log_probs = Recogniser(6), random_frames(8, 20, 6, seed=1)
     frames = torch.tensor([20, 1, 7, 0, 13, 20, 2, 5])
@@ -235,14 +237,15 @@ def test_a_batch_of_different_lengths_equals_single_runs(options):
 
 def test_ctc_looks_at_the_best_candidates_only():
     model, log_probs = Recogniser(8), random_frames(1, 6, 8)
-    options = {"ctc_weight": 0.9, "eos_threshold": None, "topk": 5}
-    found = AttentionSearcher(candidates=1, **options)(model, log_probs, torch.tensor([6]))[0]
+    model.decoder.table[:, 0] = -20.0  # eos is never among the best
+    options = {"ctc_weight": 0.9, "using_eos_threshold": False, "topk": 5}
+    found = AttentionSearcher(scorer_beam_scale=0.1, **options)(model, log_probs, torch.tensor([6]))[0]
     start = model.decoder.start(log_probs, torch.tensor([6]))
     for tokens in (h.tokens for h in found):
         rows = step_log_probs(model.decoder, start, tokens)
         assert tokens == [max(range(1, 8), key=row.__getitem__) for row in rows[:-1]]
     assert [h.tokens for h in found] != [
-        h.tokens for h in AttentionSearcher(candidates=None, **options)(model, log_probs, torch.tensor([6]))[0]
+        h.tokens for h in AttentionSearcher(scorer_beam_scale=1.0, **options)(model, log_probs, torch.tensor([6]))[0]
     ]
 
 
@@ -301,7 +304,11 @@ def test_half_precision_is_searched_in_single_precision():
         ({"min_decode_ratio": -0.1}, "min_decode_ratio"),
         ({"eos_threshold": 0.5}, "eos_threshold"),
         ({"temperature": -1.0}, "temperature"),
-        ({"candidates": 0}, "candidates"),
+        ({"temperature_lm": 0.0}, "temperature_lm must be above 0"),
+        ({"scorer_beam_scale": -1}, "scorer_beam_scale"),
+        ({"coverage_penalty": -1}, "coverage_penalty"),
+        ({"max_attn_shift": 0}, "max_attn_shift"),
+        ({"length_bonus": 0.5}, "length_normalization: False"),
     ],
 )
 def test_impossible_options_are_named(options, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,3 +15,5 @@ class Hypothesis:
 
     tokens: list[int]
     score: float
+    # Label-synchronous search only: what the decoder alone said of each token and of the end.
+    log_probs: list[float] = field(default_factory=list, compare=False, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.recurrent import RNN_TYPES
+from toolkit.models.recurrent import RNN_TYPES, rnn_step
 from toolkit.models.state import State
 from toolkit.models.transformer import TransformerDecoder
 
@@ -55,16 +55,22 @@ class RNNLM(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
-        carried = tuple(part.transpose(0, 1).contiguous() for part in state.values())
-        values, new = self.rnn(self.embedding(tokens).unsqueeze(1), carried if len(carried) > 1 else carried[0])
-        parts = new if len(carried) > 1 else (new,)
-        log_probs = self.output(values[:, 0]).log_softmax(dim=-1)
-        return log_probs, {name: part.transpose(0, 1) for name, part in zip(state, parts, strict=True)}
+        values, state = rnn_step(self.rnn, self.embedding(tokens), state)
+        return self.output(values).log_softmax(dim=-1), state
 
 
 class TransformerLM(TransformerDecoder):
     """Transformer language model: a Transformer decoder without a memory. Parameters as there."""
 
     def start(self, rows: int, device: torch.device) -> State:
-        """The state before the first token: an empty cache for each of (rows,) sentences."""
-        return self._empty_cache(rows, self.output.weight.new_zeros(0, device=device))
+        """The state before the first token, ``keys`` and ``values`` (N, layers, heads, U, d) for (rows,) sentences.
+
+        These grow by a position a step. Hypotheses may differ in length, so this is for frame-synchronous search.
+        """
+        heads = self.layers[0].self_attention.heads
+        empty = self.output.weight.new_zeros(rows, len(self.layers), heads, 0, self.head_size, device=device)
+        return {"keys": empty, "values": empty}
+
+    def start_tree(self, rows: int, device: torch.device) -> State:
+        """The state before the first token where all hypotheses stay of one length: faster, as they share tokens."""
+        return {"tree": self._tree(rows, device)}
