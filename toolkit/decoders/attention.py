@@ -169,7 +169,7 @@ class _Search:
         too_long = self._of_hypotheses([length >= self.most[name] for name in self.utterances])
         scores, candidates = self.scorer.score(too_short, too_long)
         C = scores.shape[1]
-        everything = (self._without_jumps().view(A * K, 1) + scores).view(A, K * C)
+        everything = scores.add_(self._without_jumps().view(A * K, 1)).view(A, K * C)
         best, index = everything.topk(min(self.options.beam_size, K * C), dim=1)
         tokens = index % C if candidates is None else candidates.view(A, K * C).gather(1, index)
         return best, index.div(C, rounding_mode="floor"), tokens

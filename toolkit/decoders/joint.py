@@ -84,9 +84,9 @@ class JointScorer:
         if too_long is not None:
             others = too_long[:, None].expand(-1, total.shape[1]).clone()
             others[:, self.eos] = False
-            total = total.masked_fill(others, -math.inf)
+            total.masked_fill_(others, -math.inf)
         for part in self.full:
-            total = total + part.weight * part.scorer.score(part.state)
+            total.add_(part.scorer.score(part.state), alpha=part.weight)
         return self._score_candidates(total) if self.partial else (total, None)
 
     def _score_candidates(self, total: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,12 @@ utterance. A module is taken as it is when a search starts, so weights may be lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from toolkit.errors import ModelError
 from toolkit.models.attention import attention_weights
@@ -43,7 +43,7 @@ class SpeechBrainTransformerDecoder(nn.Module):
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, D) with (A,) frames."""
         layers = self.model.decoder.layers
-        projected = [part for layer in layers for part in _project(layer.multihead_attn.att, memory)[1:]]
+        projected = [part.contiguous() for layer in layers for part in _project(layer.multihead_attn.att, memory)[1:]]
         return {
             "tree": _tree(layers[0].self_attn.att, len(layers), rows=len(memory)),
             "memory": Shared((attention_bias(frames, memory.size(1), like=memory), *projected)),
@@ -57,12 +57,14 @@ class SpeechBrainTransformerDecoder(nn.Module):
         bias = tree.grow()
         for index, layer in enumerate(self.model.decoder.layers):
             add = partial(_add, before=layer.normalize_before)
-            look = _Look(layer.multihead_attn.att, *projected[2 * index : 2 * index + 2], memory_bias)
             values = add(values, partial(_attend_tree, layer.self_attn.att, tree, index, bias), norm=layer.norm1)
-            values = add(values, look, norm=layer.norm2)
+            memory, asking = (*projected[2 * index : 2 * index + 2], memory_bias), values
+            values = add(values, partial(_attend_memory, layer.multihead_attn.att, memory), norm=layer.norm2)
             values = add(values, layer.pos_ffn.ffn, norm=layer.norm3)
         log_probs = self.output(self.model.decoder.norm(values)).log_softmax(dim=-1)
-        return log_probs.flatten(0, 1), {**state, "weights": look.weights}
+        queries = _queries(layer.multihead_attn.att, layer.norm2(asking) if layer.normalize_before else asking)
+        weights = attention_weights(queries, memory[0], memory_bias).mean(dim=1)
+        return log_probs.flatten(0, 1), {**state, "weights": weights.flatten(0, 1)}
 
     def _position(self, position: int) -> Tensor | float:
         """What is added to the embedding of the token at this position: (D,)."""
@@ -194,25 +196,25 @@ def as_step_module(lm: nn.Module) -> nn.Module:
     raise ModelError(f"{type(lm).__name__} is no language model: it has no step(tokens, state)")
 
 
-class _Look:
-    """Attention of a step to a memory whose keys and values (A, heads, T, d) are known; keeps its weights (N, T)."""
-
-    def __init__(self, attention: nn.MultiheadAttention, keys: Tensor, values: Tensor, bias: Tensor) -> None:
-        self.attention, self.keys, self.values, self.bias = attention, keys, values, bias
-
-    def __call__(self, values: Tensor) -> Tensor:
-        size = self.attention.embed_dim
-        queries = linear(values, self.attention.in_proj_weight[:size], self.attention.in_proj_bias[:size])
-        weights = attention_weights(_split(self.attention, queries), self.keys, self.bias)
-        self.weights = weights.mean(dim=1).flatten(0, 1)
-        return self.attention.out_proj((weights @ self.values).transpose(1, 2).flatten(2))
+def _attend_memory(attention: nn.MultiheadAttention, memory: Sequence[Tensor], values: Tensor) -> Tensor:
+    """Attention of the newest tokens (A, K, D) to keys and values (A, heads, T, d), with a bias (A, 1, 1, T)."""
+    keys, contents, bias = memory
+    mixed = scaled_dot_product_attention(_queries(attention, values), keys, contents, attn_mask=bias)
+    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 def _attend_tree(attention: nn.MultiheadAttention, tree: TokenTree, layer: int, bias: Tensor, values: Tensor) -> Tensor:
     """Self-attention of the newest tokens (A, K, D), which the tree has made room for."""
     queries, keys, contents = _project(attention, values)
     keys, contents = tree.append(layer, keys, contents)
-    return attention.out_proj((attention_weights(queries, keys, bias) @ contents).transpose(1, 2).flatten(2))
+    mixed = scaled_dot_product_attention(queries, keys, contents, attn_mask=bias)
+    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def _queries(attention: nn.MultiheadAttention, values: Tensor) -> Tensor:
+    """(A, K, D) -> (A, heads, K, d)."""
+    size = attention.embed_dim
+    return _split(attention, linear(values, attention.in_proj_weight[:size], attention.in_proj_bias[:size]))
 
 
 def _project(attention: nn.MultiheadAttention, values: Tensor) -> list[Tensor]:

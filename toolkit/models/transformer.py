@@ -40,11 +40,11 @@ class TransformerDecoderLayer(nn.Module):
         queries = attention.split(attention.query(self.cross_norm(values)))
         return values + self.dropout(attention.attend(queries, keys, contents, mask))
 
-    def look(self, values: Tensor, keys: Tensor, contents: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with the mask as a bias, and where the heads look (B, heads, U, T)."""
+    def look(self, values: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+        """Where the heads look in the memory, on average (B, U, T)."""
         attention = self.cross_attention
-        weights = attention_weights(attention.split(attention.query(self.cross_norm(values))), keys, bias)
-        return values + attention.merge(weights @ contents), weights
+        queries = attention.split(attention.query(self.cross_norm(values)))
+        return attention_weights(queries, keys, bias).mean(dim=1)
 
 
 class TransformerDecoder(nn.Module):
@@ -102,7 +102,7 @@ class TransformerDecoder(nn.Module):
         Keys and values of the memory are one for all hypotheses of an utterance, those of tokens a tree; ``weights``
         (N, T) is where the last layer looks.
         """
-        projected = [part for layer in self.layers for part in layer.cross_attention.keys_values(memory)]
+        projected = [part.contiguous() for layer in self.layers for part in layer.cross_attention.keys_values(memory)]
         bias = attention_bias(frames, memory.size(1), like=memory)
         return {
             "tree": self._tree(len(memory), memory.device),
@@ -125,8 +125,9 @@ class TransformerDecoder(nn.Module):
             values = layer.attend_self(values, (queries, *cache.append(index, keys, contents)), bias)
             if "memory" in state:
                 memory_bias, *projected = state["memory"].tensors
-                values, weights = layer.look(values, *projected[2 * index : 2 * index + 2], memory_bias)
-                new["weights"] = weights.mean(dim=1).flatten(0, 1)
+                if layer is self.layers[-1]:
+                    new["weights"] = layer.look(values, projected[-2], memory_bias).flatten(0, 1)
+                values = layer.attend_memory(values, *projected[2 * index : 2 * index + 2], memory_bias)
             values = values + layer.feed_forward(values)
         log_probs = self.output(self.norm(values)).log_softmax(dim=-1)
         return log_probs.flatten(0, 1), new | cache.state()
