@@ -148,7 +148,7 @@ class Reference:
             new = sorted(new, reverse=True)[: o.beam_size]
             finished += [(self.normalised(t[:-1]), t[:-1]) for _, t in new if t[-1] == 0]
             live = [pair for pair in new if pair[1][-1] != 0]
-        return sorted(finished, reverse=True)
+        return sorted(finished[: o.beam_size], reverse=True)
 
 
 def assert_same(hypotheses, expected):

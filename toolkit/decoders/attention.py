@@ -202,7 +202,9 @@ class _Search:
         length = self.tokens.shape[2] if self.options.length_normalization else 1
         found = (part[rows, columns].tolist() for part in (scores, self.tokens, self.log_probs))
         for row, score, tokens, log_probs in zip(rows.tolist(), *found, strict=True):
-            self.finished[self.utterances[row]].append(Hypothesis(tokens[:-1], score / length, log_probs))
+            finished = self.finished[self.utterances[row]]
+            if len(finished) < self.options.beam_size:
+                finished.append(Hypothesis(tokens[:-1], score / length, log_probs))
 
     def _go_on(self, scores: Tensor, parents: Tensor) -> None:
         """Continue with the utterances in which a live hypothesis can still become one of the best."""
