@@ -105,7 +105,9 @@ class Bench:
 
     def row(self, name: str, *, steps: int, goal: float, full: dict | None = None, partial: dict | None = None) -> Row:
         """Both searches compared, then timed."""
-        both = [self.search(*side, steps, full or {}, partial or {}) for side in ((self.ours, OURS), (self.peer, PEERS))]
+        both = [
+            self.search(*side, steps, full or {}, partial or {}) for side in ((self.ours, OURS), (self.peer, PEERS))
+        ]
         lengths = torch.ones(len(self.encoded))
         ours, peer = (lambda: both[0](self.encoded, lengths)), (lambda: both[1](self.encoded, lengths))
         return compare(name, ours, peer, peer_name=self.peer_name, goal=goal, same=same, repeats=5, peer_repeats=1)
@@ -120,7 +122,9 @@ class Bench:
         ratio = {"min_decode_ratio": (steps + 0.5) / FRAMES, "max_decode_ratio": (steps + 2.5) / FRAMES}
         indices = {"bos_index": 1, "eos_index": 2}
         options = {"beam_size": BEAM, "using_eos_threshold": False, "topk": 3, "return_topk": True}
-        modules = nn.ModuleList(module for part in self.parts.values() for module in ([part] if isinstance(part, nn.Module) else part))
+        modules = nn.ModuleList(
+            module for part in self.parts.values() for module in ([part] if isinstance(part, nn.Module) else part)
+        )
         modules.eval()
         return searcher(**self.parts, scorer=builder, **ratio, **indices, **options).eval()
 

@@ -224,7 +224,15 @@ def test_beam_one_is_greedy():
     assert greedy[0][0].tokens == tokens[1:-1]
 
 
-@pytest.mark.parametrize("options", [{}, {"ctc_weight": 0.4, "scorer_beam_scale": 0.75}, {"ctc_weight": 0.4, "scorer_beam_scale": INF}, {"lm": TableLM(6), "lm_weight": 0.3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ctc_weight": 0.4, "scorer_beam_scale": 0.75},
+        {"ctc_weight": 0.4, "scorer_beam_scale": INF},
+        {"lm": TableLM(6), "lm_weight": 0.3},
+    ],
+)
 def test_a_batch_of_different_lengths_equals_single_runs(options):
     model, log_probs = Recogniser(6), random_frames(8, 20, 6, seed=1)
     frames = torch.tensor([20, 1, 7, 0, 13, 20, 2, 5])

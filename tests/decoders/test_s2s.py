@@ -100,7 +100,10 @@ def read(result):
     hyps, lengths, scores, log_probs = result
     counts = (lengths * hyps.shape[-1]).round().long().tolist()
     return [
-        [(row[:count].tolist(), score.item(), probs[: count + 1].tolist()) for row, count, score, probs in zip(*best)]
+        [
+            (row[:count].tolist(), score.item(), probs[: count + 1].tolist())
+            for row, count, score, probs in zip(*best, strict=True)
+        ]
         for best in zip(hyps, counts, scores, log_probs, strict=True)
     ]
 

@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import RNNLM, TransformerLM
 from toolkit.models.transformer import TransformerDecoder
 
+
 class Counter(nn.Module):
     """Likes the token after the last one, and remembers how many it was shown."""
 

@@ -208,21 +208,19 @@ class _Search:
 
     def _go_on(self, scores: Tensor, parents: Tensor) -> None:
         """Continue with the utterances in which a live hypothesis can still become one of the best."""
-        best, live = scores.max(dim=1).values.tolist(), int((scores > -math.inf).sum(dim=1).max())
+        best, most_live = scores.max(dim=1).values.tolist(), int((scores > -math.inf).sum(dim=1).max())
         staying = [row for row, name in enumerate(self.utterances) if self._open(name, best[row])]
         if not staying:
             self.utterances = []
             return
-        everyone = len(staying) == len(self.utterances)
+        all_stay, before = len(staying) == len(self.utterances), self.scores.shape[1]
         rows = torch.tensor(staying, device=scores.device)
-        self.scores, slots = scores[rows].topk(live, dim=1)  # those that ended leave their places
-        utterances, K = rows[:, None], parents.shape[1]
-        before = self.scorer.log_probs.shape[0] // len(self.utterances)
-        parents = (utterances * before + parents[utterances, slots]).flatten()
-        self.tokens, self.log_probs = self.tokens[utterances, slots], self.log_probs[utterances, slots]
+        self.scores, slots = scores[rows].topk(most_live, dim=1)  # those that ended leave their places
         self.utterances = [self.utterances[row] for row in staying]
-        last = self.tokens[:, :, -1].flatten()
-        self.scorer.advance(Extension(parents, last, None if everyone else rows))
+        rows = rows[:, None]
+        self.tokens, self.log_probs = self.tokens[rows, slots], self.log_probs[rows, slots]
+        hypotheses = (rows * before + parents[rows, slots]).flatten()
+        self.scorer.advance(Extension(hypotheses, self.tokens[:, :, -1].flatten(), None if all_stay else rows[:, 0]))
 
     def _open(self, utterance: int, score: float) -> bool:
         """Whether a live hypothesis of this score can still get into the best ``topk`` of its utterance."""
@@ -235,4 +233,6 @@ class _Search:
         """The highest score a hypothesis can end with, were all later tokens certain: at once, or at full length."""
         length = self.tokens.shape[2]
         at_once, in_full = (score + self.most_per_token * count for count in (1, most - length + 1))
-        return max(at_once / (length + 1), in_full / (most + 1)) if self.options.length_normalization else max(at_once, in_full)
+        if self.options.length_normalization:
+            return max(at_once / (length + 1), in_full / (most + 1))
+        return max(at_once, in_full)

@@ -140,7 +140,8 @@ class CTCScorer:
             log_probs = full_precision(self.ctc_fc(search.encoded)).log_softmax(dim=-1)
         if log_probs.shape[-1] != search.vocabulary:
             raise ModelError(
-                f"the decoder predicts {search.vocabulary} tokens, but CTC {log_probs.shape[-1]}: both need one tokenizer"
+                f"the decoder predicts {search.vocabulary} tokens, but CTC {log_probs.shape[-1]}: "
+                "both need one tokenizer"
             )
         return full_precision(log_probs)
 
@@ -160,7 +161,7 @@ class CTCScorer:
         return self._sum_again(state, torch.cat(sums), highest)
 
     def _sum_again(self, state: PrefixState, sums: Tensor, highest: Tensor) -> Tensor:
-        """The logarithm of the sums (N, V) times e^highest, where these are small from the logarithms of their parts."""
+        """The logarithm of the sums (N, V) times e^highest; of small ones, from the logarithms of their parts."""
         log_sums = sums.log() + highest
         small, tokens = ((sums < UNDERFLOW[sums.dtype]) & (highest > IMPOSSIBLE)).nonzero(as_tuple=True)
         for rows, columns in zip(small.split(AT_ONCE), tokens.split(AT_ONCE), strict=True):

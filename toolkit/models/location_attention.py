@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.state import Shared, State
 
-
 BLOCK = 200_000  # numbers: what the cache of a CPU core holds beside everything else
 
 
 def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight: Tensor, energy: Tensor) -> Tensor:
-    """energy . tanh(keys + queries + weight location), Chorowski et al. 2015, equation 9.
+    """Chorowski et al. 2015, equation 9: energy . tanh(keys + queries + weight location).
 
     Searching on a CPU, this goes block by block through memory that stays in the core's cache: three times as fast.
 
@@ -35,7 +34,7 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     A, T, D = keys.shape
     queries, location = queries.view(A, -1, 1, D), location.transpose(1, 2).unflatten(0, (A, -1))
     block = max(1, BLOCK // max(1, T * D))
-    if torch.is_grad_enabled() or keys.is_cuda or block >= len(queries):
+    if torch.is_grad_enabled() or keys.is_cuda or block >= A * queries.shape[1]:
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
     energies = keys.new_empty(A, queries.shape[1], T)
     for utterance in range(A):
