@@ -104,7 +104,7 @@ def read(result):
             (row[:count].tolist(), score.item(), probs[: count + 1].tolist())
             for row, count, score, probs in zip(*best, strict=True)
         ]
-        for best in zip(hyps, counts, scores, log_probs, strict=True)
+        for best in (zip(*utterance, strict=True) for utterance in zip(hyps, counts, scores, log_probs, strict=True))
     ]
 
 
@@ -155,6 +155,28 @@ def test_the_best_hypothesis_is_a_list_of_tokens():
     for mine, theirs in zip(ours[1:], peer[1:], strict=True):
         assert mine.shape == theirs.shape
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_the_searchers_of_speechbrains_tutorial_keep_their_parameters():
+    """Those of its notebook for SpeechBrain 0.5, but for a smaller beam."""
+    torch.manual_seed(0)
+    lm = RNNLM(V, 8, rnn_layers=2, rnn_neurons=12, dnn_neurons=10, return_hidden=True).eval()
+    weights = {"coverage_penalty": 1.5, "lm_weight": 0.5, "ctc_weight": 0.0}
+    temperatures = {"temperature": 1.25, "temperature_lm": 1.25}
+    limits = {"min_decode_ratio": 0.0, "max_decode_ratio": 1.0, "using_max_attn_shift": True, "max_attn_shift": 240}
+    indices = {"bos_index": 0, "eos_index": 0, "blank_index": 0}
+    options = {"beam_size": 8, "eos_threshold": 1.5, **weights, **temperatures, **limits, **indices}
+    parts, ctc, encoded = rnn(), Linear(input_size=SIZE, n_neurons=V), torch.randn(2, T, SIZE)
+    with torch.no_grad():
+        parts["linear"].w.bias[0] = 6.0
+    search = s2s.S2SRNNBeamSearchLM(**parts, ctc_linear=ctc, language_model=lm, **options)
+    hyps, _, scores, _ = search(encoded, torch.ones(2))
+    options |= {"ctc_weight": 0.3}
+    with_ctc = s2s.S2SRNNBeamSearchLM(**parts, ctc_linear=ctc, language_model=lm, **options)(encoded, torch.ones(2))
+    assert all(0 not in tokens for tokens in hyps)
+    assert torch.isfinite(scores).all()
+    assert not torch.equal(scores, with_ctc[2])
 
 
 @torch.no_grad()

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.ctc_prefix import CTCScorer
 from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.decoders.scorer_builder import ScorerBuilder
 from toolkit.models.speechbrain_decoders import SpeechBrainRNNDecoder, SpeechBrainTransformerDecoder
 
 Result = tuple[list[list[int]] | Tensor, Tensor, Tensor, Tensor]
@@ -30,13 +32,29 @@ class S2SBeamSearcher(nn.Module):
         Of the step protocol.
     return_topk : bool
         Return all ``topk`` hypotheses, padded with 0, instead of the best one as a list.
+    language_model, ctc_linear, blank_index
+        As SpeechBrain 0.5 takes them, beside ``lm_weight`` and ``ctc_weight``; later it has scorers.
     options
         Those of `AttentionSearcher`.
     """
 
-    def __init__(self, decoder: nn.Module, *, return_topk: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        decoder: nn.Module,
+        *,
+        return_topk: bool = False,
+        language_model: nn.Module | None = None,
+        ctc_linear: nn.Module | None = None,
+        blank_index: int = 0,
+        **options: Any,
+    ) -> None:
         super().__init__()
         self.decoder, self.return_topk = decoder, return_topk
+        if language_model is not None:
+            options["lm"] = language_model
+        if ctc_linear is not None:
+            scorer = CTCScorer(ctc_linear, blank_index)
+            options["scorer"] = ScorerBuilder({"ctc": options.pop("ctc_weight", 0.0)}, partial_scorers=[scorer])
         self.search = AttentionSearcher(**options)
 
     def forward(self, enc_states: Tensor, wav_len: Tensor) -> Result:
@@ -73,6 +91,10 @@ class S2SRNNBeamSearcher(S2SBeamSearcher):
 
     def __init__(self, embedding: nn.Module, decoder: nn.Module, linear: nn.Module, **options: Any) -> None:
         super().__init__(SpeechBrainRNNDecoder(embedding, decoder, linear), **options)
+
+
+class S2SRNNBeamSearchLM(S2SRNNBeamSearcher):
+    """`S2SRNNBeamSearcher` by the name that SpeechBrain 0.5 has for it with a language model."""
 
 
 def _padded(rows: list[list[float]], device: torch.device) -> Tensor:
