@@ -14,6 +14,9 @@ from torch import nn
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import ConfigError, ModelError
+from toolkit.models.language import TransformerLM
+from toolkit.models.location_attention import AttentionalGRUDecoder
+from toolkit.models.transformer import TransformerDecoder
 
 INF = math.inf
 ROWS = 101
@@ -75,6 +78,7 @@ def random_frames(*shape, seed=0, scale=2.0):
     return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
 
 
+@torch.no_grad()
 def step_log_probs(module, state, tokens):
     """Next-token log-probabilities (a list) after each prefix of the tokens, the empty one first."""
     rows = []
@@ -95,8 +99,9 @@ def ctc_log_prob(log_probs, tokens):
 class Reference:
     """Scores of one utterance (T, V), token by token, in plain Python."""
 
-    def __init__(self, model, log_probs, options):
+    def __init__(self, model, log_probs, options, V=None):
         self.model, self.log_probs, self.options = model, log_probs, options
+        self.V = V or log_probs.shape[1]
         self.most = max(1, math.floor(len(log_probs) * options.max_decode_ratio))
         self.fewest = math.floor(len(log_probs) * options.min_decode_ratio)
 
@@ -127,8 +132,7 @@ class Reference:
         return self.whole(tokens) / (len(tokens) + 1 if self.options.length_normalization else 1)
 
     def every_transcript(self):
-        V = self.log_probs.shape[1]
-        lengths = [itertools.product(range(1, V), repeat=length) for length in range(self.most + 1)]
+        lengths = [itertools.product(range(1, self.V), repeat=length) for length in range(self.most + 1)]
         scores = {tokens: self.normalised(tokens) for tokens in itertools.chain(*lengths) if self.may_end(tokens)}
         return sorted(((s, t) for t, s in scores.items() if s > -INF), reverse=True)
 
@@ -281,6 +285,86 @@ def test_impossible_tokens_are_never_used():
     assert lost == [Hypothesis([], -INF)]
     assert len(fine) > 3
     assert all(not {2, 3} & set(h.tokens) and math.isfinite(h.score) for h in fine)
+
+
+class Neural(nn.Module):
+    """A real decoder beside a CTC output."""
+
+    def __init__(self, decoder, V=9, size=12):
+        super().__init__()
+        self.decoder, self.ctc_output = decoder, nn.Linear(size, V)
+
+    def ctc_log_probs(self, encoded):
+        return self.ctc_output(encoded).log_softmax(-1)
+
+
+NEURAL = [
+    lambda: TransformerDecoder(9, 16, layers=2, heads=2, hidden=32, memory_size=12),
+    lambda: AttentionalGRUDecoder(9, 12, embedding_size=8, neurons=8, attention_size=8),
+]
+
+
+def neural(decoder):
+    torch.manual_seed(0)
+    model = Neural(decoder()).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 2.0
+    return model, torch.randn(8, 14, 12, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+@torch.no_grad()
+def test_scores_are_those_of_the_whole_transcripts(decoder):
+    model, encoded = neural(decoder)
+    frames = torch.tensor([14, 1, 7, 0, 13, 14, 2, 5])
+    lm = TransformerLM(9, 16, layers=1, heads=2, hidden=32).double().eval()
+    options = {"ctc_weight": 0.3, "lm": lm, "lm_weight": 0.4, "temperature_lm": 1.2}
+    searcher = AttentionSearcher(beam_size=5, topk=5, **options)
+    together = searcher(model, encoded, frames)
+    log_probs = model.ctc_log_probs(encoded)
+    for row, count in enumerate(frames.tolist()):
+        alone = searcher(model, encoded[row : row + 1, :count], frames[row : row + 1])[0]
+        assert_same(together[row], [(h.score, tuple(h.tokens)) for h in alone])
+        for found in together[row] if count else []:
+            path = torch.tensor([[0, *found.tokens, 0]])
+            memory = encoded[row : row + 1, :count], frames[row : row + 1]
+            attention = model.decoder(path[:, :-1], *memory).log_softmax(-1)
+            fused = (lm(path[:, :-1]) / 1.2).log_softmax(-1)
+            att, lang = (part[0].gather(1, path[0, 1:, None]).squeeze(1) for part in (attention, fused))
+            ctc = ctc_log_prob(log_probs[row, :count], found.tokens)
+            expected = (0.7 * att.sum() + 0.3 * ctc + 0.4 * lang.sum()).item() / (len(found.tokens) + 1)
+            assert found.score == pytest.approx(expected, abs=1e-8)
+            assert found.log_probs == pytest.approx(att.tolist(), abs=1e-8)
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+def test_a_wide_beam_finds_every_transcript_of_a_real_decoder(decoder):
+    model, encoded = neural(decoder)
+    searcher = AttentionSearcher(beam_size=700, topk=90, using_eos_threshold=False, coverage_penalty=0.0)
+    found = searcher(model, encoded[:2, :2], torch.tensor([2, 2]))
+    for row in range(2):
+        assert_same(found[row], Reference(model, encoded[row, :2], searcher, V=9).every_transcript()[:90])
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+def test_attention_that_jumps_is_dropped_unless_nothing_else_is_left(decoder):
+    model, encoded = neural(decoder)
+    frames = torch.full((8,), 14)
+    free, bound, tight = (
+        AttentionSearcher(using_max_attn_shift=shift > 0, max_attn_shift=max(1, shift))(model, encoded, frames)
+        for shift in (0, 14, 1)
+    )
+    assert bound == free
+    assert tight != free
+    assert all(math.isfinite(hypotheses[0].score) for hypotheses in tight)
+
+
+def test_what_needs_attention_weights_asks_for_them():
+    frames = torch.tensor([3])
+    for options in ({"using_max_attn_shift": True}, {"coverage_penalty": 0.5}):
+        with pytest.raises(ModelError, match="TableDecoder does not tell where it looks"):
+            AttentionSearcher(**options)(Recogniser(4), random_frames(1, 3, 4), frames)
 
 
 class HalfRecogniser(Recogniser):
