@@ -14,6 +14,9 @@ from torch import nn
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import ConfigError, ModelError
+from toolkit.models.language import TransformerLM
+from toolkit.models.location_attention import AttentionalGRUDecoder
+from toolkit.models.transformer import TransformerDecoder
 
 INF = math.inf
 ROWS = 101
@@ -75,6 +78,7 @@ def random_frames(*shape, seed=0, scale=2.0):
     return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
 
 
+@torch.no_grad()
 def step_log_probs(module, state, tokens):
     """Next-token log-probabilities (a list) after each prefix of the tokens, the empty one first."""
     rows = []
@@ -95,10 +99,11 @@ def ctc_log_prob(log_probs, tokens):
 class Reference:
     """Scores of one utterance (T, V), token by token, in plain Python."""
 
-    def __init__(self, model, log_probs, options):
+    def __init__(self, model, log_probs, options, V=None):
         self.model, self.log_probs, self.options = model, log_probs, options
+        self.V = V or log_probs.shape[1]
         self.most = max(1, math.floor(len(log_probs) * options.max_decode_ratio))
-        self.fewest = len(log_probs) * options.min_decode_ratio
+        self.fewest = math.floor(len(log_probs) * options.min_decode_ratio)
 
     def rows(self, tokens):
         encoded, frames = self.log_probs[None], torch.tensor([len(self.log_probs)])
@@ -112,23 +117,22 @@ class Reference:
         if len(tokens) < self.fewest:
             return False
         attention = self.rows(tokens)[0][-1]
-        threshold = self.options.eos_threshold
-        return len(tokens) == self.most or threshold is None or attention[0] >= threshold * max(attention)
+        likely = not self.options.using_eos_threshold or attention[0] >= self.options.eos_threshold * max(attention)
+        return len(tokens) == self.most or likely
 
     def whole(self, tokens):
         """The unnormalised score of a finished transcript."""
         o, path = self.options, [*tokens, 0]
         attention, lm = self.rows(tokens)
         score = sum((1 - o.ctc_weight) * row[t] for row, t in zip(attention, path, strict=True))
-        score += o.lm_weight * sum(row[t] for row, t in zip(lm, path, strict=True)) + o.length_bonus * len(tokens)
+        score += o.lm_weight * sum(row[t] for row, t in zip(lm, path, strict=True)) + o.length_bonus * len(path)
         return score + (o.ctc_weight * ctc_log_prob(self.log_probs, tokens) if o.ctc_weight else 0.0)
 
     def normalised(self, tokens):
         return self.whole(tokens) / (len(tokens) + 1 if self.options.length_normalization else 1)
 
     def every_transcript(self):
-        V = self.log_probs.shape[1]
-        lengths = [itertools.product(range(1, V), repeat=length) for length in range(self.most + 1)]
+        lengths = [itertools.product(range(1, self.V), repeat=length) for length in range(self.most + 1)]
         scores = {tokens: self.normalised(tokens) for tokens in itertools.chain(*lengths) if self.may_end(tokens)}
         return sorted(((s, t) for t, s in scores.items() if s > -INF), reverse=True)
 
@@ -142,13 +146,13 @@ class Reference:
                 attention, lm = (rows[-1] for rows in self.rows(tokens))
                 totals = [a + o.lm_weight * b for a, b in zip(attention, lm, strict=True)]
                 if self.may_end(tokens):
-                    new.append((score + totals[0], (*tokens, 0)))
+                    new.append((score + totals[0] + o.length_bonus, (*tokens, 0)))
                 if len(tokens) < self.most:
                     new += [(score + totals[c] + o.length_bonus, (*tokens, c)) for c in range(1, V)]
             new = sorted(new, reverse=True)[: o.beam_size]
             finished += [(self.normalised(t[:-1]), t[:-1]) for _, t in new if t[-1] == 0]
             live = [pair for pair in new if pair[1][-1] != 0]
-        return sorted(finished, reverse=True)
+        return sorted(finished[: o.beam_size], reverse=True)
 
 
 def assert_same(hypotheses, expected):
@@ -162,13 +166,14 @@ def assert_same(hypotheses, expected):
     seed=st.integers(0, 10_000),
     ctc_weight=st.sampled_from([0.0, 0.3, 1.0]),
     fused=st.booleans(),
-    length_bonus=st.sampled_from([0.0, 0.6, -0.4]),
-    length_normalization=st.booleans(),
-    limits=st.sampled_from([(0.0, 1.0, None), (0.3, 0.8, 1.5), (0.0, 0.5, 1.1)]),
+    length=st.sampled_from([(True, 0.0), (False, 0.0), (False, 0.6)]),
+    limits=st.sampled_from([(0.0, 1.0, False), (0.3, 0.8, True), (0.0, 0.5, True)]),
+    scorer_beam_scale=st.sampled_from([1.0, INF]),
 )
-def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, limits, fused, **options):
+def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, limits, fused, length, **options):
     model, log_probs = Recogniser(shape[1], seed), random_frames(*shape, seed=seed)
-    options |= dict(zip(["min_decode_ratio", "max_decode_ratio", "eos_threshold"], limits, strict=True))
+    options |= dict(zip(["length_normalization", "length_bonus"], length, strict=True))
+    options |= dict(zip(["min_decode_ratio", "max_decode_ratio", "using_eos_threshold"], limits, strict=True))
     if fused:
         options |= {"lm": TableLM(shape[1], seed), "lm_weight": 0.5}
     searcher = AttentionSearcher(beam_size=300, topk=300, **options)
@@ -181,17 +186,18 @@ def test_a_wide_beam_finds_every_transcript_with_its_exact_score(shape, seed, li
 
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("eos_threshold", [None, 1.5])
-def test_a_narrow_beam_finds_what_a_list_based_one_does(beam_size, fused, eos_threshold):
+@pytest.mark.parametrize("using_eos_threshold", [False, True])
+def test_a_narrow_beam_finds_what_a_list_based_one_does(beam_size, fused, using_eos_threshold):
     model, log_probs = Recogniser(6), random_frames(4, 9, 6)
-    options = {"lm": TableLM(6), "lm_weight": 0.4, "length_bonus": 0.2} if fused else {}
-    searcher = AttentionSearcher(beam_size=beam_size, topk=beam_size, eos_threshold=eos_threshold, **options)
+    options = {"using_eos_threshold": using_eos_threshold}
+    if fused:
+        options |= {"lm": TableLM(6), "lm_weight": 0.4, "length_bonus": 0.2, "length_normalization": False}
+    searcher = AttentionSearcher(beam_size=beam_size, topk=beam_size, **options)
     for row, hypotheses in enumerate(searcher(model, log_probs, torch.full((4,), 9))):
         assert_same(hypotheses, Reference(model, log_probs[row], searcher).beam_search()[:beam_size])
 
 
-@pytest.mark.parametrize("length_normalization", [False, True])
-@pytest.mark.parametrize("length_bonus", [0.0, 0.8])
+@pytest.mark.parametrize(("length_normalization", "length_bonus"), [(True, 0.0), (False, 0.0), (False, 0.8)])
 def test_stopping_early_never_loses_the_best_transcript(length_normalization, length_bonus):
     options = {"beam_size": 400, "length_normalization": length_normalization, "length_bonus": length_bonus}
     for seed in range(10):
@@ -222,7 +228,15 @@ def test_beam_one_is_greedy():
     assert greedy[0][0].tokens == tokens[1:-1]
 
 
-@pytest.mark.parametrize("options", [{}, {"ctc_weight": 0.4, "candidates": 3}, {"lm": TableLM(6), "lm_weight": 0.3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ctc_weight": 0.4, "scorer_beam_scale": 0.75},
+        {"ctc_weight": 0.4, "scorer_beam_scale": INF},
+        {"lm": TableLM(6), "lm_weight": 0.3},
+    ],
+)
 def test_a_batch_of_different_lengths_equals_single_runs(options):
     model, log_probs = Recogniser(6), random_frames(8, 20, 6, seed=1)
     frames = torch.tensor([20, 1, 7, 0, 13, 20, 2, 5])
@@ -235,14 +249,15 @@ def test_a_batch_of_different_lengths_equals_single_runs(options):
 
 def test_ctc_looks_at_the_best_candidates_only():
     model, log_probs = Recogniser(8), random_frames(1, 6, 8)
-    options = {"ctc_weight": 0.9, "eos_threshold": None, "topk": 5}
-    found = AttentionSearcher(candidates=1, **options)(model, log_probs, torch.tensor([6]))[0]
+    model.decoder.table[:, 0] = -20.0  # eos is never among the best
+    options = {"ctc_weight": 0.9, "using_eos_threshold": False, "topk": 5}
+    found = AttentionSearcher(scorer_beam_scale=0.1, **options)(model, log_probs, torch.tensor([6]))[0]
     start = model.decoder.start(log_probs, torch.tensor([6]))
     for tokens in (h.tokens for h in found):
         rows = step_log_probs(model.decoder, start, tokens)
         assert tokens == [max(range(1, 8), key=row.__getitem__) for row in rows[:-1]]
     assert [h.tokens for h in found] != [
-        h.tokens for h in AttentionSearcher(candidates=None, **options)(model, log_probs, torch.tensor([6]))[0]
+        h.tokens for h in AttentionSearcher(scorer_beam_scale=1.0, **options)(model, log_probs, torch.tensor([6]))[0]
     ]
 
 
@@ -270,6 +285,86 @@ def test_impossible_tokens_are_never_used():
     assert lost == [Hypothesis([], -INF)]
     assert len(fine) > 3
     assert all(not {2, 3} & set(h.tokens) and math.isfinite(h.score) for h in fine)
+
+
+class Neural(nn.Module):
+    """A real decoder beside a CTC output."""
+
+    def __init__(self, decoder, V=9, size=12):
+        super().__init__()
+        self.decoder, self.ctc_output = decoder, nn.Linear(size, V)
+
+    def ctc_log_probs(self, encoded):
+        return self.ctc_output(encoded).log_softmax(-1)
+
+
+NEURAL = [
+    lambda: TransformerDecoder(9, 16, layers=2, heads=2, hidden=32, memory_size=12),
+    lambda: AttentionalGRUDecoder(9, 12, embedding_size=8, neurons=8, attention_size=8),
+]
+
+
+def neural(decoder):
+    torch.manual_seed(0)
+    model = Neural(decoder()).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 2.0
+    return model, torch.randn(8, 14, 12, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+@torch.no_grad()
+def test_scores_are_those_of_the_whole_transcripts(decoder):
+    model, encoded = neural(decoder)
+    frames = torch.tensor([14, 1, 7, 0, 13, 14, 2, 5])
+    lm = TransformerLM(9, 16, layers=1, heads=2, hidden=32).double().eval()
+    options = {"ctc_weight": 0.3, "lm": lm, "lm_weight": 0.4, "temperature_lm": 1.2}
+    searcher = AttentionSearcher(beam_size=5, topk=5, **options)
+    together = searcher(model, encoded, frames)
+    log_probs = model.ctc_log_probs(encoded)
+    for row, count in enumerate(frames.tolist()):
+        alone = searcher(model, encoded[row : row + 1, :count], frames[row : row + 1])[0]
+        assert_same(together[row], [(h.score, tuple(h.tokens)) for h in alone])
+        for found in together[row] if count else []:
+            path = torch.tensor([[0, *found.tokens, 0]])
+            memory = encoded[row : row + 1, :count], frames[row : row + 1]
+            attention = model.decoder(path[:, :-1], *memory).log_softmax(-1)
+            fused = (lm(path[:, :-1]) / 1.2).log_softmax(-1)
+            att, lang = (part[0].gather(1, path[0, 1:, None]).squeeze(1) for part in (attention, fused))
+            ctc = ctc_log_prob(log_probs[row, :count], found.tokens)
+            expected = (0.7 * att.sum() + 0.3 * ctc + 0.4 * lang.sum()).item() / (len(found.tokens) + 1)
+            assert found.score == pytest.approx(expected, abs=1e-8)
+            assert found.log_probs == pytest.approx(att.tolist(), abs=1e-8)
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+def test_a_wide_beam_finds_every_transcript_of_a_real_decoder(decoder):
+    model, encoded = neural(decoder)
+    searcher = AttentionSearcher(beam_size=700, topk=90, using_eos_threshold=False, coverage_penalty=0.0)
+    found = searcher(model, encoded[:2, :2], torch.tensor([2, 2]))
+    for row in range(2):
+        assert_same(found[row], Reference(model, encoded[row, :2], searcher, V=9).every_transcript()[:90])
+
+
+@pytest.mark.parametrize("decoder", NEURAL)
+def test_attention_that_jumps_is_dropped_unless_nothing_else_is_left(decoder):
+    model, encoded = neural(decoder)
+    frames = torch.full((8,), 14)
+    free, bound, tight = (
+        AttentionSearcher(using_max_attn_shift=shift > 0, max_attn_shift=max(1, shift))(model, encoded, frames)
+        for shift in (0, 14, 1)
+    )
+    assert bound == free
+    assert tight != free
+    assert all(math.isfinite(hypotheses[0].score) for hypotheses in tight)
+
+
+def test_what_needs_attention_weights_asks_for_them():
+    frames = torch.tensor([3])
+    for options in ({"using_max_attn_shift": True}, {"coverage_penalty": 0.5}):
+        with pytest.raises(ModelError, match="TableDecoder does not tell where it looks"):
+            AttentionSearcher(**options)(Recogniser(4), random_frames(1, 3, 4), frames)
 
 
 class HalfRecogniser(Recogniser):
@@ -301,7 +396,11 @@ def test_half_precision_is_searched_in_single_precision():
         ({"min_decode_ratio": -0.1}, "min_decode_ratio"),
         ({"eos_threshold": 0.5}, "eos_threshold"),
         ({"temperature": -1.0}, "temperature"),
-        ({"candidates": 0}, "candidates"),
+        ({"temperature_lm": 0.0}, "temperature_lm must be above 0"),
+        ({"scorer_beam_scale": -1}, "scorer_beam_scale"),
+        ({"coverage_penalty": -1}, "coverage_penalty"),
+        ({"max_attn_shift": 0}, "max_attn_shift"),
+        ({"length_bonus": 0.5}, "length_normalization: False"),
     ],
 )
 def test_impossible_options_are_named(options, message):

@@ -1,117 +1,21 @@
-"""The CTC prefix scorer against sums over every path, and the contract that all scorers keep."""
+"""Scorers of label-synchronous search, and what builds them into one."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import defaultdict
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
-from toolkit.decoders.scorers import CTCPrefixScorer, StepScorer, soften
-from toolkit.errors import ModelError
-
-INF = math.inf
-
-
-def random_log_probs(*shape, seed=0, scale=2.0):
-    generator = torch.Generator().manual_seed(seed)
-    return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
-
-
-def transcript_probabilities(log_probs):
-    """{transcript: probability} over all paths through (T, V)."""
-    T, V = log_probs.shape
-    rows, totals = log_probs.exp().tolist(), defaultdict(float)
-    for path in itertools.product(range(V), repeat=T):
-        transcript = tuple(token for token, _ in itertools.groupby(path) if token != 0)
-        totals[transcript] += math.prod(row[token] for row, token in zip(rows, path, strict=True))
-    return totals
-
-
-def prefix_probability(totals, prefix):
-    return sum(p for transcript, p in totals.items() if transcript[: len(prefix)] == prefix)
-
-
-def log(probability):
-    return math.log(probability) if probability > 0 else -INF
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    shape=st.sampled_from([(1, 3), (2, 4), (5, 3), (8, 2), (4, 4)]),
-    seed=st.integers(0, 10_000),
-    scale=st.sampled_from([0.0, 1.0, 6.0]),
-    holes=st.floats(0.0, 0.4),
-)
-def test_prefix_scores_are_sums_over_all_transcripts_with_that_prefix(shape, seed, scale, holes):
-    log_probs = random_log_probs(*shape, seed=seed, scale=scale)
-    T, V = shape
-    hole = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < holes
-    hole[:, seed % V] = False
-    log_probs = log_probs.masked_fill(hole, -INF).log_softmax(-1)  # what follows a prefix is taken to sum to 1
-    totals = transcript_probabilities(log_probs)
-    scorer = CTCPrefixScorer(log_probs[None], torch.tensor([T]))
-    state, prefixes = scorer.start(torch.tensor([0])), [()]
-    sums = [0.0]
-    for _ in range(min(T + 1, 4)):
-        candidates = torch.arange(1, V).expand(len(prefixes), V - 1)
-        scores, ends = scorer.score(state, candidates), scorer.end(state)
-        assert not torch.isnan(scores).any()
-        for row, prefix in enumerate(prefixes):
-            new = [log(prefix_probability(totals, (*prefix, c))) for c in range(1, V)]
-            expected = [value - sums[row] if value > -INF else -INF for value in new]
-            assert scores[row].tolist() == pytest.approx(expected, abs=1e-8)
-            whole = log(totals.get(prefix, 0.0))
-            assert ends[row].item() == pytest.approx(whole - sums[row] if whole > -INF else -INF, abs=1e-8)
-        parents = torch.arange(len(prefixes)).repeat_interleave(V - 1)
-        tokens = torch.arange(1, V).repeat(len(prefixes))
-        state = scorer.advance(state, parents, tokens)
-        prefixes = [(*prefix, c) for prefix in prefixes for c in range(1, V)]
-        sums = [log(prefix_probability(totals, prefix)) for prefix in prefixes]
-
-
-def test_hypotheses_of_a_batch_score_as_they_do_alone():
-    log_probs, frames = random_log_probs(3, 9, 5), torch.tensor([9, 4, 0])
-    together = CTCPrefixScorer(log_probs, frames)
-    state = together.start(torch.tensor([1, 0, 2]))
-    candidates = torch.tensor([[1, 4], [2, 2], [3, 1]])
-    for parents, tokens in [([0, 1, 2], [1, 2, 3]), ([1, 0, 1], [2, 3, 4])]:
-        state = together.advance(state, torch.tensor(parents), torch.tensor(tokens))
-    for row, (utterance, prefix) in enumerate([(0, (2, 2)), (1, (1, 3)), (0, (2, 4))]):
-        count = frames[utterance : utterance + 1]
-        alone = CTCPrefixScorer(log_probs[utterance : utterance + 1, : count.item()], count)
-        single = alone.start(torch.tensor([0]))
-        for token in prefix:
-            single = alone.advance(single, torch.tensor([0]), torch.tensor([token]))
-        expected = alone.score(single, candidates[row : row + 1])
-        torch.testing.assert_close(together.score(state, candidates)[row : row + 1], expected)
-        torch.testing.assert_close(together.end(state)[row : row + 1], alone.end(single))
-
-
-def test_without_frames_only_the_empty_transcript_is_possible():
-    scorer = CTCPrefixScorer(torch.zeros(1, 0, 4), torch.tensor([0]))
-    state = scorer.start(torch.tensor([0]))
-    assert scorer.end(state).tolist() == [0.0]
-    assert scorer.score(state, torch.tensor([[1, 2, 3]])).tolist() == [[-INF] * 3]
-    state = scorer.advance(state, torch.tensor([0]), torch.tensor([2]))
-    assert scorer.end(state).tolist() == [-INF]
-
-
-def test_whole_transcripts_score_as_the_ctc_loss():
-    log_probs, tokens = random_log_probs(1, 40, 6), [3, 3, 1, 5, 5, 2]
-    scorer = CTCPrefixScorer(log_probs, torch.tensor([40]))
-    state, total = scorer.start(torch.tensor([0])), 0.0
-    for token in tokens:
-        total += scorer.score(state, torch.tensor([[token]])).item()
-        state = scorer.advance(state, torch.tensor([0]), torch.tensor([token]))
-    total += scorer.end(state).item()
-    loss = nn.functional.ctc_loss(log_probs.transpose(0, 1), torch.tensor([tokens]), [40], [6], reduction="sum")
-    assert total == pytest.approx(-loss.item(), abs=1e-9)
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.ctc_prefix import CTCScorer
+from toolkit.decoders.language_scorers import LanguageModelScorer, RNNLMScorer
+from toolkit.decoders.scorer_builder import ScorerBuilder
+from toolkit.decoders.scorers import CoverageScorer, Extension, LengthScorer, SearchStart, StepScorer, soften
+from toolkit.errors import ConfigError, ModelError
+from toolkit.models.language import RNNLM, TransformerLM
+from toolkit.models.transformer import TransformerDecoder
 
 
 class Counter(nn.Module):
@@ -143,3 +47,86 @@ def test_softening_keeps_the_impossible_impossible():
     softened = soften(torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.0, 0.0]]).log(), 2.0).exp()
     expected = torch.tensor([[1 / (1 + 3**0.5), 3**0.5 / (1 + 3**0.5), 0.0], [0.0, 0.0, 0.0]])
     torch.testing.assert_close(softened, expected)
+
+
+@pytest.mark.parametrize(
+    "lm",
+    [
+        lambda: RNNLM(7, embedding_size=6, neurons=8, layers=2),
+        lambda: RNNLM(7, embedding_size=6, neurons=8, rnn_type="gru"),
+        lambda: TransformerLM(7, 16, layers=2, heads=2, hidden=32),
+    ],
+)
+@torch.no_grad()
+def test_a_language_model_scores_every_hypothesis_by_its_own_tokens(lm):
+    torch.manual_seed(0)
+    lm, generator = lm().eval(), torch.Generator().manual_seed(1)
+    scorer = LanguageModelScorer(lm, temperature=1.3)
+    state = scorer.start(SearchStart(nn.Identity(), torch.zeros(3, 9, 2), torch.full((3,), 9), 7))
+    histories = [[[0]], [[0]], [[0]]]  # of A utterances, K hypotheses each
+    for _ in range(25):  # long enough for keys and values to be swept
+        flat = [tokens for utterance in histories for tokens in utterance]
+        expected = (lm(torch.tensor(flat))[:, -1] / 1.3).log_softmax(-1)
+        torch.testing.assert_close(scorer.score(state), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scorer.end(state), expected[:, 0], atol=1e-5, rtol=1e-4)
+        K = len(histories[0])
+        stays = [0, 2] if len(flat[0]) == 12 else list(range(len(histories)))
+        slots = torch.randint(K, (len(stays), 4), generator=generator)
+        tokens = torch.randint(1, 7, (len(stays), 4), generator=generator)
+        parents = (torch.tensor(stays)[:, None] * K + slots).flatten()
+        gone = None if len(stays) == len(histories) else torch.tensor(stays)
+        state = scorer.advance(state, Extension(parents, tokens.flatten(), gone))
+        histories = [
+            [[*histories[row][slot], token] for slot, token in zip(*pair, strict=True)]
+            for row, pair in zip(stays, zip(slots.tolist(), tokens.tolist(), strict=True), strict=True)
+        ]
+
+
+def test_coverage_is_what_was_attended_to_more_than_enough():
+    scorer, attention = CoverageScorer(threshold=0.5), torch.tensor([[0.9, 0.1, 0.0], [0.3, 0.3, 0.4]])
+    model = nn.Module()
+    model.decoder = nn.Identity()
+    search = SearchStart(model, torch.zeros(2, 3, 1), torch.tensor([3, 3]), 5, attention=attention)
+    state = scorer.start(search)
+    assert scorer.end(state).tolist() == pytest.approx([-0.4, 0.0])
+    look = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1]])
+    state = scorer.advance(state, Extension(torch.tensor([0, 0]), torch.tensor([1, 2]), torch.tensor([0]), look))
+    assert scorer.score(state).shape == (2, 5)
+    assert scorer.score(state)[:, 3].tolist() == pytest.approx([-(1.8 - 0.5) / 2, -(0.4 + 0.5) / 2])
+    with pytest.raises(ModelError, match="Identity does not tell where it looks"):
+        scorer.start(SearchStart(model, torch.zeros(2, 3, 1), torch.tensor([3, 3]), 5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": {"ctc": 0.4}}, "weights names the scorer 'ctc', which is not given"),
+        ({"weights": {"cct": 0.4}, "full_scorers": [CTCScorer()]}, "the scorer 'ctc' has no weight"),
+        ({"full_scorers": [CTCScorer()], "partial_scorers": [CTCScorer()]}, "two scorers are called 'ctc'"),
+        ({"weights": {"ctc": 1.4}, "full_scorers": [CTCScorer()]}, "weight of ctc must be between 0 and 1"),
+        ({"weights": {"length": -1}, "full_scorers": [LengthScorer()]}, "weight of length must be at least 0"),
+        ({"full_scorers": [nn.Identity()]}, "is no scorer"),
+        ({"scorer_beam_scale": -1}, "scorer_beam_scale"),
+    ],
+)
+def test_scorers_and_weights_that_do_not_belong_together_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ScorerBuilder(**options)
+
+
+def test_a_scorer_is_weighted_in_one_place():
+    with pytest.raises(ConfigError, match="ctc is weighted by an option of the searcher and in scorer"):
+        AttentionSearcher(ctc_weight=0.3, scorer=ScorerBuilder({"ctc": 0.3}, [CTCScorer()]))
+    with pytest.raises(ModelError, match="Identity is no language model"):
+        RNNLMScorer(nn.Identity())
+
+
+def test_a_scorer_without_weight_is_not_asked():
+    decoder = TransformerDecoder(5, 8, layers=1, heads=2, hidden=8, memory_size=3).eval()
+    model = nn.Module()
+    model.decoder = decoder
+    never = ScorerBuilder({"rnnlm": 0.0}, [RNNLMScorer(RNNLM(99))])  # another vocabulary
+    encoded, frames = torch.randn(2, 6, 3), torch.tensor([6, 4])
+    found = AttentionSearcher(scorer=never)(model, encoded, frames)
+    assert found == AttentionSearcher()(model, encoded, frames)
+    assert math.isfinite(found[0][0].score)

@@ -74,6 +74,7 @@ def test_a_joint_network_that_does_not_exist_is_refused():
         Joint(5, 6, 11, combine="concat")
 
 
+@torch.no_grad()
 def check_steps(model, state, expected):
     """Also when hypotheses change places half-way, as they do in a beam."""
     order = torch.arange(3)
@@ -82,4 +83,4 @@ def check_steps(model, state, expected):
         torch.testing.assert_close(log_probs, expected[order, position], atol=1e-5, rtol=1e-4)
         if position == 2:
             order = torch.tensor([2, 0, 1])
-            state = select(state, order)
+            state = select(state, order, order)

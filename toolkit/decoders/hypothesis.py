@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Hypothesis:
     score: float
     frames: list[tuple[int, int]] | None = None
     confidence: list[float] | None = None
+    # Label-synchronous search only: what the decoder alone said of each token and of the end.
+    log_probs: list[float] = field(default_factory=list, compare=False, repr=False)
 
 
 def possible(found: Iterable[tuple[list[int], float]], frames: int) -> list[Hypothesis]:

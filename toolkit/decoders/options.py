@@ -37,8 +37,13 @@ def check_beam(beam_size: int, topk: int, temperature: float) -> None:
     check_count("topk", topk)
     if topk > beam_size:
         raise ConfigError(f"topk must be at most beam_size ({beam_size}), got {topk}: a beam holds no more hypotheses")
-    if not 0.0 < temperature < math.inf:
-        raise ConfigError(f"temperature must be above 0, got {temperature!r}")
+    check_temperature("temperature", temperature)
+
+
+def check_temperature(name: str, value: float) -> None:
+    """Raise unless a distribution can be softened by ``value``."""
+    if not 0.0 < value < math.inf:
+        raise ConfigError(f"{name} must be above 0, got {value!r}")
 
 
 def check_language_model(lm: nn.Module | None, lm_weight: float) -> None:

@@ -1,21 +1,27 @@
-"""The scorers whose weighted sum a search ranks hypotheses by.
+"""The scorers whose weighted sum a label-synchronous search ranks hypotheses by.
 
-The contract. A scorer answers for N hypotheses at once, whichever utterances they belong to, and keeps what it
-remembers of them in a state object whose tensors have the hypothesis as dimension 0:
+The contract. A scorer is a small object of options that can be shared by searches. It answers for all hypotheses of a
+search at once: N = A * K, the K of an utterance side by side. What it remembers of them is a state of its own, whose
+tensors have the hypothesis as dimension 0:
 
-    start(...)                        -> state   N empty hypotheses
-    score(state, candidates (N, C))   -> (N, C)  log-probability of each candidate as the next token
-    end(state)                        -> (N,)    log-probability of ending here
-    advance(state, parents, tokens)   -> state   M new hypotheses: number ``parents[m]`` followed by ``tokens[m]``
+    start(search)                      -> state   one empty hypothesis for each utterance, K = 1
+    score(state)                       -> (N, V)  log-probability of each token as the next; in the column of eos, end()
+    score(state, candidates (N, C))    -> (N, C)  of these tokens only; what it says of eos is not read
+    end(state)                         -> (N,)    log-probability of ending here
+    advance(state, extension)          -> state   the hypotheses chosen; the state before is not used any more
 
-Token 0 is blank, bos and eos, so it is never a candidate; in ``advance`` it fills the place of a hypothesis that the
-search has no more use for. An impossible extension scores ``-inf``, never NaN.
+    name   what its weight is called in a `ScorerBuilder`
+    most   the highest score that a token can get: what lets a search stop early
+
+A token that cannot follow scores ``-inf``, never NaN. Hypotheses that ended are advanced with the others: whatever
+they score is not read.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +44,52 @@ def soften(log_probs: Tensor, temperature: float) -> Tensor:
         return log_probs
     impossible = log_probs == -math.inf
     return torch.log_softmax(log_probs / temperature, dim=-1).masked_fill(impossible, -math.inf)
+
+
+@dataclass(frozen=True)
+class SearchStart:
+    """What a scorer can begin with: A utterances, one empty hypothesis each."""
+
+    model: nn.Module
+    encoded: Tensor  # (A, T, F)
+    frames: Tensor  # (A,)
+    vocabulary: int  # tokens V of the decoder
+    bos_index: int = 0
+    eos_index: int = 0
+    attention: Tensor | None = None  # (A, T) where the decoder looks for the first token, if it tells
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The M = A' * K' hypotheses that a search goes on with: an earlier one each, and one token more."""
+
+    hypotheses: Tensor  # (M,) numbers of those extended, among the N before
+    tokens: Tensor  # (M,)
+    utterances: Tensor | None = None  # (A',) those that stay, among the A before; None: all
+    attention: Tensor | None = None  # (M, T) where the decoder looks for the token after
+
+
+class Scorer(Protocol):
+    """The contract of this module."""
+
+    name: str
+    most: float
+
+    def start(self, search: SearchStart) -> Any:
+        """The state of one empty hypothesis for each utterance."""
+        ...
+
+    def score(self, state: Any, candidates: Tensor | None = None) -> Tensor:
+        """Scores of the next token: (N, V), or (N, C) of the candidates."""
+        ...
+
+    def end(self, state: Any) -> Tensor:
+        """Scores of ending here (N,)."""
+        ...
+
+    def advance(self, state: Any, extension: Extension) -> Any:
+        """The state of the hypotheses chosen."""
+        ...
 
 
 @dataclass
@@ -84,80 +136,73 @@ class StepScorer:
         return StepState(soften(log_probs, self.temperature), memory)
 
 
-@dataclass
-class PrefixState:
-    """Path sums of N prefixes after 0, 1, ... T frames (Watanabe et al. 2017, algorithm 2)."""
+class LengthScorer:
+    """1 for every token and for the end: its weight is what a token more is worth.
 
-    utterance: Tensor  # (N,) which utterance the prefix is of
-    last: Tensor  # (N,) last token, 0 for the empty prefix
-    token: Tensor  # (N, T + 1) log-probability of the paths that end in the last token, r^n
-    blank: Tensor  # (N, T + 1) log-probability of the paths that end in blank, r^b
-    prefix: Tensor  # (N,) log-probability of all transcripts that start with the prefix
-
-
-class CTCPrefixScorer:
-    """log p_ctc(prefix + token ...) - log p_ctc(prefix ...): what CTC says of transcripts that start like this.
-
-    Scoring C candidates is one sum over frames, as the first frame of the new token is where the parent's path sums
-    end; only hypotheses that are really chosen get path sums of their own. Holds one search's CTC output.
+    Not together with length normalisation, which would take it away again.
     """
 
-    def __init__(self, log_probs: Tensor, frames: Tensor) -> None:
-        """Take the CTC output (B, T, V), of which ``frames`` (B,) count."""
-        log_probs = full_precision(log_probs)
-        inside = torch.arange(log_probs.shape[1], device=frames.device) < frames[:, None]
-        log_probs = log_probs.masked_fill(~inside[:, :, None], -math.inf)
-        self.frames = frames
-        self.vocabulary = log_probs.shape[2]
-        self.rows = log_probs.transpose(1, 2).flatten(0, 1).contiguous()  # (B * V, T)
+    name = "length"
+    most = 1.0
 
-    def start(self, utterances: Tensor) -> PrefixState:
-        """Empty hypotheses of the given utterances (N,)."""
-        blank = nn.functional.pad(self._rows(utterances, torch.zeros_like(utterances)).cumsum(dim=1), (1, 0))
-        none = torch.full_like(blank, -math.inf)
-        return PrefixState(utterances, torch.zeros_like(utterances), none, blank, blank.new_zeros(len(utterances)))
+    def __init__(self, vocab_size: int | None = None) -> None:
+        self.vocab_size = vocab_size  # SpeechBrain's argument; known without
 
-    def score(self, state: PrefixState, candidates: Tensor) -> Tensor:
-        """Log-probability of each candidate (N, C), blank not among them, as the next token."""
-        rows = self._rows(state.utterance[:, None].expand_as(candidates), candidates)
-        total = torch.logaddexp(state.token, state.blank)[:, :-1]
-        prefix = (rows + total[:, None]).logsumexp(dim=2)
-        again = (self._rows(state.utterance, state.last) + state.blank[:, :-1]).logsumexp(dim=1)
-        prefix = torch.where(candidates == state.last[:, None], again[:, None], prefix)
-        return (prefix - state.prefix[:, None]).masked_fill(prefix == -math.inf, -math.inf)
+    def start(self, search: SearchStart) -> Tensor:
+        """The reward as (N, V)."""
+        return full_precision(search.encoded).new_ones(1).expand(search.encoded.shape[0], search.vocabulary)
 
-    def end(self, state: PrefixState) -> Tensor:
-        """Log-probability of the transcript being no longer (N,)."""
-        total = torch.logaddexp(state.token, state.blank)
-        whole = total.gather(1, self.frames[state.utterance][:, None]).squeeze(1)
-        return (whole - state.prefix).masked_fill(whole == -math.inf, -math.inf)
+    def score(self, state: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """1 for each token."""
+        return state if candidates is None else state[:, : candidates.shape[1]]
 
-    def advance(self, state: PrefixState, parents: Tensor, tokens: Tensor) -> PrefixState:
-        """The hypotheses ``parents`` (M,) followed by ``tokens`` (M,)."""
-        utterance, before = state.utterance[parents], state.blank[parents]
-        total = torch.logaddexp(state.token[parents], before)
-        before = torch.where((tokens == state.last[parents])[:, None], before, total)  # a repeat needs a blank between
-        logp, blank_logp = self._rows(utterance, tokens), self._rows(utterance, torch.zeros_like(tokens))
-        first = before[:, :-1] + logp
-        token = _accumulate(first, logp)
-        blank = _accumulate(token[:, :-1] + blank_logp, blank_logp)
-        return PrefixState(utterance, tokens, token, blank, first.logsumexp(dim=1))
+    def end(self, state: Tensor) -> Tensor:
+        """1."""
+        return state[:, 0]
 
-    def _rows(self, utterances: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probability of the tokens (...) in every frame of their utterances: (..., T)."""
-        return self.rows[utterances * self.vocabulary + tokens]
+    def advance(self, state: Tensor, extension: Extension) -> Tensor:
+        """For as many hypotheses as there are now."""
+        return state[:1].expand(len(extension.tokens), -1)
 
 
-def _accumulate(inflow: Tensor, logp: Tensor) -> Tensor:
-    """r(t) = log(exp(r(t - 1) + logp(t)) + exp(inflow(t))) from r(0) = -inf: (M, T) -> (M, T + 1).
+@dataclass(frozen=True)
+class CoverageState:
+    """How often each frame was attended to so far, and after how many steps."""
 
-    By doubling, in log2(T) rounds: after each, r sums up the inflow of the last ``reach`` frames, and ``logp`` is
-    the price of passing ``reach`` frames. Nothing is subtracted, so nothing cancels and ``-inf`` is safe.
+    coverage: Tensor  # (N, T)
+    steps: int
+    vocabulary: int
+
+
+class CoverageScorer:
+    """Minus the attention that frames have had beyond the threshold, a step: against loops (Chorowski & Jaitly 2016).
+
+    With the semantics of SpeechBrain 1.1: at every step, the penalty so far is added to the score once more.
     """
-    reach = 1
-    while reach < inflow.shape[1]:
-        passed = inflow[:, :-reach] + logp[:, reach:]
-        inflow = torch.cat([inflow[:, :reach], torch.logaddexp(inflow[:, reach:], passed)], dim=1)
-        logp = torch.cat([logp[:, :reach], logp[:, reach:] + logp[:, :-reach]], dim=1)
-        reach *= 2
-    return nn.functional.pad(inflow, (1, 0), value=-math.inf)
+
+    name = "coverage"
+    most = 0.0
+
+    def __init__(self, vocab_size: int | None = None, threshold: float = 0.5) -> None:
+        self.vocab_size = vocab_size  # SpeechBrain's argument; known without
+        self.threshold = threshold
+
+    def start(self, search: SearchStart) -> CoverageState:
+        """What the look for the first token covers."""
+        if search.attention is None:
+            raise ModelError(f"{type(search.model.decoder).__name__} does not tell where it looks: no coverage penalty")
+        return CoverageState(search.attention, 1, search.vocabulary)
+
+    def score(self, state: CoverageState, candidates: Tensor | None = None) -> Tensor:
+        """The same for each token."""
+        count = state.vocabulary if candidates is None else candidates.shape[1]
+        return self.end(state)[:, None].expand(-1, count)
+
+    def end(self, state: CoverageState) -> Tensor:
+        """The penalty, at most 0."""
+        return -(state.coverage - self.threshold).clamp_min(0.0).sum(dim=1) / state.steps
+
+    def advance(self, state: CoverageState, extension: Extension) -> CoverageState:
+        """Add the new look."""
+        coverage = state.coverage.index_select(0, extension.hypotheses) + extension.attention
+        return CoverageState(coverage, state.steps + 1, state.vocabulary)

@@ -23,6 +23,12 @@ def rotate(values: Tensor, angles: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+def attention_weights(queries: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+    """Queries (B, heads, U, d), keys (B, heads, T, d), bias added to the scores -> weights (B, heads, U, T)."""
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    return (scores + bias).softmax(dim=-1)
+
+
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention whose projections can be called on their own, which is what a cache needs.
 
@@ -61,7 +67,10 @@ class MultiHeadAttention(nn.Module):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Queries (B, heads, U, d) over keys and values (B, heads, T, d) -> (B, U, D); mask is true where allowed."""
-        mixed = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.merge(scaled_dot_product_attention(queries, keys, values, attn_mask=mask))
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """What the heads found (B, heads, U, d) -> (B, U, D)."""
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

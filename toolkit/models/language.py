@@ -61,5 +61,14 @@ class TransformerLM(TransformerDecoder):
     """Transformer language model: a Transformer decoder without a memory. Parameters as there."""
 
     def start(self, rows: int, device: torch.device) -> State:
-        """The state before the first token: an empty cache for each of (rows,) sentences."""
-        return self._empty_cache(rows, self.output.weight.new_zeros(0, device=device))
+        """The state before the first token, ``keys`` and ``values`` (N, layers, heads, U, d) for (rows,) sentences.
+
+        These grow by a position a step. Hypotheses may differ in length, so this is for frame-synchronous search.
+        """
+        heads = self.layers[0].self_attention.heads
+        empty = self.output.weight.new_zeros(rows, len(self.layers), heads, 0, self.head_size, device=device)
+        return {"keys": empty, "values": empty}
+
+    def start_tree(self, rows: int, device: torch.device) -> State:
+        """The state before the first token where all hypotheses stay of one length: faster, as they share tokens."""
+        return {"tree": self._tree(rows, device)}

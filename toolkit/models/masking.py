@@ -11,6 +11,11 @@ def valid_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
 
 
+def attention_bias(lengths: Tensor, size: int, *, like: Tensor) -> Tensor:
+    """(B,) lengths -> (B, 1, 1, size) to add to attention scores: 0, and -inf on padding."""
+    return like.new_zeros(len(lengths), 1, 1, size).masked_fill(~valid_mask(lengths, size)[:, None, None], -torch.inf)
+
+
 def zero_padding(values: Tensor, lengths: Tensor) -> Tensor:
     """Values (B, T, ...) with everything past each row's length set to zero."""
     mask = valid_mask(lengths, values.size(1))

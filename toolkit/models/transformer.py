@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.attention import FeedForward, MultiHeadAttention, rotary_angles, rotate
+from toolkit.models.attention import FeedForward, MultiHeadAttention, attention_weights, rotary_angles, rotate
 from toolkit.models.dropout import SharedDropout
-from toolkit.models.masking import valid_mask
-from toolkit.models.state import State
+from toolkit.models.key_values import OwnTokens, TokenTree
+from toolkit.models.masking import attention_bias, valid_mask
+from toolkit.models.state import Shared, State
 
 
 class TransformerDecoderLayer(nn.Module):
@@ -38,6 +39,12 @@ class TransformerDecoderLayer(nn.Module):
         attention = self.cross_attention
         queries = attention.split(attention.query(self.cross_norm(values)))
         return values + self.dropout(attention.attend(queries, keys, contents, mask))
+
+    def look(self, values: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+        """Where the heads look in the memory, on average (B, U, T)."""
+        attention = self.cross_attention
+        queries = attention.split(attention.query(self.cross_norm(values)))
+        return attention_weights(queries, keys, bias).mean(dim=1)
 
 
 class TransformerDecoder(nn.Module):
@@ -90,36 +97,37 @@ class TransformerDecoder(nn.Module):
         return self.output(self.norm(values))
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
-        """The state before the first token, for memory (N, T, F) with (N,) frames.
+        """The state before the first token, for memory (A, T, F) with (A,) frames, each an utterance to search.
 
-        ``keys`` and ``values`` (N, layers, heads, U, d) grow by one position a step; ``memory_*`` stay.
+        Keys and values of the memory are one for all hypotheses of an utterance, those of tokens a tree; ``weights``
+        (N, T) is where the last layer looks.
         """
-        state = self._empty_cache(memory.size(0), memory)
-        projected = [layer.cross_attention.keys_values(memory) for layer in self.layers]
-        state["memory_keys"] = torch.stack([keys for keys, _ in projected], dim=1)
-        state["memory_values"] = torch.stack([values for _, values in projected], dim=1)
-        state["memory_mask"] = valid_mask(frames, memory.size(1))[:, None, None, :]
-        return state
+        projected = [part.contiguous() for layer in self.layers for part in layer.cross_attention.keys_values(memory)]
+        bias = attention_bias(frames, memory.size(1), like=memory)
+        return {
+            "tree": self._tree(len(memory), memory.device),
+            "memory": Shared((bias, *projected)),
+            "weights": memory.new_zeros(memory.shape[:2]),
+        }
 
-    def _empty_cache(self, rows: int, like: Tensor) -> State:
-        heads = self.layers[0].self_attention.heads
-        empty = like.new_zeros(rows, len(self.layers), heads, 0, self.head_size)
-        return {"keys": empty, "values": empty}
+    def _tree(self, rows: int, device: torch.device) -> TokenTree:
+        like = self.output.weight.new_zeros(0, device=device)
+        return TokenTree(rows, len(self.layers), self.layers[0].self_attention.heads, self.head_size, like=like)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the longer state."""
-        position = torch.tensor([state["keys"].size(3)], device=tokens.device)
-        angles = rotary_angles(position, self.head_size)
-        values = self.embedding(tokens).unsqueeze(1)
-        all_keys, all_values = [], []
+        """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
+        cache = state["tree"] if "tree" in state else OwnTokens(state["keys"], state["values"])
+        angles = rotary_angles(torch.tensor([cache.length], device=tokens.device), self.head_size)
+        values, bias = self.embedding(tokens).view(cache.rows, -1, self.embedding.embedding_dim), cache.grow()
+        new = dict(state)
         for index, layer in enumerate(self.layers):
             queries, keys, contents = layer.rotated(values, angles)
-            all_keys.append(torch.cat([state["keys"][:, index], keys], dim=2))
-            all_values.append(torch.cat([state["values"][:, index], contents], dim=2))
-            values = layer.attend_self(values, (queries, all_keys[-1], all_values[-1]), None)
-            if "memory_keys" in state:
-                memory = state["memory_keys"][:, index], state["memory_values"][:, index]
-                values = layer.attend_memory(values, *memory, state["memory_mask"])
+            values = layer.attend_self(values, (queries, *cache.append(index, keys, contents)), bias)
+            if "memory" in state:
+                memory_bias, *projected = state["memory"].tensors
+                if layer is self.layers[-1]:
+                    new["weights"] = layer.look(values, projected[-2], memory_bias).flatten(0, 1)
+                values = layer.attend_memory(values, *projected[2 * index : 2 * index + 2], memory_bias)
             values = values + layer.feed_forward(values)
-        log_probs = self.output(self.norm(values[:, 0])).log_softmax(dim=-1)
-        return log_probs, {**state, "keys": torch.stack(all_keys, dim=1), "values": torch.stack(all_values, dim=1)}
+        log_probs = self.output(self.norm(values)).log_softmax(dim=-1)
+        return log_probs.flatten(0, 1), new | cache.state()
