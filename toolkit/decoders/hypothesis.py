@@ -20,13 +20,14 @@ class Hypothesis:
         For each token its first frame and the one after its last, where the search was asked to align.
     confidence
         For each token the geometric mean of its probability in these frames, between 0 and 1.
+    log_probs
+        What the decoder alone said of each token and of the end, in label-synchronous search.
     """
 
     tokens: list[int]
     score: float
     frames: list[tuple[int, int]] | None = None
     confidence: list[float] | None = None
-    # Label-synchronous search only: what the decoder alone said of each token and of the end.
     log_probs: list[float] = field(default_factory=list, compare=False, repr=False)
 
 
