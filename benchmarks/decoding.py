@@ -46,7 +46,7 @@ def measure(parts: list[str], *, quick: bool) -> list[Row]:
     rows = []
     for part in parts:
         for row in importlib.import_module(f"decoding_{part}").rows(quick):
-            print(f"{row.name} | {row.peer}: {row.ratio:.1f} x (goal {row.goal:g} x)", file=sys.stderr, flush=True)
+            print(f"{row.name} | {row.peer_name}: {row.ratio:.1f} x (goal {row.goal:g} x)", file=sys.stderr, flush=True)
             rows.append(row)
     return rows
 

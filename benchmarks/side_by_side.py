@@ -16,9 +16,9 @@ class Row:
     """One line of a table of ratios; times are medians of CPU seconds for the whole input."""
 
     name: str
-    peer: str
-    ours_s: float
-    peer_s: float
+    peer_name: str
+    ours: float
+    peer: float
     goal: float  # the ratio aimed at
     answers_equal: bool
     note: str = ""
@@ -26,7 +26,7 @@ class Row:
     @property
     def ratio(self) -> float:
         """How many times as long the peer takes."""
-        return self.peer_s / self.ours_s
+        return self.peer / self.ours
 
 
 def compare(
@@ -50,12 +50,12 @@ def compare(
     """
     if not same(ours(), peer()):
         raise ValueError(f"{name}: ours and {peer_name} answer differently; nothing was timed")
-    ours_s, peer_s = [], []
+    ours_times, peer_times = [], []
     for turn in range(repeats):
-        ours_s.append(cpu_seconds(ours))
+        ours_times.append(cpu_seconds(ours))
         if turn < (repeats if peer_repeats is None else peer_repeats):
-            peer_s.append(cpu_seconds(peer))
-    return Row(name, peer_name, statistics.median(ours_s), statistics.median(peer_s), goal, True, note)
+            peer_times.append(cpu_seconds(peer))
+    return Row(name, peer_name, statistics.median(ours_times), statistics.median(peer_times), goal, True, note)
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -69,6 +69,6 @@ def markdown(rows: list[Row]) -> str:
     """The rows as a table."""
     lines = ["| search | peer | ours (s) | peer (s) | ratio | goal | |", "|---|---|--:|--:|--:|--:|---|"]
     for row in rows:
-        figures = f"{row.ours_s:.4f} | {row.peer_s:.4f} | {row.ratio:.1f} x | {row.goal:g} x"
-        lines.append(f"| {row.name} | {row.peer} | {figures} | {row.note} |")
+        figures = f"{row.ours:.4f} | {row.peer:.4f} | {row.ratio:.1f} x | {row.goal:g} x"
+        lines.append(f"| {row.name} | {row.peer_name} | {figures} | {row.note} |")
     return "\n".join(lines)

@@ -204,7 +204,7 @@ class _Search:
         for row, score, tokens, log_probs in zip(rows.tolist(), *found, strict=True):
             finished = self.finished[self.utterances[row]]
             if len(finished) < self.options.beam_size:
-                finished.append(Hypothesis(tokens[:-1], score / length, log_probs))
+                finished.append(Hypothesis(tokens[:-1], score / length, log_probs=log_probs))
 
     def _go_on(self, scores: Tensor, parents: Tensor) -> None:
         """Continue with the utterances in which a live hypothesis can still become one of the best."""
