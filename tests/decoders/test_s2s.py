@@ -99,12 +99,10 @@ def read(result):
     """[(tokens, score, log-probabilities), ...] of each utterance."""
     hyps, lengths, scores, log_probs = result
     counts = (lengths * hyps.shape[-1]).round().long().tolist()
+    utterances = zip(hyps.tolist(), counts, scores.tolist(), log_probs.tolist(), strict=True)
     return [
-        [
-            (row[:count].tolist(), score.item(), probs[: count + 1].tolist())
-            for row, count, score, probs in zip(*best, strict=True)
-        ]
-        for best in (zip(*utterance, strict=True) for utterance in zip(hyps, counts, scores, log_probs, strict=True))
+        [(row[:count], score, probs[: count + 1]) for row, count, score, probs in zip(*utterance, strict=True)]
+        for utterance in utterances
     ]
 
 

@@ -14,7 +14,8 @@ BLOCK = 200_000  # numbers: what the cache of a CPU core holds beside everything
 def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight: Tensor, energy: Tensor) -> Tensor:
     """Chorowski et al. 2015, equation 9: energy . tanh(keys + queries + weight location).
 
-    Searching on a CPU, this goes block by block through memory that stays in the core's cache: three times as fast.
+    Searching on a CPU, this goes block by block through memory that stays in the core's cache, and all sums are one
+    product of matrices: several times as fast.
 
     Parameters
     ----------
@@ -22,7 +23,7 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
         One for all hypotheses of an utterance.
     queries : (N, D)
         N = A * K hypotheses.
-    location : (N, C, T)
+    location : (N, T, C)
         Features of where each hypothesis looked last.
     weight : (D, C)
     energy : (D,)
@@ -32,15 +33,18 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     (N, T)
     """
     A, T, D = keys.shape
-    queries, location = queries.view(A, -1, 1, D), location.transpose(1, 2).unflatten(0, (A, -1))
-    block = max(1, BLOCK // max(1, T * D))
-    if torch.is_grad_enabled() or keys.is_cuda or block >= A * queries.shape[1]:
+    queries, location = queries.view(A, -1, 1, D), location.unflatten(0, (A, -1))
+    K, block = queries.shape[1], max(1, BLOCK // max(1, T * D))
+    if torch.is_grad_enabled() or keys.is_cuda or block >= A * K:
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
-    energies = keys.new_empty(A, queries.shape[1], T)
+    left = nn.functional.pad(location, (0, 1), value=1.0)  # (A, K, T, C + 1): the query counts in every frame
+    right = torch.cat([weight.T.expand(A, K, -1, -1), queries], dim=2)  # (A, K, C + 1, D)
+    energies = keys.new_empty(A, K, T)
     for utterance in range(A):
-        for first in range(0, queries.shape[1], block):
+        for first in range(0, K, block):
             part = utterance, slice(first, first + block)
-            energies[part] = (location[part] @ weight.T).add_(keys[utterance]).add_(queries[part]).tanh_() @ energy
+            mine = keys[utterance].expand(len(left[part]), -1, -1)
+            energies[part] = torch.baddbmm(mine, left[part], right[part]).tanh_() @ energy
     return energies.flatten(0, 1)
 
 
@@ -66,7 +70,7 @@ class LocationAwareAttention(nn.Module):
     def forward(self, query: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Query (N, Q) -> context (N, F) and attention weights (N, T)."""
         memory, keys, bias = state["memory"].tensors
-        location = self.location(state["weights"].unsqueeze(1))
+        location = self.location(state["weights"].unsqueeze(1)).transpose(1, 2)
         weight, energy = self.location_key.weight, self.energy.weight[0]
         energies = additive_energies(keys, self.query(query), location, weight=weight, energy=energy)
         return attend(energies, memory, bias)

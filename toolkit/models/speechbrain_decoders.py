@@ -125,10 +125,11 @@ class SpeechBrainRNNDecoder(nn.Module):
             return attend((queries @ keys.transpose(1, 2)).flatten(0, 1) / attention.scaling, memory, bias)
         queries, energy = attention.mlp_dec(output), attention.mlp_attn.weight[0]
         if self.decoder.attn_type == "location":
-            location, weight = attention.conv_loc(state["weights"].unsqueeze(1)), attention.mlp_loc.weight
+            location = attention.conv_loc(state["weights"].unsqueeze(1)).transpose(1, 2)
+            weight = attention.mlp_loc.weight
             queries = queries + attention.mlp_loc.bias
         else:
-            location, weight = output.new_zeros(len(output), 0, keys.shape[1]), output.new_zeros(keys.shape[2], 0)
+            location, weight = output.new_zeros(len(output), keys.shape[1], 0), output.new_zeros(keys.shape[2], 0)
         energies = additive_energies(keys, queries, location, weight=weight, energy=energy)
         context, weights = attend(energies * attention.scaling, memory, bias)
         return attention.mlp_out(context), weights
