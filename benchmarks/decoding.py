@@ -38,7 +38,13 @@ def main(arguments: list[str] | None = None) -> None:
         options.json.write_text(json.dumps(fields, indent=1))
     if not (options.quick or options.only):
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(markdown(rows) + "\n")
+        RESULTS.write_text(above_table() + markdown(rows) + "\n")
+
+
+def above_table() -> str:
+    """What somebody wrote above the table, which is kept."""
+    written = RESULTS.read_text() if RESULTS.exists() else ""
+    return written[: written.index("| search |")] if "| search |" in written else written
 
 
 def measure(parts: list[str], *, quick: bool) -> list[Row]:

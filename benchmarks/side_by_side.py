@@ -20,7 +20,7 @@ class Row:
     ours: float
     peer: float
     goal: float  # the ratio aimed at
-    answers_equal: bool
+    answers_equal: bool | None  # None where nothing is to be compared
     note: str = ""
 
     @property

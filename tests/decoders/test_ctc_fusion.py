@@ -85,6 +85,10 @@ def expected_score(tokens, fusion):
         if words[start : start + len(phrase.split())] == phrase.lower().split()
     )
     spelled, state = [], fusion.tokens.begin if fusion.tokens else None
+    if (
+        fusion.tokens and fusion.words and "▁" in pieces
+    ):  # a separator before the first word is no token of a transcript
+        _, state = fusion.tokens.score(state, fusion.tokens.word_id("▁"))
     for token in tokens if fusion.tokens else ():
         logp, state = fusion.tokens.score(state, fusion.tokens.word_id(pieces[token]))
         spelled.append(fusion.token_weight * logp)
@@ -198,11 +202,28 @@ def test_all_hotwords_unknown_is_as_if_there_were_none(caplog):
         ({"word_ngram": WORDS, "unk_score_offset": 1.0}, "unk_score_offset"),
         ({"hotwords": ["a"], "hotword_weight": -1.0}, "hotword_weight"),
         ({"token_ngram": WORDS, "token_weight": -1.0}, "token_weight"),
+        ({"word_ngram": WORDS, "unigrams": "ab"}, "unigrams must be a list"),
+        ({"hotwords": ["a"], "closed_vocabulary": True}, "closed_vocabulary and unigrams say"),
+        ({"word_ngram": WORDS, "alpha": "much"}, "alpha must be a number, got 'much'"),
+        ({"word_ngram": WORDS, "unk_score_offset": -INF}, "unk_score_offset"),
     ],
 )
 def test_impossible_fusions_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
         CTCFusion(tokenizer=CHARACTERS, **options)
+
+
+def test_n_grams_of_another_vocabulary_are_refused():
+    with pytest.raises(ModelError, match="token_ngram knows none of the recogniser's tokens"):
+        CTCFusion(tokenizer=["", "▁", "x", "y"], token_ngram=WORDS)
+    for pieces, words in ((["", "▁", "A", "B"], WORDS), (CHARACTERS, SPELLINGS["characters"])):
+        with pytest.raises(ModelError, match="word_ngram is not over words of these tokens' letters"):
+            CTCFusion(tokenizer=pieces, word_ngram=words)
+
+
+def test_a_word_n_gram_is_no_neural_language_model():
+    with pytest.raises(ConfigError, match=r"lm: Identity cannot be asked .* as word_ngram of a CTCFusion"):
+        CTCPrefixSearcher(lm=nn.Identity(), lm_weight=0.5)
 
 
 def test_a_fusion_that_does_not_fit_is_refused():

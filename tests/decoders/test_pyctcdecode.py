@@ -107,6 +107,14 @@ def test_a_space_at_the_end_is_not_an_unknown_word(arpa, theirs, caplog):
     assert peer[0] != "cat" or peer[4] - peer[3] < -10.0
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probabilities_of_any_precision_are_not_taken_for_logits(dtype):
+    logits = np.random.default_rng(0).normal(scale=3.0, size=(200, len(LABELS)))
+    probabilities = torch.from_numpy(logits).softmax(-1).numpy().astype(dtype)
+    decoder = ours.build_ctcdecoder(LABELS)
+    assert decoder.decode(probabilities) == decoder.decode(logits)
+
+
 def test_hotwords_win(arpa):
     decoder = ours.build_ctcdecoder(LABELS, arpa)
     spoken = posteriors("the cat sat", 6.0)

@@ -21,6 +21,8 @@ from toolkit.decoders.scorer_builder import ScorerBuilder
 from toolkit.decoders.scorers import CoverageScorer, Extension, LengthScorer
 from toolkit.errors import ConfigError
 
+BEAM_SCALE = 4.0
+
 
 @dataclass(kw_only=True, eq=False)
 class AttentionSearcher:
@@ -46,7 +48,7 @@ class AttentionSearcher:
         Added for each token and for the end; only without length normalisation, which would take it away again.
     scorer_beam_scale
         CTC (that of ``ctc_weight``) looks only at the beam_size * scorer_beam_scale best tokens of each hypothesis, by
-        decoder and language model; ``inf``: at all.
+        decoder and language model; None: 4, ``inf``: all tokens.
     max_decode_ratio, min_decode_ratio
         Most and fewest tokens of a transcript, for each encoder frame of it; at the most, a hypothesis has to end.
     using_eos_threshold, eos_threshold
@@ -73,7 +75,7 @@ class AttentionSearcher:
     temperature_lm: float = 1.0
     coverage_penalty: float = 0.0
     length_bonus: float = 0.0
-    scorer_beam_scale: float = 4.0
+    scorer_beam_scale: float | None = None
     max_decode_ratio: float = 1.0
     min_decode_ratio: float = 0.0
     using_eos_threshold: bool = True
@@ -121,7 +123,10 @@ class AttentionSearcher:
 
     def _all_scorers(self) -> ScorerBuilder:
         """Those of ``scorer`` and those that are options here."""
-        given = self.scorer or ScorerBuilder(scorer_beam_scale=self.scorer_beam_scale)
+        if self.scorer is not None and self.scorer_beam_scale is not None:
+            raise ConfigError("scorer_beam_scale is an option of the searcher and of scorer: keep scorer's")
+        scale = BEAM_SCALE if self.scorer_beam_scale is None else self.scorer_beam_scale
+        given = self.scorer or ScorerBuilder(scorer_beam_scale=scale)
         full, partial, weights = list(given.full_scorers), list(given.partial_scorers), dict(given.weights)
         options = {"lm": self.lm_weight, "coverage": self.coverage_penalty, "length": self.length_bonus}
         options = {name: weight for name, weight in (options | {"ctc": self.ctc_weight}).items() if weight}
@@ -131,7 +136,7 @@ class AttentionSearcher:
             full.append(LanguageModelScorer(self.lm, self.temperature_lm))
         full += [CoverageScorer()] * ("coverage" in options) + [LengthScorer()] * ("length" in options)
         if "ctc" in options:
-            (full if self.scorer_beam_scale == math.inf else partial).append(CTCScorer())
+            (full if given.scorer_beam_scale == math.inf else partial).append(CTCScorer())
         return ScorerBuilder(weights | options, full, partial, scorer_beam_scale=given.scorer_beam_scale)
 
 

@@ -24,7 +24,15 @@ from toolkit.decoders.ctc_stream import CTCGreedyStream, CTCPrefixStream
 from toolkit.decoders.ctc_tables import FusionTables, Pruning, no_fusion
 from toolkit.decoders.ctc_tensor import TensorSearch
 from toolkit.decoders.hypothesis import Hypothesis, possible
-from toolkit.decoders.options import check_beam, check_choice, check_count, check_language_model, check_range
+from toolkit.decoders.options import (
+    check_beam,
+    check_choice,
+    check_count,
+    check_language_model,
+    check_number,
+    check_range,
+    check_steps,
+)
 from toolkit.decoders.scorers import full_precision, soften
 from toolkit.errors import ConfigError
 
@@ -116,6 +124,7 @@ class CTCPrefixSearcher:
             self._apply_preset()
         check_beam(self.beam_size, self.topk, self.temperature)
         check_language_model(self.lm, self.lm_weight)
+        check_number("length_bonus", self.length_bonus)
         check_range("token_min_logp", self.token_min_logp, -math.inf, 0.0)
         check_range("beam_prune_logp", self.beam_prune_logp, -math.inf, 0.0)
         check_range("blank_skip", self.blank_skip, 0.0, 1.0)
@@ -123,6 +132,7 @@ class CTCPrefixSearcher:
         if self.candidates is not None:
             check_count("candidates", self.candidates)
         self._check_backend()
+        check_steps(self.lm)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.decoders.ctc_compiled import compiled
 from toolkit.decoders.hypothesis import Hypothesis
 
 # States of the alignment (2 a token) that are looked at in each frame, around the best: all of them for up to
@@ -32,7 +32,7 @@ def aligned(hypothesis: Hypothesis, log_probs: NDArray[np.float64]) -> Hypothesi
     return dataclasses.replace(hypothesis, frames=frames, confidence=[math.exp(logp) for logp in spoken])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _best_path(log_probs: NDArray[np.float64], tokens: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """First frame and the one after the last (L, 2) of each token on the best path; zeros if there is none.
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -37,7 +39,19 @@ Numbers = NDArray[np.int64]
 Records = NDArray[np.void]
 Record = np.void
 
-compiled = functools.partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+
+def compiled(**options: Any) -> Callable[[Callable], Callable]:
+    """Compile a function at its first call, and keep the code on disk where there is a place that can be written."""
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        except RuntimeError:  # no such place: neither beside this file nor in the user's cache
+            return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+    return decorate
+
+
 # The same for functions that make no arrays: without counting references to those they are given, which would take
 # three quarters of the time (numba counts atomically, at every call, for each of the forty arrays of a search).
 inner = functools.partial(compiled, _nrt=False)
@@ -257,6 +271,9 @@ def plant(search: Search, fusion: FusionTables) -> None:
     root.token = fusion.letters.separator if fusion.weights.words else NOWHERE
     root.slot = root.letters = root.spelling = 0
     root.phrase, root.word_state, root.token_state = fusion.phrases.begin, fusion.words.begin, fusion.tokens.begin
+    if fusion.weights.words and fusion.weights.tokens and fusion.letters.separator != NOWHERE:
+        # texts begin with a separator, which is no token of the prefix but was one where the n-gram was trained
+        root.token_state = look_up(fusion.tokens, root.token_state, fusion.token_ids[fusion.letters.separator])[1]
     root.word_score = math.nan
     root.spelled = root.settled = 0.0
     root.pending = fusion.phrases.promise[root.phrase]

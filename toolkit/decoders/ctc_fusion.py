@@ -23,7 +23,7 @@ import numpy as np
 from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
-from toolkit.decoders.spelling import Alphabet
+from toolkit.decoders.spelling import MARK, Alphabet
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.arpa import load_ngram
 from toolkit.models.ngram import MARKS, UNK, NgramModel
@@ -80,7 +80,7 @@ class CTCFusion:
     ConfigError
         There is nothing to fuse, or a number is out of its range.
     ModelError
-        An ARPA file is missing or malformed.
+        An ARPA file is missing or malformed, or a model is of other tokens, or of other words than can be spelled.
     """
 
     tokenizer: HasPieces | Sequence[str]
@@ -100,16 +100,30 @@ class CTCFusion:
     def __post_init__(self) -> None:
         check_range("alpha", self.alpha, 0.0)
         check_range("beta", self.beta, -math.inf)
-        check_range("unk_score_offset", self.unk_score_offset, -math.inf, 0.0)
+        check_range("unk_score_offset", self.unk_score_offset, -1000.0, 0.0)
         check_range("token_weight", self.token_weight, 0.0)
         check_range("hotword_weight", self.hotword_weight, 0.0)
-        if isinstance(self.hotwords, str):
-            raise ConfigError(f"hotwords must be a list of phrases, got the text {self.hotwords!r}")
+        for name in ("hotwords", "unigrams"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} must be a list, got the text {getattr(self, name)!r}")
+        if self.word_ngram is None and (self.closed_vocabulary or self.unigrams is not None):
+            raise ConfigError("closed_vocabulary and unigrams say what words of a word_ngram are known: give one")
         if self.word_ngram is None and self.token_ngram is None and not self.hotwords:
             raise ConfigError("a fusion needs word_ngram, token_ngram or hotwords: give one, or leave fusion out")
         self.pieces = list(self.tokenizer.pieces() if hasattr(self.tokenizer, "pieces") else self.tokenizer)
         self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
         self.alphabet = Alphabet(self.pieces)
+        self._check_models()
+
+    def _check_models(self) -> None:
+        """Raise unless the models are over these tokens, and over words that can be made of them."""
+        if self.tokens is not None and not any(piece in self.tokens.ids for piece in self.pieces[1:]):
+            raise ModelError("token_ngram knows none of the recogniser's tokens: is it over words?")
+        if self.words is None:
+            return
+        words = [word for word in self.words.words if word not in MARKS]
+        if any(MARK in word for word in words) or all(map(self.alphabet.missing, words)):
+            raise ModelError(f"word_ngram is not over words of these tokens' letters: {', '.join(words[:5])} ...")
 
     def tables_for(self, vocabulary: int) -> FusionTables:
         """Everything as arrays, for a CTC output of so many tokens.

@@ -15,7 +15,10 @@ from toolkit.decoders.fusion import LanguageModelFusion
 
 @dataclass
 class TensorSearch:
-    """B utterances being searched. Frames may come in chunks if B is 1; the loop over them never waits for a GPU."""
+    """B utterances being searched. Frames may come in chunks if B is 1.
+
+    Without a language model, the loop over them never waits for a GPU.
+    """
 
     pruning: Pruning
     lm: nn.Module | None

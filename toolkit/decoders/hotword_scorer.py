@@ -46,7 +46,8 @@ class HotwordScorer:
     Parameters
     ----------
     phrases
-        Texts, or tokens. A text that the tokenizer cannot spell is left out with a warning that names it.
+        Texts, in the tokenizer's case, or tokens. A text that the tokenizer cannot spell is left out with a warning
+        that names it. Unlike in CTC search (`toolkit.decoders.hotwords`), a phrase also counts inside a longer word.
     tokenizer
         What makes tokens of texts. A phrase is tokenised as if it stood alone, which for SentencePiece is how it is
         tokenised inside of a sentence, too, but for unigram models that prefer pieces across its edges.
@@ -54,12 +55,14 @@ class HotwordScorer:
     Raises
     ------
     ConfigError
-        A text is given, but no tokenizer; a phrase is empty.
+        A text is given, but no tokenizer; a phrase is empty; phrases are no list.
     """
 
     name = "hotword"
 
     def __init__(self, phrases: Iterable[str | Sequence[int]], tokenizer: Encoder | None = None) -> None:
+        if isinstance(phrases, str):
+            raise ConfigError(f"hotwords must be a list of phrases, got the text {phrases!r}")
         spelled = {phrase: _tokens(phrase, tokenizer) for phrase in map(_key, phrases)}
         for phrase in [phrase for phrase, tokens in spelled.items() if UNKNOWN in tokens]:
             logger.warning("hotword %r is left out: the tokenizer cannot spell it", phrase)

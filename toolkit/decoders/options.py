@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 from torch import nn
 
@@ -17,10 +18,17 @@ def check_count(name: str, value: int, minimum: int = 1) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Raise unless ``low <= value <= high``."""
+    """Raise unless ``value`` is a number with ``low <= value <= high``."""
+    check_number(name, value)
     if not low <= value <= high:
         wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_number(name: str, value: float) -> None:
+    """Raise unless ``value`` is a number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+        raise ConfigError(f"{name} must be a number, got {value!r}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -42,6 +50,7 @@ def check_beam(beam_size: int, topk: int, temperature: float) -> None:
 
 def check_temperature(name: str, value: float) -> None:
     """Raise unless a distribution can be softened by ``value``."""
+    check_number(name, value)
     if not 0.0 < value < math.inf:
         raise ConfigError(f"{name} must be above 0, got {value!r}")
 
@@ -51,3 +60,12 @@ def check_language_model(lm: nn.Module | None, lm_weight: float) -> None:
     check_range("lm_weight", lm_weight, 0.0)
     if lm_weight > 0.0 and lm is None:
         raise ConfigError(f"lm_weight is {lm_weight:g}, but no lm is given: give lm, or set lm_weight to 0")
+
+
+def check_steps(lm: nn.Module | None) -> None:
+    """Raise unless frame-synchronous search can ask the language model token by token."""
+    if lm is not None and not (hasattr(lm, "start") and hasattr(lm, "step")):
+        raise ConfigError(
+            f"lm: {type(lm).__name__} cannot be asked for one token after another: give a language model over the "
+            "recogniser's tokens, and a word n-gram as word_ngram of a CTCFusion"
+        )

@@ -8,6 +8,7 @@ it as if it had not to, and drops its last token).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class S2SBeamSearcher(nn.Module):
         Return all ``topk`` hypotheses, padded with 0, instead of the best one as a list.
     language_model, ctc_linear, blank_index
         As SpeechBrain 0.5 takes them, beside ``lm_weight`` and ``ctc_weight``; later it has scorers.
+    minus_inf
+        SpeechBrain's number for what is impossible; here that is ``-inf``, whatever is given.
     options
         Those of `AttentionSearcher`.
     """
@@ -46,6 +49,7 @@ class S2SBeamSearcher(nn.Module):
         language_model: nn.Module | None = None,
         ctc_linear: nn.Module | None = None,
         blank_index: int = 0,
+        minus_inf: float = -math.inf,  # noqa: ARG002
         **options: Any,
     ) -> None:
         super().__init__()

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from toolkit.decoders.ctc_beam import trace_back
 from toolkit.decoders.hypothesis import Hypothesis, possible
-from toolkit.decoders.options import check_beam, check_count, check_language_model, check_range
+from toolkit.decoders.options import (
+    check_beam,
+    check_count,
+    check_language_model,
+    check_number,
+    check_range,
+    check_steps,
+)
 from toolkit.decoders.transducer_beam import TransducerBeam
 
 
@@ -66,6 +73,8 @@ class TransducerBeamSearcher:
     def __post_init__(self) -> None:
         check_beam(self.beam_size, self.topk, self.temperature)
         check_language_model(self.lm, self.lm_weight)
+        check_steps(self.lm)
+        check_number("length_bonus", self.length_bonus)
         check_range("expand_beam", self.expand_beam, 0.0)
         check_range("beam_prune_logp", self.beam_prune_logp, -math.inf, 0.0)
         check_range("max_decode_ratio", self.max_decode_ratio, 0.0)

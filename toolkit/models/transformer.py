@@ -118,7 +118,8 @@ class TransformerDecoder(nn.Module):
         """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
         cache = state["tree"] if "tree" in state else OwnTokens(state["keys"], state["values"])
         angles = rotary_angles(torch.tensor([cache.length], device=tokens.device), self.head_size)
-        values, bias = self.embedding(tokens).view(cache.rows, -1, self.embedding.embedding_dim), cache.grow()
+        slots = len(tokens) // max(1, cache.rows)
+        values, bias = self.embedding(tokens).view(cache.rows, slots, self.embedding.embedding_dim), cache.grow()
         new = dict(state)
         for index, layer in enumerate(self.layers):
             queries, keys, contents = layer.rotated(values, angles)
