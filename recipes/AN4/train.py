@@ -1,8 +1,8 @@
 """Train a recogniser on AN4 and test it on the official test set.
 
     python an4_prepare.py /data/an4 manifests
-    python train_tokenizer.py hparams/tokenizer.yaml
-    python train_lm.py hparams/lm.yaml
+    python train_tokenizer.py hparams/tokenizer_char.yaml
+    python train_lm.py hparams/lm_char.yaml
     python train.py hparams/ctc.yaml
     python train.py hparams/ctc.yaml --lr 0.0005   # any key of the YAML can be set
 
