@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -38,6 +39,9 @@ Decode = Callable[[], list[str]]
 
 def rows(quick: bool) -> Iterator[Row]:
     """The rows of CTC search; ``quick`` leaves those out whose peers take minutes."""
+    if not TEXT.exists():
+        print(f"CTC is left out: {TEXT} is not here, and its posteriors are made of LibriSpeech's text", file=sys.stderr)
+        return
     torch.manual_seed(0)
     logging.disable(logging.WARNING)
     for name, frames in {"peaky": spoken(PEAKY, 8, 300)[0], "flat": noise(8, 300, 2.0)}.items():
@@ -230,8 +234,6 @@ def silence() -> Iterator[None]:
 @cache
 def sentences() -> list[str]:
     """The sentences of LibriSpeech's train-clean-100, by speaker, so that the last are not those of the first."""
-    if not TEXT.exists():
-        raise SystemExit(f"{TEXT}: not here; the CTC rows need LibriSpeech's transcripts")
     return [line.split(" ", 1)[1] for line in (TEXT / "train-clean-100.txt").read_text().splitlines()]
 
 
