@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,10 @@ Decode = Callable[[], list[str]]
 def rows(quick: bool) -> Iterator[Row]:
     """The rows of CTC search; ``quick`` leaves those out whose peers take minutes."""
     if not TEXT.exists():
-        print(f"CTC is left out: {TEXT} is not here, and its posteriors are made of LibriSpeech's text", file=sys.stderr)
+        print(f"CTC is left out: {TEXT} is not here, of which its posteriors are made", file=sys.stderr)
         return
+    if find_spec("flashlight") is None:
+        raise SystemExit("a peer of the CTC rows is missing: pip install flashlight-text")
     torch.manual_seed(0)
     logging.disable(logging.WARNING)
     for name, frames in {"peaky": spoken(PEAKY, 8, 300)[0], "flat": noise(8, 300, 2.0)}.items():
