@@ -13,6 +13,8 @@ from torch import nn
 
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.decoders.language_scorers import NgramScorer
+from toolkit.decoders.scorer_builder import ScorerBuilder
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import TransformerLM
 from toolkit.models.location_attention import AttentionalGRUDecoder
@@ -418,3 +420,17 @@ def test_models_that_do_not_fit_are_refused():
     model.ctc_log_probs = lambda encoded: encoded[..., :3]
     with pytest.raises(ModelError, match="the decoder predicts 4 tokens, but CTC 3"):
         AttentionSearcher(ctc_weight=0.5)(model, log_probs, frames)
+
+
+def test_an_n_gram_adds_to_a_neural_language_model():
+    model, log_probs, frames = Recogniser(5), random_frames(1, 6, 5), torch.tensor([6])
+    first, second, options = TableLM(5), TableLM(5, seed=3), {"length_normalization": False}
+    ngram = ScorerBuilder({"ngram": 0.4}, [NgramScorer(second)])
+    found = AttentionSearcher(lm=first, lm_weight=0.3, scorer=ngram, topk=3, **options)(model, log_probs, frames)[0]
+    attention = model.decoder.start(log_probs, frames)
+    for one in found:
+        rows = [step_log_probs(model.decoder, attention, one.tokens)]
+        rows += [step_log_probs(lm, lm.start(1, torch.device("cpu")), one.tokens) for lm in (first, second)]
+        path = [*one.tokens, 0]
+        parts = [sum(row[token] for row, token in zip(said, path, strict=True)) for said in rows]
+        assert one.score == pytest.approx(parts[0] + 0.3 * parts[1] + 0.4 * parts[2], abs=1e-9)

@@ -19,7 +19,7 @@ from toolkit.models.attention import attention_weights
 from toolkit.models.key_values import TokenTree
 from toolkit.models.location_attention import additive_energies, attend
 from toolkit.models.masking import attention_bias, valid_mask
-from toolkit.models.recurrent import rnn_step
+from toolkit.models.recurrent import rnn_start, rnn_step
 from toolkit.models.state import Shared, State
 
 
@@ -176,9 +176,7 @@ class SpeechBrainRNNLM(nn.Module):
 
     def start(self, rows: int, device: torch.device) -> State:
         """The state before the first token: ``hidden`` (and an LSTM's ``cell``) of shape (rows, layers, neurons)."""
-        rnn = self.lm.rnn.rnn
-        zeros = torch.zeros(rows, rnn.num_layers, rnn.hidden_size, device=device, dtype=self.lm.out.w.weight.dtype)
-        return {"hidden": zeros} | ({"cell": zeros} if isinstance(rnn, nn.LSTM) else {})
+        return rnn_start(self.lm.rnn.rnn, rows, device)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Last tokens (N,) and state -> log-probabilities (N, V) of the next token, and the new state."""
