@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from toolkit.models.dropout import SharedDropout
@@ -41,11 +42,11 @@ class ConvFrontEnd(nn.Module):
         inputs, bands = [1, *channels[:-1]], input_size
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, 3, stride=(s, 2), padding=1) for i, o, s in zip(inputs, channels, strides, strict=True)
-        )
+        ).to(memory_format=torch.channels_last)  # as layer normalisation wants its input: nothing is copied between them
         self.norms = nn.ModuleList()
         for size in channels:
             bands = (bands + 1) // 2
-            self.norms.append(nn.LayerNorm([size, bands]))
+            self.norms.append(nn.LayerNorm([bands, size]))
         self.activation, self.channel_dropout = nn.GELU(), nn.Dropout2d(dropout)
         self.projection = nn.Sequential(nn.Linear(channels[-1] * bands, output_size), SharedDropout(dropout))
 
@@ -54,6 +55,6 @@ class ConvFrontEnd(nn.Module):
         maps = zero_padding(features, frames).unsqueeze(1)  # (B, C, T, F)
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
             frames = strided_length(frames, stride)
-            maps = self.activation(norm(convolution(maps).transpose(1, 2)))  # (B, T, C, F)
-            maps = self.channel_dropout(zero_padding(maps, frames).transpose(1, 2))
-        return zero_padding(self.projection(maps.transpose(1, 2).flatten(2)), frames), frames
+            maps = self.activation(norm(convolution(maps).permute(0, 2, 3, 1)))  # (B, T, F, C)
+            maps = self.channel_dropout(zero_padding(maps, frames).permute(0, 3, 1, 2))
+        return zero_padding(self.projection(maps.permute(0, 2, 3, 1).flatten(2)), frames), frames
