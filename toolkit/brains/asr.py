@@ -8,12 +8,13 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
-from torch.nn.functional import ctc_loss
+from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import Batch
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
+from toolkit.models.masking import valid_mask
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +61,28 @@ class ASRBrain(RecipeBrain):
 
         A path needs a frame for each token and a blank between equal neighbours.
         """
-        tokens, counts = batch.tokens, batch.token_counts
+        views = len(log_probs) // len(batch)
+        tokens, counts = batch.tokens.repeat(views, 1), batch.token_counts.repeat(views)
         inside = torch.arange(1, tokens.size(1), device=tokens.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
         possible = counts + repeats <= frames
-        self.too_short += [name for name, fits in zip(batch.ids, possible.tolist(), strict=True) if not fits]
+        self.too_short += [name for name, fits in zip(batch.ids * views, possible.tolist(), strict=True) if not fits]
         losses = ctc_loss(log_probs.transpose(0, 1), tokens, frames, counts, reduction="none", zero_infinity=True)
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
+
+    @property
+    def views(self) -> int:
+        """How many times a training utterance is augmented and heard: twice where the outputs are to agree."""
+        return 2 if getattr(self.hparams, "consistency_weight", 0.0) else 1
+
+    def consistency_loss(self, log_probs: Tensor, frames: Tensor) -> Tensor:
+        """How far the CTC output (2 B, T, V) of each view is from that of the other (Yao et al. 2025, CR-CTC, eq. 5).
+
+        The Kullback-Leibler divergence, summed over an utterance's frames (2 B,), from the other's output taken as given.
+        """
+        other = log_probs.detach().roll(len(log_probs) // 2, dims=0)
+        divergence = kl_div(log_probs, other, reduction="none", log_target=True).sum(2)
+        return (divergence * valid_mask(frames, log_probs.size(1))).sum() / len(log_probs)
 
     def _report_too_short(self) -> None:
         """Warn of utterances that were left out, when they are others than in the epoch before."""
