@@ -58,7 +58,7 @@ STANDARD_KEYS = {
     "lr_schedule": "learning rate at every step (toolkit.brains.schedules)",
     "ctc_weight": "share of the CTC loss beside that of an attention decoder or a transducer",
     "number_of_ctc_epochs": "epochs after which the CTC loss is dropped (absent: never)",
-    "consistency_weight": "of the disagreement between two augmentations of each utterance, beside the CTC loss",
+    "consistency_weight": "of the disagreement between two views of each training utterance, in the CTC loss",
     "label_smoothing": "probability spread over the wrong tokens in the decoder's loss",
     "valid_search": "the search that ranks checkpoints on the validation set",
     "test_search": "the search used for testing and transcribing",

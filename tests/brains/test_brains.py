@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 import toolkit.brains.base
 import toolkit.brains.transducer
+from toolkit.brains.asr import consistency_loss
 from toolkit.brains.attention import AttentionBrain
 from toolkit.brains.base import RecipeBrain
 from toolkit.brains.ctc import CTCBrain
@@ -350,6 +351,57 @@ def test_ctc_loss_of_nothing_but_short_utterances_is_zero(ctc_brain: CTCBrain):
     loss.backward()
     assert float(loss.detach()) == 0
     assert not logits.grad.any()
+
+
+def test_consistency_is_the_mean_divergence_of_two_views_over_valid_frames():
+    logits = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    views, frames = logits.log_softmax(-1), torch.tensor([3, 2, 3, 2])
+    expected, p = 0.0, views.detach().double().exp()
+    for one, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
+        valid = slice(0, int(frames[one]))
+        expected += float((p[other, valid] * (p[other, valid] / p[one, valid]).log()).sum()) / 4
+    loss = consistency_loss(views, frames)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    loss.backward()  # each view is drawn to the other, as it is: p(view) - p(other view)
+    torch.testing.assert_close(logits.grad[1, :2], ((p[1, :2] - p[3, :2]) / 4).float())
+    assert not logits.grad[1, 2:].any()
+    same = torch.cat([views[:2], views[:2]])
+    assert float(consistency_loss(same, frames).detach()) == pytest.approx(0, abs=1e-6)
+
+
+class Loudness(nn.Module):
+    """A model of one frame, which hears every row of a batch at a loudness of its own, and notes what it heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output, self.heard = nn.Linear(1, 5), []
+
+    def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        self.heard.append((len(wavs), wavs * torch.rand(len(wavs), 1)))
+        return self.output(self.heard[-1][1]).log_softmax(-1)[:, None], torch.ones_like(samples)
+
+
+@pytest.mark.parametrize(("weight", "rows"), [(0.0, 2), (0.5, 4)])
+def test_two_views_of_an_utterance_are_trained_to_agree(tmp_path: Path, tokenizer: Tokenizer, weight, rows):
+    torch.manual_seed(0)
+    model = Loudness()
+    hparams = asr_hparams(tmp_path, model, tokenizer, consistency_weight=weight)
+    brain = CTCBrain(hparams, {"device": "cpu"})
+    brain.on_fit_start()
+    brain.on_stage_start(Stage.VALID)
+    brain.nonfinite_count, brain.step, brain.train_loader = 0, 1, [None]
+    batch = batch_of([[1], [2]])
+    batch.wavs = torch.tensor([[1.0], [2.0]])
+    weights = [one.detach().clone() for one in model.parameters()]
+    loss = brain.fit_batch(batch)
+    ((heard, wavs),) = model.heard
+    assert heard == rows
+    outputs = torch.nn.functional.linear(wavs, *weights).log_softmax(-1)
+    expected = -sum(float(row[token]) for row, token in zip(outputs, [1, 2] * 2, strict=False)) / rows
+    if weight:
+        expected += weight * float(consistency_loss(outputs[:, None], torch.ones(rows, dtype=torch.int64)))
+        assert not torch.equal(wavs[:2], wavs[2:])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def cross_entropy_by_hand(logits: Tensor, tokens: list[int], smoothing: float) -> float:

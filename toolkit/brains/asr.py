@@ -24,8 +24,14 @@ LISTED = 20  # utterances named in a warning
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
 
-    Also read from the hyperparameters: ``tokenizer``, ``valid_search`` and ``test_search``.
+    Also read from the hyperparameters: ``tokenizer``, ``valid_search``, ``test_search`` and, optionally,
+    ``consistency_weight``. With that, every training utterance is heard twice, with the augmentation and dropout of two
+    draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
     """
+
+    def fit_batch(self, batch: Batch) -> Tensor:
+        """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
+        return super().fit_batch(batch.repeat(2) if self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""
@@ -56,33 +62,29 @@ class ASRBrain(RecipeBrain):
         for utterance, words, hypotheses in zip(batch.ids, batch.words, found, strict=True):
             self.scored.add(utterance, words, self.hparams.tokenizer.decode(hypotheses[0].tokens))
 
+    def ctc_objective(self, log_probs: Tensor, frames: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
+        """CTC loss of log-probabilities (B, T, V) and, in training, how far the two views of an utterance disagree."""
+        loss = self.ctc_loss(log_probs, frames, batch)
+        if stage == sb.Stage.TRAIN and self._consistency_weight:
+            loss = loss + self._consistency_weight * consistency_loss(log_probs, frames)
+        return loss
+
     def ctc_loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
         """Mean CTC loss of log-probabilities (B, T, V) over utterances that have a path; zero when none has.
 
         A path needs a frame for each token and a blank between equal neighbours.
         """
-        views = len(log_probs) // len(batch)
-        tokens, counts = batch.tokens.repeat(views, 1), batch.token_counts.repeat(views)
+        tokens, counts = batch.tokens, batch.token_counts
         inside = torch.arange(1, tokens.size(1), device=tokens.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
         possible = counts + repeats <= frames
-        self.too_short += [name for name, fits in zip(batch.ids * views, possible.tolist(), strict=True) if not fits]
+        self.too_short += [name for name, fits in zip(batch.ids, possible.tolist(), strict=True) if not fits]
         losses = ctc_loss(log_probs.transpose(0, 1), tokens, frames, counts, reduction="none", zero_infinity=True)
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
 
     @property
-    def views(self) -> int:
-        """How many times a training utterance is augmented and heard: twice where the outputs are to agree."""
-        return 2 if getattr(self.hparams, "consistency_weight", 0.0) else 1
-
-    def consistency_loss(self, log_probs: Tensor, frames: Tensor) -> Tensor:
-        """How far the CTC output (2 B, T, V) of each view is from that of the other (Yao et al. 2025, CR-CTC, eq. 5).
-
-        The Kullback-Leibler divergence, summed over an utterance's frames (2 B,), from the other's output taken as given.
-        """
-        other = log_probs.detach().roll(len(log_probs) // 2, dims=0)
-        divergence = kl_div(log_probs, other, reduction="none", log_target=True).sum(2)
-        return (divergence * valid_mask(frames, log_probs.size(1))).sum() / len(log_probs)
+    def _consistency_weight(self) -> float:
+        return getattr(self.hparams, "consistency_weight", 0.0)
 
     def _report_too_short(self) -> None:
         """Warn of utterances that were left out, when they are others than in the epoch before."""
@@ -91,3 +93,14 @@ class ASRBrain(RecipeBrain):
             shown = ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "")
             logger.warning("too short for CTC, with more tokens than frames, and left out: %d (%s)", len(names), shown)
         self.reported = names | before
+
+
+def consistency_loss(log_probs: Tensor, frames: Tensor) -> Tensor:
+    """How far the CTC outputs (2 B, T, V) of two views of B utterances are apart (Yao et al. 2025, equation 5).
+
+    The Kullback-Leibler divergence of each view from the other, which is taken as given: summed over valid frames, of
+    which there are ``frames`` (2 B,), the mean over views.
+    """
+    other = log_probs.detach().roll(len(log_probs) // 2, dims=0)
+    divergence = kl_div(log_probs, other, reduction="none", log_target=True).sum(2)
+    return (divergence * valid_mask(frames, log_probs.size(1))).sum() / len(log_probs)

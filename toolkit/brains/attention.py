@@ -35,7 +35,7 @@ class AttentionBrain(ASRBrain):
         loss = (1 - weight) * self._cross_entropy(logits, batch, stage)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient
-        return loss + weight * self.ctc_loss(log_probs, frames, batch)
+        return loss + weight * self.ctc_objective(log_probs, frames, batch, stage)
 
     def _cross_entropy(self, logits: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
         """Summed over an utterance's tokens and its end, smoothed in training; logits (B, U + 1, V)."""

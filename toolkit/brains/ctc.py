@@ -15,15 +15,12 @@ class CTCBrain(ASRBrain):
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """CTC log-probabilities (B, T, V) with (B,) frames; outside training, transcripts are scored too."""
         if stage == sb.Stage.TRAIN:
-            return self.modules.model(batch.wavs, batch.samples, views=self.views)
+            return self.modules.model(batch.wavs, batch.samples)
         encoded, frames = self.model.encode(batch.wavs, batch.samples)
         self.decode(encoded, frames, batch, stage)
         return self.model.ctc_log_probs(encoded), frames
 
     def compute_objectives(self, predictions: tuple[Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
-        """CTC loss, the mean over utterances that have a path, and how far two views of an utterance disagree."""
+        """CTC loss, the mean over utterances that have a path."""
         log_probs, frames = predictions
-        loss = self.ctc_loss(log_probs, frames, batch)
-        if stage == sb.Stage.TRAIN and self.views > 1:
-            loss = loss + self.hparams.consistency_weight * self.consistency_loss(log_probs, frames)
-        return loss
+        return self.ctc_objective(log_probs, frames, batch, stage)

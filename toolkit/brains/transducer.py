@@ -43,7 +43,7 @@ class TransducerBrain(ASRBrain):
         loss = (1 - weight) * self._transducer_loss(acoustic, frames, prefixes, batch)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient
-        return loss + weight * self.ctc_loss(log_probs, frames, batch)
+        return loss + weight * self.ctc_objective(log_probs, frames, batch, stage)
 
     def _transducer_loss(self, acoustic: Tensor, frames: Tensor, prefixes: Tensor, batch: Batch) -> Tensor:
         """-log p(tokens), the mean over utterances, of which as many at a time as `MAX_LOGITS` allows."""

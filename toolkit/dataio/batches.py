@@ -59,6 +59,11 @@ class Batch(_Tensors):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def repeat(self, times: int) -> Batch:
+        """All utterances, then all of them again, so many times: (times * B, ...)."""
+        names = {"ids": self.ids * times, "words": self.words * times}
+        return replace(self._map(lambda tensor: tensor.repeat(times, *[1] * (tensor.dim() - 1))), **names)
+
 
 @dataclass
 class TextBatch(_Tensors):

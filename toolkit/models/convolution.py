@@ -42,7 +42,9 @@ class ConvFrontEnd(nn.Module):
         inputs, bands = [1, *channels[:-1]], input_size
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, 3, stride=(s, 2), padding=1) for i, o, s in zip(inputs, channels, strides, strict=True)
-        ).to(memory_format=torch.channels_last)  # as layer normalisation wants its input: nothing is copied between them
+        ).to(
+            memory_format=torch.channels_last
+        )  # as normalisation wants them: nothing is copied in between
         self.norms = nn.ModuleList()
         for size in channels:
             bands = (bands + 1) // 2

@@ -29,13 +29,9 @@ class CTCModel(nn.Module):
         self.vocab_size = vocab_size
         self.ctc_output = nn.Linear(encoder.output_size, vocab_size)
 
-    def encode(self, wavs: Tensor, samples: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, S) with (B,) samples -> encoded (B, T, D) with (B,) frames.
-
-        With more ``views``, B times as many rows: all utterances once, then all again, each augmented on its own.
-        """
+    def encode(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S) with (B,) samples -> encoded (B, T, D) with (B,) frames."""
         features, frames = self.features(wavs, samples)
-        features, frames = features.repeat(views, 1, 1), frames.repeat(views)
         if self.training and self.augment is not None:
             features = self.augment(features)
         return self.encoder(features, frames)
@@ -44,9 +40,9 @@ class CTCModel(nn.Module):
         """Encoded (B, T, D) -> log-probabilities (B, T, V); column 0 is the blank."""
         return self.ctc_output(encoded).float().log_softmax(dim=-1)
 
-    def forward(self, wavs: Tensor, samples: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, S) with (B,) samples -> CTC log-probabilities (views * B, T, V) with (views * B,) frames."""
-        encoded, frames = self.encode(wavs, samples, views)
+    def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S) with (B,) samples -> CTC log-probabilities (B, T, V) with (B,) frames."""
+        encoded, frames = self.encode(wavs, samples)
         return self.ctc_log_probs(encoded), frames
 
 
