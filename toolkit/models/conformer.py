@@ -1,4 +1,8 @@
-"""Conformer encoder (Gulati et al. 2020) with rotary positions and masks that keep padding out."""
+"""Conformer encoder (Gulati et al. 2020) with rotary positions and masks that keep padding out.
+
+Layers are not normalised at their ends but once, after the last: the gradient reaches the first unchanged, which learns
+sooner from little speech.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ class ConvolutionModule(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """Half feed-forward, self-attention, convolution, half feed-forward, layer normalisation."""
+    """Half feed-forward, self-attention, convolution, half feed-forward, each added to what it reads."""
 
     def __init__(self, size: int, heads: int, hidden: int, *, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -45,14 +49,14 @@ class ConformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(size)
         self.attention = MultiHeadAttention(size, heads)
         self.convolution = ConvolutionModule(size, kernel_size, dropout)
-        self.dropout, self.norm = SharedDropout(dropout), nn.LayerNorm(size)
+        self.dropout = SharedDropout(dropout)
 
     def forward(self, values: Tensor, mask: Tensor, angles: Tensor) -> Tensor:
         """(B, T, D) with a (B, T) mask and (T, d / 2) rotary angles -> (B, T, D)."""
         values = values + 0.5 * self.first(values)
         values = values + self.dropout(self._attend(self.attention_norm(values), mask, angles))
         values = values + self.convolution(values, mask)
-        return self.norm(values + 0.5 * self.last(values))
+        return values + 0.5 * self.last(values)
 
     def _attend(self, values: Tensor, mask: Tensor, angles: Tensor) -> Tensor:
         keys, contents = self.attention.keys_values(values)
@@ -100,6 +104,7 @@ class Conformer(nn.Module):
         self.layers = nn.ModuleList(
             ConformerLayer(output_size, heads, hidden, kernel_size=kernel_size, dropout=dropout) for _ in range(layers)
         )
+        self.norm = nn.LayerNorm(output_size)
 
     def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, F) with (B,) frames -> (B, T', output_size) with (B,) shorter frames."""
@@ -108,4 +113,4 @@ class Conformer(nn.Module):
         angles = rotary_angles(torch.arange(values.size(1), device=values.device), self.head_size)
         for layer in self.layers:
             values = layer(values, mask, angles)
-        return values, frames
+        return self.norm(values), frames
