@@ -42,9 +42,7 @@ class ConvFrontEnd(nn.Module):
         inputs, bands = [1, *channels[:-1]], input_size
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, 3, stride=(s, 2), padding=1) for i, o, s in zip(inputs, channels, strides, strict=True)
-        ).to(
-            memory_format=torch.channels_last
-        )  # as normalisation wants them: nothing is copied in between
+        ).to(memory_format=torch.channels_last)  # as normalisation wants them: nothing is copied in between
         self.norms = nn.ModuleList()
         for size in channels:
             bands = (bands + 1) // 2
