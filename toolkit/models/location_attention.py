@@ -9,13 +9,15 @@ from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.state import Shared, State
 
 BLOCK = 200_000  # numbers: what the cache of a CPU core holds beside everything else
+TOGETHER = 16  # frames whose location features are computed together
 
 
 def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight: Tensor, energy: Tensor) -> Tensor:
     """Chorowski et al. 2015, equation 9: energy . tanh(keys + queries + weight location).
 
     Searching on a CPU, this goes block by block through memory that stays in the core's cache, and all sums are one
-    product of matrices: several times as fast.
+    product of matrices: several times as fast. tanh(x) is 2 / (1 + exp(-2 x)) - 1 there, which torch computes in a
+    third of the time of a tanh that is exact to the last digit.
 
     Parameters
     ----------
@@ -44,8 +46,22 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
         for first in range(0, K, block):
             part = utterance, slice(first, first + block)
             mine = keys[utterance].expand(len(left[part]), -1, -1)
-            energies[part] = torch.baddbmm(mine, left[part], right[part]).tanh_() @ energy
-    return energies.flatten(0, 1)
+            energies[part] = torch.baddbmm(mine, left[part], right[part], beta=2.0, alpha=2.0).sigmoid_() @ energy
+    return (2.0 * energies - energy.sum()).flatten(0, 1)
+
+
+def location_features(weights: Tensor, kernels: Tensor) -> Tensor:
+    """Features of where each hypothesis looked last, weights (N, T) under kernels (C, 1, W), W odd: (N, T, C).
+
+    A convolution of one channel leaves little to multiply at once. So a few frames are computed together, in one
+    product of the weights around them with the kernels, each of which stands there once for every frame.
+    """
+    C, _, W = kernels.shape
+    (N, T), span = weights.shape, W + TOGETHER - 1
+    bands = nn.functional.pad(kernels[:, 0], (TOGETHER - 1, TOGETHER - 1)).unfold(1, span, 1).flip(1)  # (C, frame, span)
+    around = nn.functional.pad(weights, (W // 2, W // 2 + -T % TOGETHER)).unfold(1, span, TOGETHER)
+    features = around.flatten(0, 1) @ bands.permute(2, 1, 0).reshape(span, TOGETHER * C)
+    return features.view(N, -1, C)[:, :T]
 
 
 def attend(energies: Tensor, memory: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +86,7 @@ class LocationAwareAttention(nn.Module):
     def forward(self, query: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Query (N, Q) -> context (N, F) and attention weights (N, T)."""
         memory, keys, bias = state["memory"].tensors
-        location = self.location(state["weights"].unsqueeze(1)).transpose(1, 2)
+        location = location_features(state["weights"], self.location.weight)
         weight, energy = self.location_key.weight, self.energy.weight[0]
         energies = additive_energies(keys, self.query(query), location, weight=weight, energy=energy)
         return attend(energies, memory, bias)

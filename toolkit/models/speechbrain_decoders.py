@@ -17,7 +17,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from toolkit.errors import ModelError
 from toolkit.models.attention import attention_weights
 from toolkit.models.key_values import TokenTree
-from toolkit.models.location_attention import additive_energies, attend
+from toolkit.models.location_attention import additive_energies, attend, location_features
 from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.recurrent import rnn_start, rnn_step
 from toolkit.models.state import Shared, State
@@ -125,7 +125,7 @@ class SpeechBrainRNNDecoder(nn.Module):
             return attend((queries @ keys.transpose(1, 2)).flatten(0, 1) / attention.scaling, memory, bias)
         queries, energy = attention.mlp_dec(output), attention.mlp_attn.weight[0]
         if self.decoder.attn_type == "location":
-            location = attention.conv_loc(state["weights"].unsqueeze(1)).transpose(1, 2)
+            location = location_features(state["weights"], attention.conv_loc.weight)
             weight = attention.mlp_loc.weight
             queries = queries + attention.mlp_loc.bias
         else:
