@@ -58,7 +58,8 @@ def location_features(weights: Tensor, kernels: Tensor) -> Tensor:
     """
     C, _, W = kernels.shape
     (N, T), span = weights.shape, W + TOGETHER - 1
-    bands = nn.functional.pad(kernels[:, 0], (TOGETHER - 1, TOGETHER - 1)).unfold(1, span, 1).flip(1)  # (C, frame, span)
+    shifted = nn.functional.pad(kernels[:, 0], (TOGETHER - 1, TOGETHER - 1)).unfold(1, span, 1)
+    bands = shifted.flip(1)  # (C, frame, span)
     around = nn.functional.pad(weights, (W // 2, W // 2 + -T % TOGETHER)).unfold(1, span, TOGETHER)
     features = around.flatten(0, 1) @ bands.permute(2, 1, 0).reshape(span, TOGETHER * C)
     return features.view(N, -1, C)[:, :T]
@@ -67,7 +68,8 @@ def location_features(weights: Tensor, kernels: Tensor) -> Tensor:
 def attend(energies: Tensor, memory: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (N, T) over memory (A, T, F), bias (A, 1, T) of its padding -> contexts (N, F), weights (N, T)."""
     A, T = memory.shape[:2]
-    weights = (energies.view(A, -1, T) + bias).float().softmax(dim=-1).to(energies.dtype)
+    precise = torch.promote_types(energies.dtype, torch.float32)
+    weights = (energies.view(A, -1, T) + bias).softmax(dim=-1, dtype=precise).to(energies.dtype)
     return (weights @ memory).flatten(0, 1), weights.flatten(0, 1)
 
 
