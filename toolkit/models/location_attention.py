@@ -15,9 +15,8 @@ TOGETHER = 16  # frames whose location features are computed together
 def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight: Tensor, energy: Tensor) -> Tensor:
     """Chorowski et al. 2015, equation 9: energy . tanh(keys + queries + weight location).
 
-    Searching on a CPU, this goes block by block through memory that stays in the core's cache, and all sums are one
-    product of matrices: several times as fast. tanh(x) is 2 / (1 + exp(-2 x)) - 1 there, which torch computes in a
-    third of the time of a tanh that is exact to the last digit.
+    Searching on a CPU, this goes block by block through memory that stays in the core's cache: several times as fast.
+    tanh(x) is 2 / (1 + exp(-2 x)) - 1 there, which torch computes in a third of the time of its tanh.
 
     Parameters
     ----------
@@ -39,14 +38,13 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     K, block = queries.shape[1], max(1, BLOCK // max(1, T * D))
     if torch.is_grad_enabled() or keys.is_cuda or block >= A * K:
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
-    left = nn.functional.pad(location, (0, 1), value=1.0)  # (A, K, T, C + 1): the query counts in every frame
-    right = torch.cat([weight.T.expand(A, K, -1, -1), queries], dim=2)  # (A, K, C + 1, D)
     energies = keys.new_empty(A, K, T)
     for utterance in range(A):
         for first in range(0, K, block):
             part = utterance, slice(first, first + block)
-            mine = keys[utterance].expand(len(left[part]), -1, -1)
-            energies[part] = torch.baddbmm(mine, left[part], right[part], beta=2.0, alpha=2.0).sigmoid_() @ energy
+            sums = (keys[utterance] + queries[part]).flatten(0, 1)
+            sums.addmm_(location[part].flatten(0, 1), weight.T, beta=2.0, alpha=2.0).sigmoid_()
+            energies[part] = (sums @ energy).view(-1, T)
     return (2.0 * energies - energy.sum()).flatten(0, 1)
 
 
