@@ -125,7 +125,7 @@ class Bench:
         ours, peer = (self.search(library, steps, full=full, partial=partial) for library in (s2s, peers))
         lengths = torch.ones(BATCH)
         both = (lambda: ours(self.encoded, lengths)), (lambda: peer(self.encoded, lengths))
-        return compare(name, *both, peer_name=f"SpeechBrain {self.searcher}", goal=goal, same=same, peer_repeats=1)
+        return compare(name, *both, peer_name=f"SpeechBrain {self.searcher}", goal=goal, same=same)
 
     def seconds(self, audio: int, beam: int = BEAM) -> float:
         """CPU time of 30 steps in that many seconds of audio, at 40 ms a frame."""

@@ -9,13 +9,14 @@ from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.state import Shared, State
 
 BLOCK = 200_000  # numbers: what the cache of a CPU core holds beside everything else
+TOGETHER = 16  # frames whose location features are computed together
 
 
 def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight: Tensor, energy: Tensor) -> Tensor:
     """Chorowski et al. 2015, equation 9: energy . tanh(keys + queries + weight location).
 
-    Searching on a CPU, this goes block by block through memory that stays in the core's cache, and all sums are one
-    product of matrices: several times as fast.
+    Searching on a CPU, this goes block by block through memory that stays in the core's cache: several times as fast.
+    tanh(x) is 2 / (1 + exp(-2 x)) - 1 there, which torch computes in a third of the time of its tanh.
 
     Parameters
     ----------
@@ -37,21 +38,36 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     K, block = queries.shape[1], max(1, BLOCK // max(1, T * D))
     if torch.is_grad_enabled() or keys.is_cuda or block >= A * K:
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
-    left = nn.functional.pad(location, (0, 1), value=1.0)  # (A, K, T, C + 1): the query counts in every frame
-    right = torch.cat([weight.T.expand(A, K, -1, -1), queries], dim=2)  # (A, K, C + 1, D)
     energies = keys.new_empty(A, K, T)
     for utterance in range(A):
         for first in range(0, K, block):
             part = utterance, slice(first, first + block)
-            mine = keys[utterance].expand(len(left[part]), -1, -1)
-            energies[part] = torch.baddbmm(mine, left[part], right[part]).tanh_() @ energy
-    return energies.flatten(0, 1)
+            sums = (keys[utterance] + queries[part]).flatten(0, 1)
+            sums.addmm_(location[part].flatten(0, 1), weight.T, beta=2.0, alpha=2.0).sigmoid_()
+            energies[part] = (sums @ energy).view(-1, T)
+    return (2.0 * energies - energy.sum()).flatten(0, 1)
+
+
+def location_features(weights: Tensor, kernels: Tensor) -> Tensor:
+    """Features of where each hypothesis looked last, weights (N, T) under kernels (C, 1, W), W odd: (N, T, C).
+
+    A convolution of one channel leaves little to multiply at once. So a few frames are computed together, in one
+    product of the weights around them with the kernels, each of which stands there once for every frame.
+    """
+    C, _, W = kernels.shape
+    (N, T), span = weights.shape, W + TOGETHER - 1
+    shifted = nn.functional.pad(kernels[:, 0], (TOGETHER - 1, TOGETHER - 1)).unfold(1, span, 1)
+    bands = shifted.flip(1)  # (C, frame, span)
+    around = nn.functional.pad(weights, (W // 2, W // 2 + -T % TOGETHER)).unfold(1, span, TOGETHER)
+    features = around.flatten(0, 1) @ bands.permute(2, 1, 0).reshape(span, TOGETHER * C)
+    return features.view(N, -1, C)[:, :T]
 
 
 def attend(energies: Tensor, memory: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (N, T) over memory (A, T, F), bias (A, 1, T) of its padding -> contexts (N, F), weights (N, T)."""
     A, T = memory.shape[:2]
-    weights = (energies.view(A, -1, T) + bias).float().softmax(dim=-1).to(energies.dtype)
+    precise = torch.promote_types(energies.dtype, torch.float32)
+    weights = (energies.view(A, -1, T) + bias).softmax(dim=-1, dtype=precise).to(energies.dtype)
     return (weights @ memory).flatten(0, 1), weights.flatten(0, 1)
 
 
@@ -70,7 +86,7 @@ class LocationAwareAttention(nn.Module):
     def forward(self, query: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Query (N, Q) -> context (N, F) and attention weights (N, T)."""
         memory, keys, bias = state["memory"].tensors
-        location = self.location(state["weights"].unsqueeze(1)).transpose(1, 2)
+        location = location_features(state["weights"], self.location.weight)
         weight, energy = self.location_key.weight, self.energy.weight[0]
         energies = additive_energies(keys, self.query(query), location, weight=weight, energy=energy)
         return attend(energies, memory, bias)

@@ -17,7 +17,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from toolkit.errors import ModelError
 from toolkit.models.attention import attention_weights
 from toolkit.models.key_values import TokenTree
-from toolkit.models.location_attention import additive_energies, attend
+from toolkit.models.location_attention import additive_energies, attend, location_features
 from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.recurrent import rnn_start, rnn_step
 from toolkit.models.state import Shared, State
@@ -55,16 +55,15 @@ class SpeechBrainTransformerDecoder(nn.Module):
         tree, (memory_bias, *projected) = state["tree"], state["memory"].tensors
         values = self.model.custom_tgt_module(tokens.view(tree.rows, -1)) + self._position(tree.length)
         bias = tree.grow()
+        looks: list[Tensor] = []
         for index, layer in enumerate(self.model.decoder.layers):
-            add = partial(_add, before=layer.normalize_before)
+            add, memory = partial(_add, before=layer.normalize_before), (*projected[2 * index :][:2], memory_bias)
+            attend = _attend_memory if layer is not self.model.decoder.layers[-1] else partial(_look, looks)
             values = add(values, partial(_attend_tree, layer.self_attn.att, tree, index, bias), norm=layer.norm1)
-            memory, asking = (*projected[2 * index : 2 * index + 2], memory_bias), values
-            values = add(values, partial(_attend_memory, layer.multihead_attn.att, memory), norm=layer.norm2)
+            values = add(values, partial(attend, layer.multihead_attn.att, memory), norm=layer.norm2)
             values = add(values, layer.pos_ffn.ffn, norm=layer.norm3)
         log_probs = self.output(self.model.decoder.norm(values)).log_softmax(dim=-1)
-        queries = _queries(layer.multihead_attn.att, layer.norm2(asking) if layer.normalize_before else asking)
-        weights = attention_weights(queries, memory[0], memory_bias).mean(dim=1)
-        return log_probs.flatten(0, 1), {**state, "weights": weights.flatten(0, 1)}
+        return log_probs.flatten(0, 1), {**state, "weights": looks[0].mean(dim=1).flatten(0, 1)}
 
     def _position(self, position: int) -> Tensor | float:
         """What is added to the embedding of the token at this position: (D,)."""
@@ -125,7 +124,7 @@ class SpeechBrainRNNDecoder(nn.Module):
             return attend((queries @ keys.transpose(1, 2)).flatten(0, 1) / attention.scaling, memory, bias)
         queries, energy = attention.mlp_dec(output), attention.mlp_attn.weight[0]
         if self.decoder.attn_type == "location":
-            location = attention.conv_loc(state["weights"].unsqueeze(1)).transpose(1, 2)
+            location = location_features(state["weights"], attention.conv_loc.weight)
             weight = attention.mlp_loc.weight
             queries = queries + attention.mlp_loc.bias
         else:
@@ -200,6 +199,14 @@ def _attend_memory(attention: nn.MultiheadAttention, memory: Sequence[Tensor], v
     keys, contents, bias = memory
     mixed = scaled_dot_product_attention(_queries(attention, values), keys, contents, attn_mask=bias)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def _look(looks: list[Tensor], attention: nn.MultiheadAttention, memory: Sequence[Tensor], values: Tensor) -> Tensor:
+    """The same as `_attend_memory`, slower, with the weights (A, heads, K, T) appended to ``looks``."""
+    keys, contents, bias = memory
+    weights = attention_weights(_queries(attention, values), keys, bias)
+    looks.append(weights)
+    return attention.out_proj((weights @ contents).transpose(1, 2).flatten(2))
 
 
 def _attend_tree(attention: nn.MultiheadAttention, tree: TokenTree, layer: int, bias: Tensor, values: Tensor) -> Tensor:
