@@ -178,6 +178,15 @@ def test_a_phrase_that_breaks_off_earns_nothing():
     assert (best.tokens, best.score) == ([2, 3, 1, 2, 2], pytest.approx(0.0, abs=1e-6))
 
 
+def test_without_spaces_a_phrase_may_stand_anywhere():
+    fusion = CTCFusion(tokenizer=["<blank>", "a", "b", "ab"], hotwords=["ba"], hotword_weight=4.0)
+    log_probs = torch.full((4, 4), -30.0, dtype=torch.float64)
+    for t, token in enumerate([3, 1, 0, 2]):  # ab a b
+        log_probs[t, token] = 0.0
+    best = search(log_probs, fusion, beam_size=50, topk=1)[0]
+    assert (best.tokens, best.score) == ([3, 1, 2], pytest.approx(4.0, abs=1e-6))
+
+
 def test_a_hotword_outside_the_alphabet_is_a_warning_that_names_it(caplog):
     with caplog.at_level(logging.WARNING):
         fusion = CTCFusion(tokenizer=CHARACTERS, hotwords=["Zoë", "AB"], hotword_weight=1.0)

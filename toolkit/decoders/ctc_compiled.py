@@ -233,6 +233,7 @@ def extend(before: Record, after: Record, token: int, length_bonus: float, fusio
             after.spelling = spell(fusion.spelling, after.spelling, letters.label[place])
         if weights.phrases:
             after.phrase = listen(fusion.phrases, after.phrase, letters.label[place])
+            after.settled += fusion.phrases.reward[after.phrase]  # of languages without spaces; else 0
     if weights.phrases:
         after.pending += fusion.phrases.promise[after.phrase]
     if weights.words and after.letters > 0:

@@ -16,14 +16,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
-from toolkit.decoders.spelling import MARK, Alphabet
+from toolkit.decoders.spelling import MARK, Alphabet, HasPieces, pieces_of
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.arpa import load_ngram
 from toolkit.models.ngram import MARKS, UNK, NgramModel
@@ -31,13 +30,6 @@ from toolkit.models.ngram_lm import WordNgram
 
 LN10 = math.log(10.0)
 GivenNgram = NgramModel | WordNgram | str | Path
-
-
-class HasPieces(Protocol):
-    """A tokenizer: it names its tokens."""
-
-    def pieces(self) -> list[str]:
-        """The tokens in the order of their numbers; a space is written as ``▁``."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -110,7 +102,7 @@ class CTCFusion:
             raise ConfigError("closed_vocabulary and unigrams say what words of a word_ngram are known: give one")
         if self.word_ngram is None and self.token_ngram is None and not self.hotwords:
             raise ConfigError("a fusion needs word_ngram, token_ngram or hotwords: give one, or leave fusion out")
-        self.pieces = list(self.tokenizer.pieces() if hasattr(self.tokenizer, "pieces") else self.tokenizer)
+        self.pieces = pieces_of(self.tokenizer)
         self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
         self.alphabet = Alphabet(self.pieces)
         self._check_models()
@@ -166,7 +158,8 @@ class CTCFusion:
     def _weights(self, tables: FusionTables) -> Weights:
         """The numbers, in natural logs."""
         offset = -math.inf if self.closed_vocabulary else self.unk_score_offset
-        reward = float(tables.phrases.reward.max() + tables.phrases.promise.max())
+        earned_at_once = 1 if tables.letters.begins_word.any() else int(np.diff(tables.letters.start).max())
+        reward = float(tables.phrases.reward.max() * earned_at_once + tables.phrases.promise.max())
         return Weights(
             words=self.words is not None,
             tokens=self.tokens is not None,
