@@ -156,7 +156,7 @@ class CTCPrefixSearcher:
             searches = search_all(outputs, self._pruning(), self._tables(log_probs.shape[2]))
             found = [best for search in searches for best in search.finish(self.topk)]
         else:
-            search = self._begin(log_probs)
+            search = self._tensor_search(log_probs)
             search.feed(log_probs, frames)
             found = search.finish(self.topk)
         hypotheses = [possible(pairs, count) for pairs, count in zip(found, counts, strict=True)]
@@ -172,7 +172,11 @@ class CTCPrefixSearcher:
         """A search for CTC output like (B, S, V), where B is 1 for compiled code."""
         if self._compiled(log_probs.device):
             return CompiledSearch(self._pruning(), self._tables(log_probs.shape[2]))
-        return TensorSearch(self._pruning(), self.lm, self.lm_weight)
+        return self._tensor_search(log_probs)
+
+    def _tensor_search(self, log_probs: Tensor) -> TensorSearch:
+        tables = self.fusion and self.fusion.tensors_for(log_probs.shape[2], log_probs.device)
+        return TensorSearch(self._pruning(), tables, self.lm, self.lm_weight)
 
     def _compiled(self, device: torch.device) -> bool:
         """Whether CTC output on this device is searched by compiled code."""
@@ -198,7 +202,5 @@ class CTCPrefixSearcher:
     def _check_backend(self) -> None:
         if self.fusion is not None and self.lm_weight > 0.0:
             raise ConfigError("both fusion and lm are given: give a neural lm, or a fusion of n-grams and hotwords")
-        if self.fusion is not None and self.backend == "tensor":
-            raise ConfigError("backend is tensor, but fusion needs compiled code: set backend to auto or compiled")
         if self.lm_weight > 0.0 and self.backend == "compiled":
             raise ConfigError("backend is compiled, but a neural lm needs tensors: set backend to auto or tensor")

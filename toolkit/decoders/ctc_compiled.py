@@ -23,6 +23,7 @@ from toolkit.decoders.ctc_tables import (
     NODE,
     NOWHERE,
     PLACE,
+    UNIT,
     Arcs,
     FusionTables,
     Ngram,
@@ -56,7 +57,6 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
 # three quarters of the time (numba counts atomically, at every call, for each of the forty arrays of a search).
 inner = functools.partial(compiled, _nrt=False)
 
-UNIT = 6  # letters of a word of usual length: longer unknown words cost more (pyctcdecode's AVG_TOKEN_LEN)
 SPACE = 0  # the character
 
 

@@ -18,7 +18,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from toolkit.decoders.ctc_fusion_tables import FusionTensors
 from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
@@ -105,6 +107,7 @@ class CTCFusion:
         self.pieces = pieces_of(self.tokenizer)
         self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
         self.alphabet = Alphabet(self.pieces)
+        self._tensors: dict[torch.device, FusionTensors] = {}
         self._check_models()
 
     def _check_models(self) -> None:
@@ -131,6 +134,19 @@ class CTCFusion:
                 "must be those of one training"
             )
         return self.tables
+
+    def tensors_for(self, vocabulary: int, device: torch.device) -> FusionTensors:
+        """Everything as tensors, for a CTC output of so many tokens.
+
+        Raises
+        ------
+        ModelError
+            The output has another number of tokens than the tokenizer.
+        """
+        tables = self.tables_for(vocabulary)
+        if device not in self._tensors:
+            self._tensors[device] = FusionTensors(tables, self.words, self.tokens, device)
+        return self._tensors[device]
 
     @cached_property
     def tables(self) -> FusionTables:

@@ -15,6 +15,7 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 NOWHERE = -1  # the state, node or word that there is none of
+UNIT = 6  # letters of a word of usual length: longer unknown words cost more (pyctcdecode's AVG_TOKEN_LEN)
 
 # One prefix: where it hangs in the tree of prefixes, and what fusion remembers of it.
 NODE = np.dtype(
