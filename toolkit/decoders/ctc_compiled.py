@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.decoders.ctc_tables import (
+    MEMO,
     NODE,
     NOWHERE,
     PLACE,
+    REMEMBERED,
     UNIT,
     Arcs,
     FusionTables,
@@ -286,8 +288,6 @@ def plant(search: Search, fusion: FusionTables) -> None:
 def with_room(search: Search) -> Search:
     """The search with room for a frame's prefixes; those that no prefix of the beam begins with are dropped first."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
-    if progress.nodes + len(beam) <= len(nodes):
-        return search
     numbers, size = renumber(search)
     fresh = np.empty(max(len(nodes), 4 * (size + len(beam))), NODE)
     for old in range(progress.nodes):
@@ -371,7 +371,9 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
         np.empty(K, np.int64),
         np.full((K, V), NOWHERE, np.int64),
         np.empty(1, NODE),
+        np.empty(MEMO, REMEMBERED),
     )
+    scratch.memo.extension[:] = NOWHERE
     for row in frames:
         progress = search.progress[0]
         progress.frames += 1
@@ -381,7 +383,9 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
             continue
         if progress.after_blank == 1:
             blank_out(search)
-        search = with_room(search)
+        if search.progress[0].nodes + K > len(search.nodes):
+            search = with_room(search)
+            scratch.memo.extension[:] = NOWHERE
         stay(row, search, scratch, pruning, fusion)
         go_on(row, search, scratch, pruning, fusion)
         choose(row, search, scratch, pruning, fusion)
@@ -451,11 +455,14 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
     count = best_tokens(row, scratch.token_scores, scratch.tokens, pruning.token_min_logp)
     for slot in range(progress.active):
         place, node = beam[slot], nodes[beam[slot].node]
-        reach = place.total + node.settled + pruning.length_bonus + fusion.weights.most
+        base = place.total + node.settled + pruning.length_bonus
+        inside, between = most_gained(node, fusion)
         for candidate in range(count):
             token = scratch.tokens[candidate]
-            if reach + row[token] <= progress.threshold:
+            if base + max(inside, between) + row[token] <= progress.threshold:
                 break
+            if base + (between if begins_word(token, fusion) else inside) + row[token] <= progress.threshold:
+                continue
             if scratch.merged[slot, token] == progress.frames:
                 continue
             if token != node.token:
@@ -465,10 +472,42 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
             else:
                 score = place.blank + row[token]
             if fused(fusion):
-                score += extend(node, scratch.trial[0], token, pruning.length_bonus, fusion)
+                score += remembered(place.node * len(row) + token, node, token, pruning.length_bonus, fusion, scratch)
             else:
                 score += node.settled + pruning.length_bonus
             offer(scratch, progress, pruning, score, slot * len(row) + token)
+
+
+@inner(forceinline=True)
+def begins_word(token: int, fusion: FusionTables) -> bool:
+    """Whether a token begins a word, if anybody wants to know."""
+    return fused(fusion) and fusion.letters.begins_word[token]
+
+
+@inner(forceinline=True)
+def most_gained(node: Record, fusion: FusionTables) -> tuple[float, float]:
+    """What fusion's score of an extension is above ``settled`` at the most: of a token inside a word, and of others."""
+    weights = fusion.weights
+    inside = between = weights.most
+    if weights.words:
+        if not math.isnan(node.word_score):
+            between += node.word_score
+        elif node.letters > 0:
+            between += weights.beta
+        if node.letters > 0 and node.spelling == NOWHERE:
+            inside += weights.unknown_part
+    return inside, between
+
+
+@inner(forceinline=True)
+def remembered(
+    extension: int, node: Record, token: int, length_bonus: float, fusion: FusionTables, scratch: Scratch
+) -> float:
+    """Fusion's score of an extension, which most frames ask for again: prefixes stay in the beam for some."""
+    memory = scratch.memo[(extension * 40503 >> 3) & (MEMO - 1)]
+    if memory.extension != extension:
+        memory.extension, memory.score = extension, extend(node, scratch.trial[0], token, length_bonus, fusion)
+    return memory.score
 
 
 @inner()

@@ -187,7 +187,7 @@ class CTCFusion:
             unknown_part=float(offset),
             unknown_by_length=bool(self.unk_by_length),
             token_weight=float(self.token_weight),
-            most=max(0.0, self.beta if self.words else 0.0) + reward,
+            most=reward,
         )
 
 

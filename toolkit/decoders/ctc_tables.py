@@ -96,6 +96,11 @@ class Scratch(NamedTuple):
     items: NDArray[np.int64]  # (K,) place * V + token, token 0 for a prefix that stays
     merged: NDArray[np.int64]  # (K, V) the last frame in which this extension was a prefix of the beam itself
     trial: NDArray[np.void]  # (1,) NODE
+    memo: NDArray[np.void]  # (MEMO,) fusion scores, by a hash of prefix and token
+
+
+MEMO = 1 << 13  # fits the cache of a core, and holds what a beam of 100 asks for again in the next frames
+REMEMBERED = np.dtype([("extension", np.int64), ("score", np.float64)])  # node * V + token, and fusion's score of it
 
 
 class Arcs(NamedTuple):
@@ -155,7 +160,7 @@ class Weights(NamedTuple):
     unknown_part: float  # for one that is still being spelled
     unknown_by_length: bool
     token_weight: float
-    most: float  # more than this an extension never gains
+    most: float  # more than this hotwords never add to an extension
 
 
 class FusionTables(NamedTuple):
