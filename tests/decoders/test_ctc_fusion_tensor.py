@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.decoders import ctc_fusion_tables, ctc_tensor, fusion
+from toolkit.decoders import ctc_fusion, ctc_fusion_tables, ctc_tensor, fusion
 from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.decoders.ctc_frames import live_frames
 from toolkit.decoders.ctc_fusion import CTCFusion
@@ -80,13 +80,15 @@ def test_both_back_ends_give_the_same_answer(pieces, name, seed, scale, preset):
             assert tied or first.tokens == second.tokens
 
 
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
 @pytest.mark.parametrize("pieces", [CHARACTERS, PIECES], ids=["characters", "pieces"])
-def test_an_n_gram_too_large_to_be_written_out_scores_the_same(pieces, monkeypatch):
+def test_an_n_gram_too_large_to_be_written_out_scores_the_same(pieces, backend, monkeypatch):
     log_probs, frames = random_frames(2, 20, len(pieces), seed=1), torch.tensor([20, 12])
     found = []
     for megabytes in (512, 0):
-        monkeypatch.setattr(ctc_fusion_tables, "TABLE_MEGABYTES", megabytes)
-        searcher = CTCPrefixSearcher(fusion=CTCFusion(tokenizer=pieces, **options_of("all", pieces)), backend="tensor")
+        for module in (ctc_fusion, ctc_fusion_tables):
+            monkeypatch.setattr(module, "TABLE_MEGABYTES", megabytes)
+        searcher = CTCPrefixSearcher(fusion=CTCFusion(tokenizer=pieces, **options_of("all", pieces)), backend=backend)
         found.append([best for (best,) in searcher(Recogniser(), log_probs, frames)])
     assert [best.tokens for best in found[0]] == [best.tokens for best in found[1]]
     assert [best.score for best in found[0]] == pytest.approx([best.score for best in found[1]], abs=1e-5)

@@ -155,6 +155,22 @@ def look_up(ngram: Ngram, state: int, word: int) -> tuple[float, int]:
 
 
 @inner(forceinline=True)
+def token_logp(fusion: FusionTables, state: int, token: int) -> float:
+    """Log-probability of a token after a state of the token n-gram."""
+    if len(fusion.token_rows.logp) > 0:
+        return fusion.token_rows.logp[state, token]
+    return look_up(fusion.tokens, state, fusion.token_ids[token])[0]
+
+
+@inner(forceinline=True)
+def token_next(fusion: FusionTables, state: int, token: int) -> int:
+    """The state after both: another place in memory, which is slow to reach, and which few extensions need."""
+    if len(fusion.token_rows.logp) > 0:
+        return fusion.token_rows.next[state, token]
+    return look_up(fusion.tokens, state, fusion.token_ids[token])[1]
+
+
+@inner(forceinline=True)
 def spell(spelling: Spelling, state: int, letter: int) -> int:
     """The state of the vocabulary's tree after one more letter."""
     if state == NOWHERE:
@@ -202,20 +218,19 @@ def complete(node: Record, fusion: FusionTables) -> None:
 
 @inner()
 def extend(before: Record, after: Record, token: int, length_bonus: float, fusion: FusionTables) -> float:
-    """Fill in ``after``, the prefix ``before`` extended by a token; fusion's score of it."""
+    """Fill in ``after``, the prefix ``before`` extended by a token, but for its token state; fusion's score of it."""
     weights, letters = fusion.weights, fusion.letters
     after.settled = before.settled + length_bonus
     after.pending = 0.0
     first, last = letters.start[token], letters.start[token + 1]
     after.letters, after.spelled = before.letters, before.spelled
     after.spelling, after.phrase = before.spelling, before.phrase
-    after.word_state, after.token_state = before.word_state, before.token_state
+    after.word_state = before.word_state
     after.word_score = math.nan
 
     spoken = 0.0
     if weights.tokens:
-        spoken, after.token_state = look_up(fusion.tokens, before.token_state, fusion.token_ids[token])
-        spoken *= weights.token_weight
+        spoken = weights.token_weight * token_logp(fusion, before.token_state, token)
         if not weights.words:
             after.settled += spoken
     if letters.begins_word[token]:
@@ -343,6 +358,8 @@ def extension(search: Search, parent: int, token: int, length_bonus: float, fusi
     hang(nodes, node, parent)
     if fused(fusion):
         extend(nodes[parent], nodes[node], token, length_bonus, fusion)
+        if fusion.weights.tokens:
+            nodes[node].token_state = token_next(fusion, nodes[parent].token_state, token)
     else:
         nodes[node].settled, nodes[node].pending = nodes[parent].settled + length_bonus, 0.0
     return node

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from toolkit.decoders.ctc_fusion_tables import FusionTensors
-from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
+from toolkit.decoders.ctc_fusion_tables import TABLE_MEGABYTES, FusionTensors
+from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Rows, Spelling, Weights, no_fusion, no_rows
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
 from toolkit.decoders.spelling import MARK, Alphabet, HasPieces, pieces_of
@@ -29,6 +29,7 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.models.arpa import load_ngram
 from toolkit.models.ngram import MARKS, UNK, NgramModel
 from toolkit.models.ngram_lm import WordNgram
+from toolkit.models.ngram_tables import CompactTable, fastest_table
 
 LN10 = math.log(10.0)
 GivenNgram = NgramModel | WordNgram | str | Path
@@ -160,7 +161,8 @@ class CTCFusion:
             tables = tables._replace(words=words, spelling=self._spelling(phrases))
         if self.tokens is not None:
             ids = np.array([self.tokens.word_id(piece) for piece in self.pieces], np.int32)
-            tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids)
+            rows = _written_out(self.tokens, ids)
+            tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids, token_rows=rows)
         return tables._replace(weights=self._weights(tables))
 
     def _spelling(self, phrases: Sequence[str]) -> Spelling:
@@ -203,3 +205,12 @@ def _automaton(model: NgramModel, boundaries: bool) -> Ngram:
     arcs = Arcs(model.arc_start, model.arc_word, model.arc_next)
     begin = int(model.begin) if boundaries else 0
     return Ngram(arcs, model.arc_logp, model.backoff_logp, model.backoff_state, begin)
+
+
+def _written_out(model: NgramModel, ids: np.ndarray) -> Rows:
+    """All answers about these tokens, if they fit."""
+    known, columns = np.unique(ids, return_inverse=True)
+    table = fastest_table(model, known, TABLE_MEGABYTES)
+    if isinstance(table, CompactTable):
+        return no_rows()
+    return Rows(table.logp.numpy()[:, columns], table.following.numpy()[:, columns])

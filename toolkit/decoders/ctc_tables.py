@@ -121,6 +121,13 @@ class Ngram(NamedTuple):
     begin: int
 
 
+class Rows(NamedTuple):
+    """An n-gram over tokens with all answers written out; without states where that would take too much memory."""
+
+    logp: Floats  # (S, V) natural log
+    next: Ints  # (S, V)
+
+
 class Spelling(NamedTuple):
     """The tree of the vocabulary's words over characters; its root is state 0."""
 
@@ -172,6 +179,7 @@ class FusionTables(NamedTuple):
     words: Ngram
     tokens: Ngram
     token_ids: Ints  # (V,) the token n-gram's numbers of the recogniser's tokens
+    token_rows: Rows  # the token n-gram once more, by the recogniser's tokens
     phrases: Phrases
 
 
@@ -185,6 +193,11 @@ def no_ngram() -> Ngram:
     return Ngram(no_arcs(), np.zeros(0, np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32), 0)
 
 
+def no_rows() -> Rows:
+    """No answers."""
+    return Rows(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
+
+
 def no_fusion() -> FusionTables:
     """CTC alone."""
     none, nothing = np.zeros(0, np.int32), np.zeros(1)
@@ -195,5 +208,6 @@ def no_fusion() -> FusionTables:
         words=no_ngram(),
         tokens=no_ngram(),
         token_ids=none,
+        token_rows=no_rows(),
         phrases=Phrases(no_arcs(), np.zeros(1, np.int32), nothing, nothing, 0),
     )
