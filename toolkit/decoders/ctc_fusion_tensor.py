@@ -85,11 +85,13 @@ class TensorFusion:
 
     def _extended(self, before: Prefixes, tokens: Tensor) -> tuple[Tensor, Prefixes]:
         """What prefixes (B, K, 1) gain by tokens (B, 1 or K, C), and what they are then; but for ``_completed``."""
-        weights, phrases = self.weights, self.tables.phrases
+        weights, gain = self.weights, 0.0
         begins = self.tables.letters.begins_word[tokens]
         letters = before.letters.masked_fill(begins, 0) + self.tables.letters.count[tokens]
-        gain, phrase = phrases.gain[before.phrase, tokens], phrases.next[before.phrase, tokens].long()
-        after = replace(before, letters=letters, phrase=phrase)
+        after = replace(before, letters=letters)
+        if weights.phrases:
+            gain = self.tables.phrases.gain[before.phrase, tokens]
+            after = replace(after, phrase=self.tables.phrases.next[before.phrase, tokens].long())
         if weights.tokens:
             logp, state = self.tables.tokens.look_up(before.token_state, tokens)
             spelled = torch.where(begins, 0.0, before.spelled) + weights.token_weight * logp
