@@ -119,20 +119,26 @@ FUSIONS = {
 }
 
 
+def fusion_of(name, tokens):
+    options = FUSIONS[name]
+    if "token_weight" in options:
+        options = options | {"token_ngram": SPELLINGS[tokens]}
+    return CTCFusion(tokenizer=TOKENS[tokens], **options)
+
+
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize("name", FUSIONS)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), T=st.integers(1, 5))
-def test_every_transcript_gets_its_exact_score(tokens, name, seed, T):
-    options, pieces = FUSIONS[name], TOKENS[tokens]
-    if "token_weight" in options:
-        options = options | {"token_ngram": SPELLINGS[tokens]}
-    fusion, log_probs = CTCFusion(tokenizer=pieces, **options), random_frames(T, seed=seed)
+def test_every_transcript_gets_its_exact_score(backend, tokens, name, seed, T):
+    pieces = TOKENS[tokens]
+    fusion, log_probs = fusion_of(name, tokens), random_frames(T, seed=seed)
     transcripts = every_transcript(log_probs, pieces, words=fusion.words is not None)
     expected = {found: logp + expected_score(found, fusion) for found, logp in transcripts.items()}
     expected = {found: score for found, score in expected.items() if score > -INF}
     found = {}
-    for hypothesis in search(log_probs, fusion):
+    for hypothesis in search(log_probs, fusion, backend=backend):
         kept = tuple(hypothesis.tokens)
         if fusion.words and pieces[1] == "▁" and kept[-1:] == (1,):
             kept = kept[:-1]
@@ -176,6 +182,15 @@ def test_a_phrase_that_breaks_off_earns_nothing():
     log_probs[6:, 0] = 0.0
     best = search(log_probs, fusion, beam_size=50, topk=1)[0]
     assert (best.tokens, best.score) == ([2, 3, 1, 2, 2], pytest.approx(0.0, abs=1e-6))
+
+
+def test_without_spaces_a_phrase_may_stand_anywhere():
+    fusion = CTCFusion(tokenizer=["<blank>", "a", "b", "ab"], hotwords=["ba"], hotword_weight=4.0)
+    log_probs = torch.full((4, 4), -30.0, dtype=torch.float64)
+    for t, token in enumerate([3, 1, 0, 2]):  # ab a b
+        log_probs[t, token] = 0.0
+    best = search(log_probs, fusion, beam_size=50, topk=1)[0]
+    assert (best.tokens, best.score) == ([3, 1, 2], pytest.approx(4.0, abs=1e-6))
 
 
 def test_a_hotword_outside_the_alphabet_is_a_warning_that_names_it(caplog):
@@ -232,5 +247,3 @@ def test_a_fusion_that_does_not_fit_is_refused():
         search(random_frames(3, V=5), fusion)
     with pytest.raises(ConfigError, match="both fusion and lm"):
         CTCPrefixSearcher(fusion=fusion, lm=nn.Identity(), lm_weight=0.5)
-    with pytest.raises(ConfigError, match="fusion needs compiled code"):
-        CTCPrefixSearcher(fusion=fusion, backend="tensor")

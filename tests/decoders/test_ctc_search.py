@@ -324,7 +324,7 @@ def test_temperature_softens_the_ctc_distribution():
         ({"candidates": 0}, "candidates"),
         ({"token_min_logp": 1.0}, "token_min_logp"),
         ({"backend": "tenor"}, "backend must be one of auto, compiled, tensor.*did you mean 'tensor'"),
-        ({"preset": "faster"}, "preset must be one of exact.*did you mean 'fast'"),
+        ({"preset": "faster"}, "preset must be one of default, exact.*did you mean 'fast'"),
         ({"backend": "compiled", "lm": TableLM(3), "lm_weight": 0.5}, "a neural lm needs tensors"),
     ],
 )
@@ -362,6 +362,9 @@ def test_a_beam_larger_than_all_transcripts_and_a_vocabulary_of_blank():
 def test_a_preset_gives_what_is_not_given():
     searcher = CTCPrefixSearcher(preset="pyctcdecode", token_min_logp=-7.0)
     assert (searcher.beam_size, searcher.candidates, searcher.token_min_logp) == (100, None, -7.0)
+    given = CTCPrefixSearcher(preset="pyctcdecode", beam_size=16, candidates=40, blank_skip=0.9999)
+    assert (given.beam_size, given.candidates, given.blank_skip, given.beam_prune_logp) == (16, 40, 0.9999, -10.0)
+    assert CTCPrefixSearcher(candidates=None).candidates is None
     log_probs = random_frames(3, 40, 8, scale=20.0)
     exact, fast = search(log_probs, preset="exact"), search(log_probs, preset="fast")
     assert [best.tokens for (best,) in exact] == [best.tokens for (best,) in fast]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,12 +14,14 @@ from toolkit.decoders.scorer_builder import ScorerBuilder
 from toolkit.decoders.scorers import Extension, SearchStart
 from toolkit.errors import ConfigError, ModelError
 
-START = SearchStart(nn.Identity(), torch.zeros(1, 5, 2), torch.tensor([5]), 6)
+
+def start(vocabulary):
+    return SearchStart(nn.Identity(), torch.zeros(1, 5, 2), torch.tensor([5]), vocabulary)
 
 
 def total(scorer, tokens):
     """The sum of what the scorer says of each token and of the end."""
-    state, score = scorer.start(START), 0.0
+    state, score = scorer.start(start(scorer.table.gain.shape[1])), 0.0
     for token in tokens:
         row = scorer.score(state)
         assert row[0, 0] == scorer.end(state)[0]
@@ -33,33 +32,48 @@ def total(scorer, tokens):
     return score + scorer.end(state).item()
 
 
-def occurrences(phrases, tokens):
-    """Tokens of phrases in the transcript; of phrases that one begins with, those beyond the shorter one."""
+def occurrences(phrases, tokens, pieces):
+    """Words of phrases in the transcript, counted wherever a phrase stands between spaces."""
+    spaced = any(piece.startswith("▁") for piece in pieces)
+    text = "".join(pieces[token] for token in tokens)
+    words = text.replace("▁", " ").split() if spaced else list(text)
     score = 0
-    for phrase in phrases:
-        shorter = max(
-            (len(other) for other in phrases if len(other) < len(phrase) and phrase[: len(other)] == other), default=0
-        )
-        places = range(len(tokens) - len(phrase) + 1)
-        score += sum(tokens[place : place + len(phrase)] == phrase for place in places) * (len(phrase) - shorter)
+    for phrase in {" ".join(phrase.lower().split()) for phrase in phrases}:
+        wanted = phrase.split() if spaced else list(phrase)
+        places = range(len(words) - len(wanted) + 1)
+        score += len(phrase.split()) * sum(words[place : place + len(wanted)] == wanted for place in places)
     return score
 
 
-PHRASES = st.sets(st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple), max_size=5)
+PIECES = {
+    "characters": ["", "▁", "a", "b"],
+    "pieces": ["", "▁a", "b", "▁ba", "ab", "▁"],
+    "without spaces": ["", "a", "ab", "b", "bab"],
+}
+PHRASES = st.lists(st.text("aB ", min_size=1, max_size=5).filter(str.strip), max_size=5)
 
 
+@pytest.mark.parametrize("name", PIECES)
 @settings(max_examples=60, deadline=None)
-@given(phrases=PHRASES, tokens=st.lists(st.integers(1, 4), max_size=9).map(tuple))
-def test_what_is_promised_and_not_kept_is_taken_back(phrases, tokens):
-    assert total(HotwordScorer(phrases), tokens) == pytest.approx(occurrences(phrases, tokens))
+@given(phrases=PHRASES, tokens=st.lists(st.integers(1, 5), max_size=9))
+def test_what_is_promised_and_not_kept_is_taken_back(name, phrases, tokens):
+    pieces = PIECES[name]
+    phrases = phrases if name != "without spaces" else [phrase.replace(" ", "") for phrase in phrases]
+    tokens = [1 + token % (len(pieces) - 1) for token in tokens]
+    assert total(HotwordScorer(phrases, pieces), tokens) == pytest.approx(
+        occurrences(phrases, tokens, pieces), abs=1e-5
+    )
 
 
-def test_a_promise_is_worth_something_at_once():
-    scorer = HotwordScorer([(1, 2, 3)])
-    state = scorer.start(START)
-    assert scorer.score(state)[0].tolist() == [0, 1, 0, 0, 0, 0]
-    state = scorer.advance(state, Extension(torch.tensor([0, 0]), torch.tensor([1, 4])))
-    assert scorer.score(state).tolist() == [[-1, 0, 1, -1, -1, -1], [0, 1, 0, 0, 0, 0]]
+def test_a_promise_is_worth_something_at_once_and_a_phrase_that_goes_on_is_another_word():
+    scorer = HotwordScorer(["abb"], PIECES["characters"])
+    state = scorer.start(start(4))
+    assert scorer.score(state)[0].tolist() == pytest.approx([0, 0, 1 / 3, 0])
+    state = scorer.advance(state, Extension(torch.tensor([0, 0]), torch.tensor([2, 3])))
+    assert scorer.score(state)[0].tolist() == pytest.approx([-1 / 3, -1 / 3, -1 / 3, 1 / 3])
+    assert scorer.score(state)[1].tolist() == [0, 0, 0, 0]
+    assert total(scorer, [2, 3, 3]) == pytest.approx(1.0)
+    assert total(scorer, [2, 3, 3, 3]) == pytest.approx(0.0, abs=1e-6)
 
 
 class Indifferent(nn.Module):
@@ -73,27 +87,20 @@ class Indifferent(nn.Module):
 
 
 def test_a_search_finds_the_phrase():
-    model = nn.Module()
+    model, pieces = nn.Module(), ["", "▁", "a", "b", "c", "d"]
     model.decoder = Indifferent()
-    scorer = ScorerBuilder({"hotword": 2.0}, [HotwordScorer([(3, 1, 4)])])
+    scorer = ScorerBuilder({"hotword": 6.0}, [HotwordScorer(["da"], pieces)])
     search = AttentionSearcher(scorer=scorer, max_decode_ratio=1.0, length_normalization=False)
     found = search(model, torch.zeros(1, 3, 2), torch.tensor([3]))[0][0]
-    rows = {
-        tokens: occurrences({(3, 1, 4)}, tokens)
-        for n in range(4)
-        for tokens in itertools.product(range(1, 6), repeat=n)
-    }
-    assert tuple(found.tokens) == max(rows, key=rows.get)
+    assert found.tokens == [5, 2]
 
 
-def test_phrases_that_cannot_be_spelled_are_named(caplog):
-    tokenizer = SimpleNamespace(encode=lambda text: [ord(letter) - 96 if letter.isascii() else 0 for letter in text])
-    scorer = HotwordScorer(["ab", "aß", "ab"], tokenizer)
-    assert "'aß' is left out" in caplog.text
-    assert total(scorer, (1, 2)) == 2.0
-    with pytest.raises(ConfigError, match="'ab' is a text: give a tokenizer"):
-        HotwordScorer(["ab"])
-    with pytest.raises(ConfigError, match="is empty"):
-        HotwordScorer([[]])
-    with pytest.raises(ModelError, match="the token 7, but the decoder predicts 6"):
-        HotwordScorer([[7]]).start(START)
+def test_phrases_that_do_not_fit_are_named(caplog):
+    scorer = HotwordScorer(["AB", "aß", "ab"], PIECES["characters"])
+    assert "hotword 'aß' is left out: no token has 'ß'" in caplog.text
+    assert total(scorer, [2, 3]) == 1.0
+    assert total(HotwordScorer([], PIECES["characters"]), [2, 3]) == 0.0
+    with pytest.raises(ConfigError, match="must be a list of phrases, got the text 'ab'"):
+        HotwordScorer("ab", PIECES["characters"])
+    with pytest.raises(ModelError, match="predicts 6 tokens, but the hotwords were given a tokenizer of 4"):
+        scorer.start(start(6))

@@ -49,6 +49,9 @@ def test_tables_answer_as_the_automaton_does(lm):
     torch.testing.assert_close(rows, torch.from_numpy(logps).float().view_as(rows), atol=1e-5, rtol=1e-5)
     found = lm.table.advance(torch.from_numpy(states.ravel()), torch.from_numpy(tokens.ravel()))
     assert found.tolist() == following.tolist()
+    looked_up, found = lm.table.look_up(torch.from_numpy(states), torch.from_numpy(tokens))
+    torch.testing.assert_close(looked_up, rows)
+    assert found.ravel().tolist() == following.tolist()
     assert lm.table.log_probs(torch.zeros(0, dtype=torch.int64)).shape == (0, lm.vocab_size)
     assert all(buffer.is_meta for buffer in lm.to("meta").buffers())  # goes to the device of the search
 

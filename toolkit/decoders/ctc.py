@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +38,14 @@ from toolkit.decoders.scorers import full_precision, soften
 from toolkit.errors import ConfigError
 
 # Options by name: how much of the search is left out. "pyctcdecode" has that library's numbers.
+EVERYTHING = {"candidates": None, "token_min_logp": -math.inf, "beam_prune_logp": -math.inf, "blank_skip": 1.0}
 PRESETS = {
-    "exact": {"candidates": None, "token_min_logp": -math.inf, "beam_prune_logp": -math.inf, "blank_skip": 1.0},
-    "pyctcdecode": {
-        **{"beam_size": 100, "candidates": None, "token_min_logp": -5.0, "beam_prune_logp": -10.0, "blank_skip": 1.0}
-    },
+    "default": EVERYTHING | {"beam_size": 16, "candidates": 40, "beam_prune_logp": -20.0, "blank_skip": 0.9999},
+    "exact": EVERYTHING | {"beam_size": 16},
+    "pyctcdecode": EVERYTHING | {"beam_size": 100, "token_min_logp": -5.0, "beam_prune_logp": -10.0},
     "fast": {"beam_size": 8, "candidates": 8, "token_min_logp": -6.0, "beam_prune_logp": -8.0, "blank_skip": 0.99},
 }
+OF_PRESET: Any = object()  # the value of an option that is not given; None, of ``candidates``, is given
 BACK_ENDS = ("auto", "compiled", "tensor")
 ALL = 2**31 - 1  # more candidates than there are tokens
 
@@ -93,7 +95,8 @@ class CTCPrefixSearcher:
     blank_skip
         A frame whose blank is more probable than this counts as nothing but blank, which is nearly free; 1 skips none.
     preset
-        A name of `PRESETS` gives values to the options above that are left at their defaults.
+        A name of `PRESETS`, whose values beam_size, candidates, token_min_logp, beam_prune_logp and blank_skip have
+        where they are not given.
     temperature
         Above 1 softens the CTC distribution.
     topk
@@ -104,24 +107,26 @@ class CTCPrefixSearcher:
         "compiled", "tensor", or "auto": tensors on a GPU or with ``lm``, compiled code otherwise and for ``fusion``.
     """
 
-    beam_size: int = 16
+    beam_size: int = OF_PRESET
     fusion: CTCFusion | None = None
     lm: nn.Module | None = None
     lm_weight: float = 0.0
     length_bonus: float = 0.0
-    candidates: int | None = 40
-    token_min_logp: float = -math.inf
-    beam_prune_logp: float = -20.0
-    blank_skip: float = 0.9999
-    preset: str | None = None
+    candidates: int | None = OF_PRESET
+    token_min_logp: float = OF_PRESET
+    beam_prune_logp: float = OF_PRESET
+    blank_skip: float = OF_PRESET
+    preset: str = "default"
     temperature: float = 1.0
     topk: int = 1
     align: bool = False
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.preset is not None:
-            self._apply_preset()
+        check_choice("preset", self.preset, tuple(PRESETS))
+        for name, value in PRESETS[self.preset].items():
+            if getattr(self, name) is OF_PRESET:
+                setattr(self, name, value)
         check_beam(self.beam_size, self.topk, self.temperature)
         check_language_model(self.lm, self.lm_weight)
         check_number("length_bonus", self.length_bonus)
@@ -151,7 +156,7 @@ class CTCPrefixSearcher:
             searches = search_all(outputs, self._pruning(), self._tables(log_probs.shape[2]))
             found = [best for search in searches for best in search.finish(self.topk)]
         else:
-            search = self._begin(log_probs)
+            search = self._tensor_search(log_probs)
             search.feed(log_probs, frames)
             found = search.finish(self.topk)
         hypotheses = [possible(pairs, count) for pairs, count in zip(found, counts, strict=True)]
@@ -167,7 +172,11 @@ class CTCPrefixSearcher:
         """A search for CTC output like (B, S, V), where B is 1 for compiled code."""
         if self._compiled(log_probs.device):
             return CompiledSearch(self._pruning(), self._tables(log_probs.shape[2]))
-        return TensorSearch(self._pruning(), self.lm, self.lm_weight)
+        return self._tensor_search(log_probs)
+
+    def _tensor_search(self, log_probs: Tensor) -> TensorSearch:
+        tables = self.fusion and self.fusion.tensors_for(log_probs.shape[2], log_probs.device)
+        return TensorSearch(self._pruning(), tables, self.lm, self.lm_weight)
 
     def _compiled(self, device: torch.device) -> bool:
         """Whether CTC output on this device is searched by compiled code."""
@@ -190,16 +199,8 @@ class CTCPrefixSearcher:
         """What fusion adds, for a CTC output of so many tokens."""
         return no_fusion() if self.fusion is None else self.fusion.tables_for(vocabulary)
 
-    def _apply_preset(self) -> None:
-        check_choice("preset", self.preset, tuple(PRESETS))
-        for name, value in PRESETS[self.preset].items():
-            if getattr(self, name) == getattr(type(self), name):
-                setattr(self, name, value)
-
     def _check_backend(self) -> None:
         if self.fusion is not None and self.lm_weight > 0.0:
             raise ConfigError("both fusion and lm are given: give a neural lm, or a fusion of n-grams and hotwords")
-        if self.fusion is not None and self.backend == "tensor":
-            raise ConfigError("backend is tensor, but fusion needs compiled code: set backend to auto or compiled")
         if self.lm_weight > 0.0 and self.backend == "compiled":
             raise ConfigError("backend is compiled, but a neural lm needs tensors: set backend to auto or tensor")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.decoders.ctc_frames import Frames
+from toolkit.decoders.ctc_tables import NOWHERE
 
 # Prefixes are told apart by a 64-bit hash of their tokens. Two of a beam of 100 collide once in about 10^15 frames.
 MULTIPLIER = -7046029254386353131  # 2^64 / golden ratio, as a signed number
@@ -23,13 +24,22 @@ class Beam:
     blank: Tensor  # log-probability of the paths that end in blank
     token: Tensor  # log-probability of the paths that end in the prefix's last token
     fusion: Tensor  # what the language model and the length bonus add
-    last: Tensor  # last token, 0 for the empty prefix
+    last: Tensor  # last token; of the empty prefix the separator, or 0
     identity: Tensor  # hash of the prefix
     parent: Tensor  # hash of the prefix without its last token
+    separator: int = NOWHERE  # the token of which one or two in a row are the same text; texts begin after one
 
     def scores(self) -> Tensor:
         """What the prefixes are ranked by (B, K)."""
         return torch.logaddexp(self.blank, self.token) + self.fusion
+
+    def totals(self) -> Tensor:
+        """Log-probability of the prefixes as transcripts (B, K): a separator at the end of one says nothing."""
+        totals, ends = torch.logaddexp(self.blank, self.token), self.last == self.separator
+        without = (self.identity[:, :, None] == self.parent[:, None, :]) & ends[:, None, :]
+        found, place = without.max(dim=2)
+        other = totals.gather(1, place).masked_fill(~found, -math.inf)
+        return torch.logaddexp(totals, other).masked_fill(without.any(dim=1), -math.inf)
 
     def dead(self) -> Tensor:
         """The slots (B, K) without a prefix."""
@@ -53,7 +63,7 @@ class Beam:
         self.parent.masked_fill_(gone, NO_PARENT)
 
 
-def empty_beam(frames: Frames, beam_size: int) -> Beam:
+def empty_beam(frames: Frames, beam_size: int, separator: int = NOWHERE) -> Beam:
     """The beam before the first frame: the empty prefix, certain, in the first slot."""
     like = frames.log_probs
     B = len(like)
@@ -63,9 +73,10 @@ def empty_beam(frames: Frames, beam_size: int) -> Beam:
         blank=impossible.clone(),
         token=impossible,
         fusion=like.new_zeros(B, beam_size),
-        last=torch.zeros_like(nobody),
+        last=torch.full_like(nobody, max(separator, 0)),
         identity=nobody,
         parent=torch.full_like(nobody, NO_PARENT),
+        separator=separator,
     )
     beam.blank[:, 0] = 0.0
     beam.identity[:, 0] = EMPTY
@@ -81,9 +92,11 @@ def extend_beam(beam: Beam, frames: Frames, t: int, bonus: Tensor | float) -> tu
     total = torch.logaddexp(beam.blank, beam.token)
     arriving, merged = _merge(beam, total, candidates, log_probs.shape[1])
     stay_blank = total + log_probs[:, :1]
-    stay_token = torch.logaddexp(beam.token, arriving) + log_probs.gather(1, beam.last)
+    separates = beam.last == beam.separator
+    stay_token = torch.logaddexp(torch.where(separates, total, beam.token), arriving) + log_probs.gather(1, beam.last)
     repeats = beam.last[:, :, None] == candidates[:, None, :]  # a repeat of the last token needs a blank between
-    extension = torch.where(repeats, beam.blank[:, :, None], total[:, :, None])
+    repeated = beam.blank.masked_fill(separates, -math.inf)
+    extension = torch.where(repeats, repeated[:, :, None], total[:, :, None])
     extension = (extension + log_probs.gather(1, candidates)[:, None, :]).masked_fill_(merged, -math.inf)
     if frames.allowed is not None:
         extension.masked_fill_(~frames.allowed[:, t, None, :], -math.inf)

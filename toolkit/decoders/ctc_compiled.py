@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.decoders.ctc_tables import (
+    MEMO,
     NODE,
     NOWHERE,
     PLACE,
+    REMEMBERED,
+    UNIT,
     Arcs,
     FusionTables,
     Ngram,
@@ -56,7 +59,6 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
 # three quarters of the time (numba counts atomically, at every call, for each of the forty arrays of a search).
 inner = functools.partial(compiled, _nrt=False)
 
-UNIT = 6  # letters of a word of usual length: longer unknown words cost more (pyctcdecode's AVG_TOKEN_LEN)
 SPACE = 0  # the character
 
 
@@ -153,6 +155,22 @@ def look_up(ngram: Ngram, state: int, word: int) -> tuple[float, int]:
 
 
 @inner(forceinline=True)
+def token_logp(fusion: FusionTables, state: int, token: int) -> float:
+    """Log-probability of a token after a state of the token n-gram."""
+    if len(fusion.token_rows.logp) > 0:
+        return fusion.token_rows.logp[state, token]
+    return look_up(fusion.tokens, state, fusion.token_ids[token])[0]
+
+
+@inner(forceinline=True)
+def token_next(fusion: FusionTables, state: int, token: int) -> int:
+    """The state after both: another place in memory, which is slow to reach, and which few extensions need."""
+    if len(fusion.token_rows.logp) > 0:
+        return fusion.token_rows.next[state, token]
+    return look_up(fusion.tokens, state, fusion.token_ids[token])[1]
+
+
+@inner(forceinline=True)
 def spell(spelling: Spelling, state: int, letter: int) -> int:
     """The state of the vocabulary's tree after one more letter."""
     if state == NOWHERE:
@@ -200,20 +218,19 @@ def complete(node: Record, fusion: FusionTables) -> None:
 
 @inner()
 def extend(before: Record, after: Record, token: int, length_bonus: float, fusion: FusionTables) -> float:
-    """Fill in ``after``, the prefix ``before`` extended by a token; fusion's score of it."""
+    """Fill in ``after``, the prefix ``before`` extended by a token, but for its token state; fusion's score of it."""
     weights, letters = fusion.weights, fusion.letters
     after.settled = before.settled + length_bonus
     after.pending = 0.0
     first, last = letters.start[token], letters.start[token + 1]
     after.letters, after.spelled = before.letters, before.spelled
     after.spelling, after.phrase = before.spelling, before.phrase
-    after.word_state, after.token_state = before.word_state, before.token_state
+    after.word_state = before.word_state
     after.word_score = math.nan
 
     spoken = 0.0
     if weights.tokens:
-        spoken, after.token_state = look_up(fusion.tokens, before.token_state, fusion.token_ids[token])
-        spoken *= weights.token_weight
+        spoken = weights.token_weight * token_logp(fusion, before.token_state, token)
         if not weights.words:
             after.settled += spoken
     if letters.begins_word[token]:
@@ -233,6 +250,7 @@ def extend(before: Record, after: Record, token: int, length_bonus: float, fusio
             after.spelling = spell(fusion.spelling, after.spelling, letters.label[place])
         if weights.phrases:
             after.phrase = listen(fusion.phrases, after.phrase, letters.label[place])
+            after.settled += fusion.phrases.reward[after.phrase]  # of languages without spaces; else 0
     if weights.phrases:
         after.pending += fusion.phrases.promise[after.phrase]
     if weights.words and after.letters > 0:
@@ -285,8 +303,6 @@ def plant(search: Search, fusion: FusionTables) -> None:
 def with_room(search: Search) -> Search:
     """The search with room for a frame's prefixes; those that no prefix of the beam begins with are dropped first."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
-    if progress.nodes + len(beam) <= len(nodes):
-        return search
     numbers, size = renumber(search)
     fresh = np.empty(max(len(nodes), 4 * (size + len(beam))), NODE)
     for old in range(progress.nodes):
@@ -342,6 +358,8 @@ def extension(search: Search, parent: int, token: int, length_bonus: float, fusi
     hang(nodes, node, parent)
     if fused(fusion):
         extend(nodes[parent], nodes[node], token, length_bonus, fusion)
+        if fusion.weights.tokens:
+            nodes[node].token_state = token_next(fusion, nodes[parent].token_state, token)
     else:
         nodes[node].settled, nodes[node].pending = nodes[parent].settled + length_bonus, 0.0
     return node
@@ -370,7 +388,9 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
         np.empty(K, np.int64),
         np.full((K, V), NOWHERE, np.int64),
         np.empty(1, NODE),
+        np.empty(MEMO, REMEMBERED),
     )
+    scratch.memo.extension[:] = NOWHERE
     for row in frames:
         progress = search.progress[0]
         progress.frames += 1
@@ -380,7 +400,9 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
             continue
         if progress.after_blank == 1:
             blank_out(search)
-        search = with_room(search)
+        if search.progress[0].nodes + K > len(search.nodes):
+            search = with_room(search)
+            scratch.memo.extension[:] = NOWHERE
         stay(row, search, scratch, pruning, fusion)
         go_on(row, search, scratch, pruning, fusion)
         choose(row, search, scratch, pruning, fusion)
@@ -450,11 +472,14 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
     count = best_tokens(row, scratch.token_scores, scratch.tokens, pruning.token_min_logp)
     for slot in range(progress.active):
         place, node = beam[slot], nodes[beam[slot].node]
-        reach = place.total + node.settled + pruning.length_bonus + fusion.weights.most
+        base = place.total + node.settled + pruning.length_bonus
+        inside, between = most_gained(node, fusion)
         for candidate in range(count):
             token = scratch.tokens[candidate]
-            if reach + row[token] <= progress.threshold:
+            if base + max(inside, between) + row[token] <= progress.threshold:
                 break
+            if base + (between if begins_word(token, fusion) else inside) + row[token] <= progress.threshold:
+                continue
             if scratch.merged[slot, token] == progress.frames:
                 continue
             if token != node.token:
@@ -464,10 +489,42 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
             else:
                 score = place.blank + row[token]
             if fused(fusion):
-                score += extend(node, scratch.trial[0], token, pruning.length_bonus, fusion)
+                score += remembered(place.node * len(row) + token, node, token, pruning.length_bonus, fusion, scratch)
             else:
                 score += node.settled + pruning.length_bonus
             offer(scratch, progress, pruning, score, slot * len(row) + token)
+
+
+@inner(forceinline=True)
+def begins_word(token: int, fusion: FusionTables) -> bool:
+    """Whether a token begins a word, if anybody wants to know."""
+    return fused(fusion) and fusion.letters.begins_word[token]
+
+
+@inner(forceinline=True)
+def most_gained(node: Record, fusion: FusionTables) -> tuple[float, float]:
+    """What fusion's score of an extension is above ``settled`` at the most: of a token inside a word, and of others."""
+    weights = fusion.weights
+    inside = between = weights.most
+    if weights.words:
+        if not math.isnan(node.word_score):
+            between += node.word_score
+        elif node.letters > 0:
+            between += weights.beta
+        if node.letters > 0 and node.spelling == NOWHERE:
+            inside += weights.unknown_part
+    return inside, between
+
+
+@inner(forceinline=True)
+def remembered(
+    extension: int, node: Record, token: int, length_bonus: float, fusion: FusionTables, scratch: Scratch
+) -> float:
+    """Fusion's score of an extension, which most frames ask for again: prefixes stay in the beam for some."""
+    memory = scratch.memo[(extension * 40503 >> 3) & (MEMO - 1)]
+    if memory.extension != extension:
+        memory.extension, memory.score = extension, extend(node, scratch.trial[0], token, length_bonus, fusion)
+    return memory.score
 
 
 @inner()

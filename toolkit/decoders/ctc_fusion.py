@@ -16,28 +16,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
+import torch
 
-from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion
+from toolkit.decoders.ctc_fusion_tables import TABLE_MEGABYTES, FusionTensors
+from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Rows, Spelling, Weights, no_fusion, no_rows
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
-from toolkit.decoders.spelling import MARK, Alphabet
+from toolkit.decoders.spelling import MARK, Alphabet, HasPieces, pieces_of
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.arpa import load_ngram
 from toolkit.models.ngram import MARKS, UNK, NgramModel
 from toolkit.models.ngram_lm import WordNgram
+from toolkit.models.ngram_tables import CompactTable, fastest_table
 
 LN10 = math.log(10.0)
 GivenNgram = NgramModel | WordNgram | str | Path
-
-
-class HasPieces(Protocol):
-    """A tokenizer: it names its tokens."""
-
-    def pieces(self) -> list[str]:
-        """The tokens in the order of their numbers; a space is written as ``▁``."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -110,9 +105,10 @@ class CTCFusion:
             raise ConfigError("closed_vocabulary and unigrams say what words of a word_ngram are known: give one")
         if self.word_ngram is None and self.token_ngram is None and not self.hotwords:
             raise ConfigError("a fusion needs word_ngram, token_ngram or hotwords: give one, or leave fusion out")
-        self.pieces = list(self.tokenizer.pieces() if hasattr(self.tokenizer, "pieces") else self.tokenizer)
+        self.pieces = pieces_of(self.tokenizer)
         self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
         self.alphabet = Alphabet(self.pieces)
+        self._tensors: dict[torch.device, FusionTensors] = {}
         self._check_models()
 
     def _check_models(self) -> None:
@@ -140,6 +136,19 @@ class CTCFusion:
             )
         return self.tables
 
+    def tensors_for(self, vocabulary: int, device: torch.device) -> FusionTensors:
+        """Everything as tensors, for a CTC output of so many tokens.
+
+        Raises
+        ------
+        ModelError
+            The output has another number of tokens than the tokenizer.
+        """
+        tables = self.tables_for(vocabulary)
+        if device not in self._tensors:
+            self._tensors[device] = FusionTensors(tables, self.words, self.tokens, device)
+        return self._tensors[device]
+
     @cached_property
     def tables(self) -> FusionTables:
         """Everything as arrays."""
@@ -152,7 +161,8 @@ class CTCFusion:
             tables = tables._replace(words=words, spelling=self._spelling(phrases))
         if self.tokens is not None:
             ids = np.array([self.tokens.word_id(piece) for piece in self.pieces], np.int32)
-            tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids)
+            rows = _written_out(self.tokens, ids)
+            tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids, token_rows=rows)
         return tables._replace(weights=self._weights(tables))
 
     def _spelling(self, phrases: Sequence[str]) -> Spelling:
@@ -166,7 +176,8 @@ class CTCFusion:
     def _weights(self, tables: FusionTables) -> Weights:
         """The numbers, in natural logs."""
         offset = -math.inf if self.closed_vocabulary else self.unk_score_offset
-        reward = float(tables.phrases.reward.max() + tables.phrases.promise.max())
+        earned_at_once = 1 if tables.letters.begins_word.any() else int(np.diff(tables.letters.start).max())
+        reward = float(tables.phrases.reward.max() * earned_at_once + tables.phrases.promise.max())
         return Weights(
             words=self.words is not None,
             tokens=self.tokens is not None,
@@ -178,7 +189,7 @@ class CTCFusion:
             unknown_part=float(offset),
             unknown_by_length=bool(self.unk_by_length),
             token_weight=float(self.token_weight),
-            most=max(0.0, self.beta if self.words else 0.0) + reward,
+            most=reward,
         )
 
 
@@ -194,3 +205,12 @@ def _automaton(model: NgramModel, boundaries: bool) -> Ngram:
     arcs = Arcs(model.arc_start, model.arc_word, model.arc_next)
     begin = int(model.begin) if boundaries else 0
     return Ngram(arcs, model.arc_logp, model.backoff_logp, model.backoff_state, begin)
+
+
+def _written_out(model: NgramModel, ids: np.ndarray) -> Rows:
+    """All answers about these tokens, if they fit."""
+    known, columns = np.unique(ids, return_inverse=True)
+    table = fastest_table(model, known, TABLE_MEGABYTES)
+    if isinstance(table, CompactTable):
+        return no_rows()
+    return Rows(table.logp.numpy()[:, columns], table.following.numpy()[:, columns])

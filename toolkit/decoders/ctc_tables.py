@@ -15,6 +15,7 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 NOWHERE = -1  # the state, node or word that there is none of
+UNIT = 6  # letters of a word of usual length: longer unknown words cost more (pyctcdecode's AVG_TOKEN_LEN)
 
 # One prefix: where it hangs in the tree of prefixes, and what fusion remembers of it.
 NODE = np.dtype(
@@ -95,6 +96,11 @@ class Scratch(NamedTuple):
     items: NDArray[np.int64]  # (K,) place * V + token, token 0 for a prefix that stays
     merged: NDArray[np.int64]  # (K, V) the last frame in which this extension was a prefix of the beam itself
     trial: NDArray[np.void]  # (1,) NODE
+    memo: NDArray[np.void]  # (MEMO,) fusion scores, by a hash of prefix and token
+
+
+MEMO = 1 << 13  # fits the cache of a core, and holds what a beam of 100 asks for again in the next frames
+REMEMBERED = np.dtype([("extension", np.int64), ("score", np.float64)])  # node * V + token, and fusion's score of it
 
 
 class Arcs(NamedTuple):
@@ -113,6 +119,13 @@ class Ngram(NamedTuple):
     backoff_logp: Floats  # (S,)
     backoff_state: Ints  # (S,)
     begin: int
+
+
+class Rows(NamedTuple):
+    """An n-gram over tokens with all answers written out; without states where that would take too much memory."""
+
+    logp: Floats  # (S, V) natural log
+    next: Ints  # (S, V)
 
 
 class Spelling(NamedTuple):
@@ -154,7 +167,7 @@ class Weights(NamedTuple):
     unknown_part: float  # for one that is still being spelled
     unknown_by_length: bool
     token_weight: float
-    most: float  # more than this an extension never gains
+    most: float  # more than this hotwords never add to an extension
 
 
 class FusionTables(NamedTuple):
@@ -166,6 +179,7 @@ class FusionTables(NamedTuple):
     words: Ngram
     tokens: Ngram
     token_ids: Ints  # (V,) the token n-gram's numbers of the recogniser's tokens
+    token_rows: Rows  # the token n-gram once more, by the recogniser's tokens
     phrases: Phrases
 
 
@@ -179,6 +193,11 @@ def no_ngram() -> Ngram:
     return Ngram(no_arcs(), np.zeros(0, np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32), 0)
 
 
+def no_rows() -> Rows:
+    """No answers."""
+    return Rows(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
+
+
 def no_fusion() -> FusionTables:
     """CTC alone."""
     none, nothing = np.zeros(0, np.int32), np.zeros(1)
@@ -189,5 +208,6 @@ def no_fusion() -> FusionTables:
         words=no_ngram(),
         tokens=no_ngram(),
         token_ids=none,
+        token_rows=no_rows(),
         phrases=Phrases(no_arcs(), np.zeros(1, np.int32), nothing, nothing, 0),
     )

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from toolkit.decoders.ctc_beam import Beam, empty_beam, extend_beam, trace_back
 from toolkit.decoders.ctc_frames import Frames, live_frames
-from toolkit.decoders.ctc_tables import Pruning
+from toolkit.decoders.ctc_fusion_tables import FusionTensors
+from toolkit.decoders.ctc_fusion_tensor import TensorFusion
+from toolkit.decoders.ctc_tables import NOWHERE, Pruning
 from toolkit.decoders.fusion import LanguageModelFusion
 
 
@@ -17,14 +19,15 @@ from toolkit.decoders.fusion import LanguageModelFusion
 class TensorSearch:
     """B utterances being searched. Frames may come in chunks if B is 1.
 
-    Without a language model, the loop over them never waits for a GPU.
+    The loop over them never waits for a GPU, unless the state of a language model grows with the prefix.
     """
 
     pruning: Pruning
+    tables: FusionTensors | None
     lm: nn.Module | None
     lm_weight: float
     beam: Beam | None = None
-    fusion: LanguageModelFusion | None = None
+    fusion: TensorFusion | LanguageModelFusion | None = None
     skipped_logp: Tensor | float = 0.0  # (B,)
     after_blank: Tensor | None = None  # (B,)
     steps: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -47,8 +50,8 @@ class TensorSearch:
 
     def finish(self, topk: int) -> list[list[tuple[list[int], float]]]:
         """Tokens and scores of the best ``topk`` transcripts of each utterance, some of which may score ``-inf``."""
-        scores = self.beam.scores() + (self.fusion.end() if self.fusion else 0.0) + self.skipped_logp[:, None]
-        scores, slots = scores.topk(topk, dim=1)
+        fused = self.beam.fusion + (self.fusion.end() if self.fusion else 0.0)
+        scores, slots = (self.beam.totals() + fused + self.skipped_logp[:, None]).topk(topk, dim=1)
         found = zip(trace_back(self.steps, slots), scores.tolist(), strict=True)
         return [list(zip(*utterance, strict=True)) for utterance in found]
 
@@ -60,7 +63,10 @@ class TensorSearch:
         return tokens[:possible]
 
     def _begin(self, frames: Frames) -> None:
-        self.beam = empty_beam(frames, self.pruning.beam_size)
-        if self.lm_weight > 0.0:
+        separator = self.tables.separator if self.tables else NOWHERE
+        self.beam = empty_beam(frames, self.pruning.beam_size, separator)
+        if self.tables:
+            self.fusion = TensorFusion(self.tables, slots=self.beam.last, dtype=frames.log_probs.dtype)
+        elif self.lm_weight > 0.0:
             vocabulary = frames.log_probs.shape[2]
             self.fusion = LanguageModelFusion(self.lm, self.lm_weight, vocabulary, slots=self.beam.last)

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.decoders.scorers import StepScorer, StepState
-from toolkit.models.state import State, select
+from toolkit.models.state import State, select, waiting_costs
 
 
 class LanguageModelFusion:
     """The weighted language model scores of the B x K prefixes of a beam.
 
     A frame costs one step of the language model for the prefixes that gained a token in it; the others are re-ordered.
-    A state that grows with the prefix (a Transformer's keys and values) is kept at the length of the longest, and
-    stepped for the prefixes of each length in turn: exact for any language model, fast for a recurrent one.
+    On a GPU all are stepped, as finding those that gained one would mean waiting for it. A state that grows with the
+    prefix (a Transformer's keys and values) is kept at the length of the longest, and stepped for the prefixes of each
+    length in turn, which does wait: exact for any language model, fast for a recurrent one.
     """
 
     def __init__(self, lm: nn.Module, weight: float, vocabulary: int, *, slots: Tensor) -> None:
@@ -45,13 +46,22 @@ class LanguageModelFusion:
         parents, tokens = (parents + self.offset).flatten(), tokens.flatten()
         self.state = StepState(self.state.log_probs.index_select(0, parents), select(self.state.memory, parents))
         self.lengths = self.lengths.index_select(0, parents)
-        extended = tokens.nonzero().squeeze(1)
-        if not any(dim is not None for dim in self.growing.values()):
-            self._step(extended, tokens, 0)
+        grows = any(dim is not None for dim in self.growing.values())
+        if not grows and waiting_costs(tokens.device):
+            self._step_all(tokens)
+        elif not grows:
+            self._step(tokens.nonzero().squeeze(1), tokens, 0)
         else:
+            extended = tokens.nonzero().squeeze(1)
             for length in self.lengths[extended].unique().tolist():
                 self._step(extended[self.lengths[extended] == length], tokens, length)
         self.lengths += tokens != 0
+
+    def _step_all(self, tokens: Tensor) -> None:
+        """Extend all prefixes, and keep what comes of it where there is a token."""
+        new, old = self.scorer.step(tokens, self.state.memory), self.state
+        memory = {name: _where(tokens != 0, tensor, old.memory[name]) for name, tensor in new.memory.items()}
+        self.state = StepState(_where(tokens != 0, new.log_probs, old.log_probs), memory)
 
     def _step(self, rows: Tensor, tokens: Tensor, length: int) -> None:
         """Extend the prefixes ``rows``, which are ``length`` tokens long, by their tokens."""
@@ -69,6 +79,11 @@ class LanguageModelFusion:
     def _sizes(self, memory: State) -> dict[str, int]:
         """The size of what grows, while the prefix is empty."""
         return {name: memory[name].shape[dim] for name, dim in self.growing.items() if dim is not None}
+
+
+def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` (N, ...) where ``rows`` (N,) is true, else ``old``."""
+    return torch.where(rows.view(-1, *[1] * (new.dim() - 1)), new, old)
 
 
 def _grown(before: Tensor, after: Tensor) -> int | None:

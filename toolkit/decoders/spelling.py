@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from toolkit.decoders.ctc_tables import NOWHERE, Arcs, Letters, Spelling
 
 MARK = "▁"  # SentencePiece's space; other label sets are to be written like this
+
+
+class HasPieces(Protocol):
+    """A tokenizer: it names its tokens."""
+
+    def pieces(self) -> list[str]:
+        """The tokens in the order of their numbers; a space is written as ``▁``."""
+
+
+def pieces_of(tokenizer: HasPieces | Sequence[str]) -> list[str]:
+    """The tokens of a tokenizer, or of a list of them."""
+    return list(tokenizer.pieces() if hasattr(tokenizer, "pieces") else tokenizer)
 
 
 class Alphabet:

@@ -13,10 +13,8 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.models.kneser_ney import prune_thresholds
 from toolkit.models.ngram import EOS, NgramModel
 from toolkit.models.ngram_binary import from_bytes, to_bytes
-from toolkit.models.ngram_tables import CompactTable, DenseTable
+from toolkit.models.ngram_tables import CompactTable, DenseTable, fastest_table
 from toolkit.models.state import State
-
-BYTES_PER_ENTRY = 8  # of a dense table: a log-probability and a state
 
 
 class Pieces(Protocol):
@@ -146,5 +144,4 @@ class NgramLM(WordNgram):
             )
         super()._take(ngram)
         words = np.array([EOS, *map(ngram.word_id, self.vocabulary)])
-        dense = ngram.states * self.vocab_size * BYTES_PER_ENTRY <= self.table_megabytes << 20
-        self.table = (DenseTable if dense else CompactTable)(ngram, words)
+        self.table = fastest_table(ngram, words, self.table_megabytes)

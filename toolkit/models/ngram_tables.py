@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.models.ngram import NgramModel
+from toolkit.models.state import waiting_costs
+
+BYTES_PER_ENTRY = 8  # of a dense table: a log-probability and a state
 
 
 class DenseTable(nn.Module):
@@ -42,6 +45,10 @@ class DenseTable(nn.Module):
         """The states (N,) after tokens (N,) in states (N,)."""
         return self.following[states, tokens].long()
 
+    def look_up(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-probabilities of tokens in states, of any one shape, and the states after them."""
+        return self.logp[states, tokens], self.following[states, tokens].long()
+
 
 class CompactTable(nn.Module):
     """The arcs of the model, sorted by state and token; those of the empty context are rows of their own."""
@@ -61,7 +68,7 @@ class CompactTable(nn.Module):
             "empty_next": model.arc_next[words].astype(np.int64),
             "start": np.searchsorted(source, np.arange(model.states + 1)),
             "token": tokens,
-            "logp": model.arc_logp[arcs],
+            "logp": np.append(model.arc_logp[arcs], np.float32(0.0)),
             "following": np.append(model.arc_next[arcs], 0).astype(np.int64),
             "key": np.append(source * len(words) + tokens, last),
             "backoff_logp": model.backoff_logp,
@@ -72,6 +79,8 @@ class CompactTable(nn.Module):
 
     def log_probs(self, states: Tensor) -> Tensor:
         """(N,) states -> (N, V) log-probabilities of each token."""
+        if waiting_costs(states.device):  # for the number of arcs
+            return self.look_up(states[:, None], torch.arange(len(self.empty_logp), device=states.device))[0]
         rows = self.empty_logp.repeat(len(states), 1)
         for suffixes in reversed(self._suffixes(states)):
             rows += self.backoff_logp[suffixes, None]
@@ -81,12 +90,18 @@ class CompactTable(nn.Module):
 
     def advance(self, states: Tensor, tokens: Tensor) -> Tensor:
         """The states (N,) after tokens (N,) in states (N,)."""
-        following = self.empty_next[tokens]
+        return self.look_up(states, tokens)[1]
+
+    def look_up(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-probabilities of tokens in states, of any one shape, and the states after them."""
+        logp, following = self.empty_logp[tokens], self.empty_next[tokens]
         for suffixes in reversed(self._suffixes(states)):
             keys = suffixes * len(self.empty_logp) + tokens
             arcs = torch.searchsorted(self.key, keys)
-            following = torch.where(self.key[arcs] == keys, self.following[arcs], following)
-        return following
+            found = self.key[arcs] == keys
+            logp = torch.where(found, self.logp[arcs], logp + self.backoff_logp[suffixes])
+            following = torch.where(found, self.following[arcs], following)
+        return logp, following
 
     def _suffixes(self, states: Tensor) -> list[Tensor]:
         """The states (N,), then those that they back off to, and so on down to the last before the empty context."""
@@ -101,6 +116,12 @@ class CompactTable(nn.Module):
         row = torch.repeat_interleave(torch.arange(len(states), device=states.device), counts)
         before = counts.cumsum(0) - counts
         return row, torch.arange(len(row), device=states.device) + (self.start[states] - before)[row]
+
+
+def fastest_table(model: NgramModel, words: np.ndarray, megabytes: int) -> DenseTable | CompactTable:
+    """The rows of all states written out if that takes no more memory, else the arcs."""
+    dense = model.states * len(words) * BYTES_PER_ENTRY <= megabytes << 20
+    return (DenseTable if dense else CompactTable)(model, words)
 
 
 def _token_arcs(model: NgramModel, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

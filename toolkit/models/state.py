@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -48,6 +49,11 @@ def select(state: State, hypotheses: Tensor, utterances: Tensor | None = None) -
         The utterances that stay, in order, M / A' hypotheses each; None: all A. Of no matter where nothing is shared.
     """
     return {name: _select(value, hypotheses, utterances) for name, value in state.items()}
+
+
+def waiting_costs(device: torch.device) -> bool:
+    """Whether work on fewer rows is not worth asking the device which: all but a CPU run behind the program."""
+    return device.type != "cpu"
 
 
 def _select(value: Tensor | Selectable, hypotheses: Tensor, utterances: Tensor | None) -> Tensor | Selectable:
