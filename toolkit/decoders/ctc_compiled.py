@@ -473,13 +473,16 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
     for slot in range(progress.active):
         place, node = beam[slot], nodes[beam[slot].node]
         base = place.total + node.settled + pruning.length_bonus
-        inside, between = most_gained(node, fusion)
+        inside, between = most_gained(node, fusion) if fused(fusion) else (0.0, 0.0)
+        reach = base + max(inside, between)
         for candidate in range(count):
             token = scratch.tokens[candidate]
-            if base + max(inside, between) + row[token] <= progress.threshold:
+            if reach + row[token] <= progress.threshold:
                 break
-            if base + (between if begins_word(token, fusion) else inside) + row[token] <= progress.threshold:
-                continue
+            if inside != between:
+                gained = between if fusion.letters.begins_word[token] else inside
+                if base + gained + row[token] <= progress.threshold:
+                    continue
             if scratch.merged[slot, token] == progress.frames:
                 continue
             if token != node.token:
@@ -493,12 +496,6 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
             else:
                 score += node.settled + pruning.length_bonus
             offer(scratch, progress, pruning, score, slot * len(row) + token)
-
-
-@inner(forceinline=True)
-def begins_word(token: int, fusion: FusionTables) -> bool:
-    """Whether a token begins a word, if anybody wants to know."""
-    return fused(fusion) and fusion.letters.begins_word[token]
 
 
 @inner(forceinline=True)
