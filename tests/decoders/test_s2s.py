@@ -18,7 +18,7 @@ from torch import nn
 from toolkit.decoders import language_scorers, s2s, scorers
 from toolkit.decoders.ctc_prefix import CTCScorer
 from toolkit.decoders.scorer_builder import ScorerBuilder
-from toolkit.errors import ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.models.speechbrain_decoders import as_step_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask and attn_mask")
@@ -156,6 +156,24 @@ def test_the_best_hypothesis_is_a_list_of_tokens():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("name", "model"), [("S2SRNN", rnn), ("S2STransformer", transformer)])
+def test_greedy_search_finds_the_same(name, model):
+    torch.manual_seed(3)
+    parts, encoded, lengths = model(), torch.randn(3, T, SIZE), torch.ones(3)
+    if name == "S2STransformer":
+        parts["modules"][1].w.bias[2] = 1.0  # else it ends at once
+    limits = {"bos_index": 1, "eos_index": 2, "min_decode_ratio": 0.0, "max_decode_ratio": 0.5}
+    searchers = [getattr(library, f"{name}GreedySearcher") for library in (s2s, peers)]
+    ours, theirs = (searcher(**parts, **limits)(encoded, lengths) for searcher in searchers)
+    assert ours[0] == [list(tokens) for tokens in theirs[0]]
+    assert len({tuple(tokens) for tokens in ours[0] if tokens}) > 1
+    for row, tokens in enumerate(ours[0]):  # theirs are a score for each token
+        scores = theirs[2][row, 0, : len(tokens)]
+        torch.testing.assert_close(ours[3][row, : len(tokens)], scores, atol=1e-5, rtol=0)
+    with pytest.raises(ConfigError, match="temperature must be 0 in a greedy search"):
+        searchers[0](**parts, **limits, temperature=0.5)
+
+
 def test_the_searchers_of_speechbrains_tutorial_keep_their_parameters():
     """Those of its notebook for SpeechBrain 0.5, but for a smaller beam."""
     torch.manual_seed(0)

@@ -19,6 +19,7 @@ from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.ctc_prefix import CTCScorer
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.scorer_builder import ScorerBuilder
+from toolkit.errors import ConfigError
 from toolkit.models.speechbrain_decoders import SpeechBrainRNNDecoder, SpeechBrainTransformerDecoder
 
 Result = tuple[list[list[int]] | Tensor, Tensor, Tensor, Tensor]
@@ -99,6 +100,29 @@ class S2SRNNBeamSearcher(S2SBeamSearcher):
 
 class S2SRNNBeamSearchLM(S2SRNNBeamSearcher):
     """`S2SRNNBeamSearcher` by the name that SpeechBrain 0.5 has for it with a language model."""
+
+
+class S2STransformerGreedySearcher(S2STransformerBeamSearcher):
+    """The likeliest token at each step; a score is the sum of a hypothesis's log-probabilities."""
+
+    def __init__(self, modules: list[nn.Module], temperature: float = 0.0, **options: Any) -> None:
+        super().__init__(modules, **_greedy(temperature), **options)
+
+
+class S2SRNNGreedySearcher(S2SRNNBeamSearcher):
+    """The likeliest token at each step; a score is the sum of a hypothesis's log-probabilities."""
+
+    def __init__(
+        self, embedding: nn.Module, decoder: nn.Module, linear: nn.Module, temperature: float = 0.0, **options: Any
+    ) -> None:
+        super().__init__(embedding, decoder, linear, **_greedy(temperature), **options)
+
+
+def _greedy(temperature: float) -> dict[str, Any]:
+    """The options of a beam of 1; SpeechBrain draws tokens at random above temperature 0, which no search does."""
+    if temperature != 0.0:
+        raise ConfigError(f"temperature must be 0 in a greedy search, which draws no tokens, got {temperature!r}")
+    return {"beam_size": 1, "using_eos_threshold": False, "length_normalization": False}
 
 
 def _padded(rows: list[list[float]], device: torch.device) -> Tensor:
