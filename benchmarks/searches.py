@@ -13,9 +13,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +28,7 @@ from toolkit.pretrained import load_language_model, load_model_folder
 REPEATS = 3
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(NamedTuple):
     """A batch's CTC output (B, T, V) with (B,) frames, and what was said."""
 
     log_probs: Tensor
