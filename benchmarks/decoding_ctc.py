@@ -50,8 +50,8 @@ def rows(quick: bool) -> Iterator[Row]:
     for name, frames in {"peaky": spoken(PEAKY, 8, 300)[0], "flat": noise(8, 300, 2.0)}.items():
         yield from without_lm(name, frames, quick)
     for name, clarity, goal in (("peaky", PEAKY, 6.0), ("soft", SOFT, 15.0)):
-        yield from with_words(name, clarity, goal, 8 if quick else 20)
-    yield from with_characters(8 if quick else 20)
+        yield from with_words(name, clarity, goal, 8)
+    yield from with_characters(8)
     if not quick:
         yield from near_uniform()
         yield from characters_in_tensors()
