@@ -86,7 +86,7 @@ def searches(tokenizer: Any, options: argparse.Namespace) -> Iterator[tuple[str,
     for name, given in fusions.items():
         for beam in (4, 16, 64):
             fusion = CTCFusion(tokenizer=tokenizer, **given)
-            bonus = {"length_bonus": 1.0} if "word_ngram" not in given else {}
+            bonus = {"length_bonus": 1.5} if "word_ngram" not in given else {}
             yield f"+ {name}, beam {beam}", CTCPrefixSearcher(beam_size=beam, fusion=fusion, **bonus)
 
 

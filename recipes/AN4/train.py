@@ -2,7 +2,7 @@
 
     python an4_prepare.py /data/an4 manifests
     python train_tokenizer.py hparams/tokenizer_char.yaml
-    python train_lm.py hparams/ngram.yaml
+    python train_lm.py hparams/ngram_char.yaml
     python train.py hparams/ctc.yaml
     python train.py hparams/ctc.yaml --lr 0.0005   # any key of the YAML can be set
 
