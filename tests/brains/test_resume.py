@@ -92,11 +92,11 @@ def reached(corpus: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Cal
     return get
 
 
-def check_same_end(run: Path, undisturbed: Path) -> None:
+def check_same_end(run: Path, undisturbed: Path, *, within: float = 0.0) -> None:
     """Both ended with the same weights, optimizer, schedule, counts and figures, and each epoch is in the log."""
     for name in ("model", "optimizer", "lr_annealing"):
         found, expected = (torch.load(last(one) / f"{name}.ckpt") for one in (run, undisturbed))
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        torch.testing.assert_close(found, expected, rtol=0, atol=within)
     for name in ("brain", "counter"):
         assert last(run).joinpath(f"{name}.ckpt").read_text() == last(undisturbed).joinpath(f"{name}.ckpt").read_text()
     found, expected = (read_train_log(one / "train_log.txt") for one in (run, undisturbed))
@@ -219,7 +219,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
     assert yaml.safe_load((last(experiment.run) / "brain.ckpt").read_text())["optimizer_step"] == BATCHES + 4
     train(experiment, "--ckpt_interval_steps", "2")
-    check_same_end(experiment.run, reached())
+    # Two processes may round otherwise, by 1e-7 here; a batch lost or repeated would move weights by 1e-2 (lr).
+    check_same_end(experiment.run, reached(), within=1e-4)
 
 
 # Ctrl-C
