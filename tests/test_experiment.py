@@ -9,7 +9,7 @@ import torch
 from tiny_experiment import Experiment, load_script, make_experiment
 
 from toolkit.checkpoints import best_checkpoints
-from toolkit.errors import ConfigError, ExperimentError, ManifestError, TokenizerError
+from toolkit.errors import ConfigError, ExperimentError, ManifestError, TokenizerError, ToolkitError
 from toolkit.experiment import load_experiment, run
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
@@ -251,17 +251,18 @@ def test_a_folder_of_another_script_is_refused(copied: Experiment, tmp_path):
 
 
 def test_what_does_not_make_another_experiment_may_change(copied: Experiment):
-    options = ["--number_of_epochs", "9", "--lr", "0.5", "--average_checkpoints", "3", "--precision", "bf16"]
-    settings(copied, "--output_folder", str(copied.run), *options)
+    options = ["--number_of_epochs", "3", "--lr", "0.5", "--average_checkpoints", "3", "--precision", "bf16"]
+    copied.train("--output_folder", str(copied.run), *options)
     document = HparamsDocument(copied.run / "hyperparams.yaml")
-    assert document.data["number_of_epochs"] == 9
+    assert document.data["number_of_epochs"] == 3
     assert copied.run.joinpath("env.log").read_text().count(" command: ") == 2
 
 
 def test_a_folder_without_checkpoints_may_become_another_experiment(fresh: Experiment):
-    settings(fresh)
-    settings(fresh, "--seed", "2")
-    assert HparamsDocument(fresh.run / "hyperparams.yaml").data["seed"] == 2
+    for seed in (1, 2):
+        _, run_opts = settings(fresh, "--seed", str(seed))
+        run_opts["archive"]()
+        assert HparamsDocument(fresh.run / "hyperparams.yaml").data["seed"] == seed
 
 
 def test_debug_keeps_nothing(fresh: Experiment):
@@ -270,11 +271,28 @@ def test_debug_keeps_nothing(fresh: Experiment):
 
 
 def test_test_only_tests_and_does_not_train(copied: Experiment):
-    best = best_checkpoints(copied.run / "save")
+    best, archive = best_checkpoints(copied.run / "save"), (copied.run / "hyperparams.yaml").read_bytes()
     (copied.run / "wer_tones.txt").unlink()
     copied.train("--output_folder", str(copied.run), "--test_only", "--number_of_epochs", "5")
     assert (copied.run / "wer_tones.txt").is_file()
     assert best_checkpoints(copied.run / "save") == best
+    assert (copied.run / "hyperparams.yaml").read_bytes() == archive
+    assert copied.run.joinpath("env.log").read_text().count(" command: ") == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--epoch_counter", "{limits: 4}"],  # refused when it is built
+        ["--train_manifest", "nothing.json"],  # by the loaders
+    ],
+)
+def test_a_refused_command_leaves_the_archive_as_it_was(copied: Experiment, options: list[str]):
+    before = {name: (copied.run / name).read_bytes() for name in ("hyperparams.yaml", "train.py", "tokenizer.model")}
+    with pytest.raises(ToolkitError):
+        copied.train("--output_folder", str(copied.run), *options)
+    assert {name: (copied.run / name).read_bytes() for name in before} == before
+    Transcriber.from_run(copied.run, device="cpu")
 
 
 def test_test_only_without_a_checkpoint_says_so(fresh: Experiment):

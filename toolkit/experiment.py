@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import logging
 import logging.config
@@ -19,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 from toolkit.hparams import HparamsDocument
-from toolkit.run_folder import open_run_folder
+from toolkit.run_folder import archive_experiment, log_command, open_run_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     hparams : dict
         Every key of the YAML, overrides applied, objects built.
     run_opts : dict
-        Run options for the Brain (`RUN_OPTIONS`).
+        Run options for the Brain (`RUN_OPTIONS`), and ``archive``: what it calls once training can begin, so that a
+        command that is refused leaves the archive of the run before it as it was.
 
     Raises
     ------
@@ -53,16 +55,22 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     complete_run_options(run_opts, document)
     sb.utils.distributed.ddp_init_group(run_opts)
     sb.utils.seed_everything(document.value("seed") or 0, verbose=False)
-    if "output_folder" in document and not run_opts.get("debug"):
-        folder = Path(document.value("output_folder"))
-        command = shlex.join([script.name, *arguments])
-        archive = {"folder": folder, "document": document, "script": script, "command": command}
-        sb.utils.distributed.run_on_main(open_run_folder, kwargs=archive)
-        _set_up_logging(folder / "log.txt")
-        logger.info("%s %s in %s", script.name, document.path, folder)
-    else:
+    if "output_folder" not in document or run_opts.get("debug"):
         _set_up_logging(None)
-    return document.build(), run_opts
+        return document.build(), run_opts
+    folder = Path(document.value("output_folder"))
+    on_main = sb.utils.distributed.run_on_main
+    on_main(open_run_folder, [folder, document, script])
+    _set_up_logging(folder / "log.txt")
+    logger.info("%s %s in %s", script.name, document.path, folder)
+    hparams = document.build()
+    on_main(log_command, [folder, script, shlex.join([script.name, *arguments])])
+    archive = functools.partial(on_main, archive_experiment, [folder, document, script])
+    if "brain" not in document:
+        archive()
+    elif not run_opts.get("test_only"):
+        run_opts["archive"] = archive
+    return hparams, run_opts
 
 
 def run(main: Callable[[], None]) -> None:

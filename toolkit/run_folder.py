@@ -1,4 +1,4 @@
-"""The output folder of a run: whose it is, and the archive that a run begins with."""
+"""The output folder of a run: whose it is, and the archive that training begins with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
 IDENTITY = ("model", "tokenizer", "seed")
 
 
-def open_run_folder(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
-    """Create a run's folder, or check that it is this experiment's; then archive script, YAML and versions in it.
+def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Create a run's folder, or check that it is this experiment's; nothing in it is changed.
 
     Raises
     ------
@@ -31,15 +31,23 @@ def open_run_folder(folder: Path, document: HparamsDocument, script: Path, comma
     ConfigError
         When the language model was trained with another tokenizer.
     """
-    sources = {key: document.value(key) for key in COLLECTED}
-    _check_same_tokens(sources["tokenizer_file"], sources["lm_folder"])
+    _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
     (folder / "save").mkdir(parents=True, exist_ok=True)
-    for key, source in sources.items():
+
+
+def archive_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Put script, YAML and what the YAML names into a run's folder: all that it takes to transcribe with the run."""
+    for key, name in COLLECTED.items():
+        source = document.value(key)
         if source and Path(source).exists():
-            collect(source, folder / COLLECTED[key])
+            collect(source, folder / name)
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
+
+
+def log_command(folder: Path, script: Path, command: str) -> None:
+    """Add a command, the commits and the versions of all packages to a run's ``env.log``."""
     with (folder / "env.log").open("a", encoding="utf-8") as log:
         log.write(_environment(script, command))
 

@@ -47,11 +47,12 @@ class RecipeBrain(sb.Brain):
         As `toolkit.experiment.load_experiment` builds it. Read here: ``model``, ``opt_class``, ``epoch_counter``,
         ``output_folder``, and optionally ``lr_annealing``, ``lr_schedule``, ``average_checkpoints``, ``tensorboard``.
     run_opts : dict
-        Options of the run, such as ``device``.
+        Options of the run, such as ``device``; ``archive`` is called before the first step of training.
     """
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
+        self.archive = run_opts.pop("archive", None)
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
         self.model = hparams["model"]
@@ -111,6 +112,8 @@ class RecipeBrain(sb.Brain):
             group.update({key: value for key, value in options.items() if key not in annealed})
         if self.hparams.epoch_counter.current or self.step:
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
+        if self.archive is not None:
+            self.archive()
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
