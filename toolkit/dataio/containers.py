@@ -18,8 +18,8 @@ from toolkit.errors import AudioError
 # What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
 UNKNOWN_FRAMES = 2**62
 
-# What libsndfile says of samples that end before their size: `data : 32000 (should be 15978)` of WAV, SSND of AIFF, Data
-# Size of AU. FFmpeg and SoX give a size of 2 GiB or more to what they write to a pipe.
+# What libsndfile says of samples that end before their size: `data : 32000 (should be 15978)` of WAV, SSND of AIFF,
+# Data Size of AU. FFmpeg and SoX give a size of 2 GiB or more to what they write to a pipe.
 CUT_CHUNK = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_BYTES = 0x7FFFF000
 
