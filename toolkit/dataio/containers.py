@@ -6,14 +6,20 @@ FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
 from toolkit.errors import AudioError
+
+if TYPE_CHECKING:
+    import av
 
 # What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
 UNKNOWN_FRAMES = 2**62
@@ -58,6 +64,22 @@ def probe_audio(path: str | Path) -> AudioInfo:
         _check_samples(path, audio.frames)
         _read(audio, path, start=audio.frames - 1, count=1)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def header_seconds(path: str | Path) -> float:
+    """How long a file says that it is, found without decoding; 0.0 where it does not say.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, or not audio.
+    """
+    audio = _open(path)
+    if audio is not None:
+        with audio:
+            return audio.frames / audio.samplerate
+    with _ffmpeg(path) as container:
+        return (container.duration or 0) / 1e6  # microseconds
 
 
 def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:
@@ -166,16 +188,25 @@ def _check_samples(path: str | Path, num_samples: int) -> None:
 
 def _decode_with_ffmpeg(path: str | Path) -> tuple[np.ndarray, int]:
     """Samples (C, S) float32 and rate of the first audio stream."""
+    import av
+
+    with _ffmpeg(path) as container:
+        if not container.streams.audio:
+            raise AudioError(f"{path}: holds no audio stream")
+        rate = container.streams.audio[0].rate
+        resampler = av.AudioResampler(format="fltp")
+        frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+        _check_samples(path, len(frames))
+        return np.concatenate(frames, axis=1), rate
+
+
+@contextlib.contextmanager
+def _ffmpeg(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """A file opened by FFmpeg, whose errors are AudioErrors."""
     import av  # 0.2 s to load, and rarely needed
 
     try:
         with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: holds no audio stream")
-            rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format="fltp")
-            frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-            _check_samples(path, len(frames))
-            return np.concatenate(frames, axis=1), rate
+            yield container
     except (av.FFmpegError, ValueError) as error:
         raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({error})") from error
