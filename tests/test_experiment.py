@@ -67,6 +67,8 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
     ("words", "message"),
     [
         (["--lrr", "1"], r"--lrr: neither a key of .*tiny\.yaml nor an option of the run \(did you mean 'lr'\?\)"),
+        (["--learning_rate", "1"], r"--learning_rate: neither .* of the run; its keys: seed, output_folder, .*, lr, "),
+        (["--opt_class", "{lrr: 3}"], r"opt_class: torch\.optim\.AdamW takes no 'lrr' \(did you mean 'lr'\?\)"),
         (["--tets_only"], r"--tets_only: neither .* \(did you mean 'test_only'\?\)"),
         (["--param_file", "x"], "--param_file: neither"),
         (["0.1"], "'0.1' was not expected on the command line"),

@@ -18,6 +18,7 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 from toolkit.hparams import HparamsDocument
 from toolkit.run_folder import archive_experiment, log_command, open_run_folder
@@ -115,9 +116,10 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
         elif key in RUN_OPTION_DEFAULTS:
             run_opts[key] = value
         else:
-            near = did_you_mean(key, [*document.data, *RUN_OPTIONS])
+            near = did_you_mean(key, [*document.data, *RUN_OPTIONS]) or f"; its keys: {', '.join(document.data)}"
             raise ConfigError(f"--{key}: neither a key of {known.hparams_file} nor an option of the run{near}")
     document.override(overrides)
+    check_declarations(document)
     _check_kinds(document)
     return document, run_opts
 

@@ -51,7 +51,6 @@ STANDARD_KEYS = {
     "valid_text": "validation sentences of a language model",
     "test_text": "test sentences of a language model, by name",
     "batch_tokens": "tokens in a batch of sentences",
-    "number_of_epochs": "passes over the training set",
     "epoch_counter": "counts epochs, and may stop early",
     "opt_class": "the optimizer, without its parameters",
     "lr_annealing": "SpeechBrain scheduler called with the validation figure after every epoch",
@@ -136,21 +135,34 @@ class HparamsDocument:
 
     def check_keys(self) -> None:
         """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
-        for name in sorted(self._referred() - set(self.data)):
+        for name in sorted(self.referred() - set(self.data)):
             raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
         for key in self.unread():
             raise ConfigError(
-                f"{self.path}, line {self.data.lc.key(key)[0] + 1}: nothing reads the key {key!r}"
+                f"{self.path}, line {self.line(key)}: nothing reads the key {key!r}"
                 f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
             )
 
     def unread(self) -> list[str]:
         """The top-level keys that nothing reads: not `STANDARD_KEYS`, and no other key refers to them."""
-        read = self._referred() | set(STANDARD_KEYS)
+        read = self.referred() | set(STANDARD_KEYS)
         return [key for key in self.data if key not in read and not key.startswith("__")]
 
-    def _referred(self) -> set[str]:
+    def referred(self) -> set[str]:
+        """The names that any value refers to."""
         return {name for key in self.data for name in self.references(key)}
+
+    def line(self, key: str) -> int:
+        """The number of the line on which a top-level key stands."""
+        return self.data.lc.key(key)[0] + 1
+
+    def calls(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Every ``!new:`` and ``!name:``: the top-level key that it belongs to, what it names, the keywords given."""
+        for key, value in self.data.items():
+            for node in _nodes(value):
+                kind, _, name = (_tag(node) or "").partition(":")
+                if kind in ("!new", "!name"):
+                    yield key, name, list(node) if isinstance(node, Mapping) else []
 
     def check_safe(self) -> None:
         """Raise a ConfigError for anything that would build or call what is not in `SAFE_PACKAGES`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 import speechbrain as sb
 import torch
@@ -24,10 +25,15 @@ LISTED = 20  # utterances named in a warning
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
 
-    Also read from the hyperparameters: ``tokenizer``, ``valid_search``, ``test_search`` and, optionally,
-    ``consistency_weight``. With that, every training utterance is heard twice, with the augmentation and dropout of two
+    With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
     """
+
+    needs: ClassVar[set[str]] = RecipeBrain.needs | {
+        *("tokenizer", "valid_search", "test_search"),
+        *("train_data", "valid_data", "test_data"),
+    }
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
 
     def fit_batch(self, batch: Batch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import speechbrain as sb
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
@@ -12,10 +14,10 @@ from toolkit.models.masking import valid_mask
 
 
 class AttentionBrain(ASRBrain):
-    """Trains a `toolkit.models.recogniser.AttentionModel` (Watanabe et al. 2017).
+    """Trains a `toolkit.models.recogniser.AttentionModel` (Watanabe et al. 2017)."""
 
-    Also read from the hyperparameters: ``ctc_weight``, ``label_smoothing`` and, optionally, ``number_of_ctc_epochs``.
-    """
+    needs: ClassVar[set[str]] = ASRBrain.needs | {"ctc_weight", "label_smoothing"}
+    reads: ClassVar[set[str]] = ASRBrain.reads | {"number_of_ctc_epochs"}
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor, Tensor]:
         """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); scores hypotheses, too."""

@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
@@ -44,11 +44,17 @@ class RecipeBrain(sb.Brain):
     Parameters
     ----------
     hparams : dict
-        As `toolkit.experiment.load_experiment` builds it. Read here: ``model``, ``opt_class``, ``epoch_counter``,
-        ``output_folder``, and optionally ``lr_annealing``, ``lr_schedule``, ``average_checkpoints``, ``tensorboard``.
+        As `toolkit.experiment.load_experiment` builds it, with the keys ``needs`` and, optionally, ``reads``.
     run_opts : dict
         Options of the run, such as ``device``; ``archive`` is called before the first step of training.
     """
+
+    # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
+    needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
+    reads: ClassVar[set[str]] = {
+        *("lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
+        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
+    }
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +50,12 @@ class NgramTrainer:
     ConfigError
         When the run is distributed: each process would count its part of the text only.
     """
+
+    needs: ClassVar[set[str]] = {
+        *("model", "tokenizer", "output_folder"),
+        *("train_text", "valid_text", "test_text", "batch_tokens"),
+    }
+    reads: ClassVar[set[str]] = set()
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         if rank_and_world_size()[1] > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import speechbrain as sb
 import torch
@@ -21,10 +22,9 @@ Predictions = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class TransducerBrain(ASRBrain):
-    """Trains a `toolkit.models.transducer.TransducerModel` (Graves 2012).
+    """Trains a `toolkit.models.transducer.TransducerModel` (Graves 2012)."""
 
-    Also read from the hyperparameters, optionally: ``ctc_weight`` and ``number_of_ctc_epochs``.
-    """
+    reads: ClassVar[set[str]] = ASRBrain.reads | {"ctc_weight", "number_of_ctc_epochs"}
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Predictions:
         """CTC log-probabilities (B, T, V), frames (B,), projected frames (B, T, J) and prefixes (B, U + 1, J)."""
