@@ -228,12 +228,15 @@ def test_the_archived_script_and_yaml_run_where_they_lie(copied: Experiment, mon
 
 # Whose folder it is
 
+NEWBOB = "lr_annealing: !new:speechbrain.nnet.schedulers.NewBobScheduler {initial_value: 0.1}\ntrain_data:"
+
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--seed", "2"], "seed was 1, now 2"),
         (["--n_mels", "8"], "n_mels was 16, now 8"),
+        (["--model", "{encoder: {rnn_neurons: 8}}"], r"model\.encoder\.rnn_neurons was 16, now 8"),
         (["--tokenizer_file", "other.model"], r"the tokenizer other\.model has changed since"),
     ],
 )
@@ -244,6 +247,28 @@ def test_a_folder_of_another_experiment_is_refused(copied: Experiment, monkeypat
     with pytest.raises(ExperimentError, match=rf"run holds another experiment: {reason}\. Give this .*--output_folder"):
         settings(copied, "--output_folder", str(copied.run), *options)
     assert (copied.run / "hyperparams.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("right", "other", "reason"),
+    [
+        ("torch.optim.AdamW", "torch.optim.SGD", r"opt_class was torch\.optim\.AdamW, now torch\.optim\.SGD"),
+        ("train_data:", NEWBOB, r"lr_annealing was nothing, now speechbrain\..*\.NewBobScheduler"),
+        ("brains.ctc.CTCBrain", "brains.transducer.TransducerBrain", "brain was !name:.*CTCBrain, now !name:.*"),
+    ],
+)
+def test_another_kind_of_optimizer_or_brain_is_refused(copied: Experiment, tmp_path, right, other, reason):
+    yaml = tmp_path / "other.yaml"
+    yaml.write_text(copied.yaml.read_text().replace(right, other))
+    with pytest.raises(ExperimentError, match=rf"run holds another experiment: {reason}\. Give this"):
+        settings(Experiment(copied.folder, yaml, copied.script, copied.run), "--output_folder", str(copied.run))
+
+
+def test_another_learning_rate_and_other_data_are_told(copied: Experiment, caplog: pytest.LogCaptureFixture):
+    options = ["--output_folder", str(copied.run), "--lr", "0.5", "--train_data", "{batch_size: 2}"]
+    settings(copied, *options)[1]["archive"]()
+    changes = [text.partition("otherwise: ")[2] for text in caplog.messages if "goes on otherwise" in text]
+    assert changes == ["lr was 0.02, now 0.5", "train_data.batch_size was 3, now 2"]
 
 
 def test_a_folder_of_another_script_is_refused(copied: Experiment, tmp_path):

@@ -104,14 +104,11 @@ class HparamsDocument:
         return key in self.data
 
     def override(self, overrides: Mapping[str, Any]) -> None:
-        """Replace top-level values; a mapping replaces only the entries that it names."""
+        """Replace top-level values; a mapping replaces only the entries that it names, at any depth."""
         for key, value in overrides.items():
             if key not in self.data:
                 raise ConfigError(f"{self.path}: there is no key {key!r} to override{did_you_mean(key, self.data)}")
-            if isinstance(value, Mapping) and isinstance(self.data[key], CommentedMap):
-                self.data[key].update(value)
-            else:
-                self.data[key] = value
+            _replace(self.data, key, value)
 
     def references(self, key: str) -> set[str]:
         """The top-level keys that one key's value refers to, directly."""
@@ -183,12 +180,6 @@ class HparamsDocument:
                     f"{', '.join(package + '*' for package in SAFE_PACKAGES)}"
                 )
 
-    def value_text(self, key: str) -> str:
-        """One key's value as YAML on one line, to compare and to show; ``nothing`` when there is no such key."""
-        if key not in self.data:
-            return "nothing"
-        return " ".join(_uncommented(self._dump({key: self.data[key]})).partition(":")[2].split())
-
     def value(self, key: str) -> Any:
         """The value of a key that holds text or a number, its references resolved; ``None`` without such a key."""
         if not isinstance(self.data.get(key), TaggedScalar):
@@ -236,6 +227,39 @@ def _uncommented(text: str) -> str:
 def reference(target: str) -> TaggedScalar:
     """The node ``!ref target``, to put into a document."""
     return YAML().load(f"!ref {target}")
+
+
+def _replace(tree: CommentedMap, key: str, value: Any) -> None:
+    """Put a value into a YAML tree, and of a mapping only its entries into the mapping that is there."""
+    if isinstance(value, Mapping) and isinstance(tree.get(key), CommentedMap):
+        for inner, one in value.items():
+            _replace(tree[key], inner, one)
+    elif isinstance(value, Mapping) and (_tag(tree.get(key)) or "").startswith(("!new:", "!name:")):
+        arguments = CommentedMap(value)  # of a class that had none
+        arguments.yaml_set_ctag(tree[key].tag)
+        tree[key] = arguments
+    else:
+        tree[key] = value
+
+
+def differing(before: Any, now: Any, name: str) -> Iterator[str]:
+    """The smallest parts of two YAML trees that are not the same, as ``model.encoder.dropout was 0.1, now 0.2``."""
+    alike = _tag(before) == _tag(now)
+    if alike and isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from differing(before.get(key), now.get(key), f"{name}.{key}")
+    elif alike and isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, pair in enumerate(zip(before, now, strict=True)):
+            yield from differing(*pair, f"{name}[{place}]")
+    elif before != now and (old := _one_line(before)) != (new := _one_line(now)):
+        yield f"{name} was {old}, now {new}"
+
+
+def _one_line(node: Any) -> str:
+    """A YAML tree as text on one line; ``nothing`` for ``None``."""
+    stream = io.StringIO()
+    YAML().dump({"value": node}, stream)
+    return " ".join(_uncommented(stream.getvalue()).partition(":")[2].split()) or "nothing"
 
 
 def _nodes(node: Any) -> Iterator[Any]:
