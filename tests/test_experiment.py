@@ -69,6 +69,11 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
         (["--lrr", "1"], r"--lrr: neither a key of .*tiny\.yaml nor an option of the run \(did you mean 'lr'\?\)"),
         (["--learning_rate", "1"], r"--learning_rate: neither .* of the run; its keys: seed, output_folder, .*, lr, "),
         (["--opt_class", "{lrr: 3}"], r"opt_class: torch\.optim\.AdamW takes no 'lrr' \(did you mean 'lr'\?\)"),
+        (["--lr", "abc"], "lr: expected a number, not 'abc'"),
+        (["--lr", "[1]"], r"lr: expected a number, not \[1\]"),
+        (["--output_folder", __file__], rf"output_folder: {__file__} is not a folder"),
+        (["--output_folder", f"{__file__}/run"], rf"output_folder: {__file__} is not a folder"),
+        (["--tensorboard"], r"--tensorboard: .*tiny\.yaml has no such key; add the line `tensorboard: \.\.\.` to it"),
         (["--tets_only"], r"--tets_only: neither .* \(did you mean 'test_only'\?\)"),
         (["--param_file", "x"], "--param_file: neither"),
         (["0.1"], "'0.1' was not expected on the command line"),
@@ -78,7 +83,7 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
         (["--device", "gpu"], "device: expected a device of this machine, such as cpu or cuda:0, not 'gpu'"),
         (["--grad_accumulation_factor", "0"], "grad_accumulation_factor: expected a whole number above 0, not 0"),
         (["--ckpt_interval_steps", "often"], "ckpt_interval_steps: expected a number, not 'often'"),
-        (["--seed", "abc"], "seed: expected a whole number, 0 or more, not 'abc'"),
+        (["--seed", "0.5"], "seed: expected a whole number, 0 or more, not 0.5"),
         (["--average_checkpoints", "0"], "average_checkpoints: expected a whole number, 1 or more, not 0"),
         (["--output_folder", "2024"], "output_folder: expected a folder, not 2024"),
         (["--noprogressbar", "5"], "noprogressbar: expected true or false, not 5"),
@@ -87,6 +92,11 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
 def test_a_wrong_setting_is_named(fresh: Experiment, words: list[str], message: str):
     with pytest.raises(ConfigError, match=message):
         load_experiment([str(fresh.yaml), *words])
+
+
+def test_what_the_optimizer_refuses(fresh: Experiment):
+    with pytest.raises(ConfigError, match="opt_class: Invalid learning rate: -1"):
+        fresh.train("--lr", "-1")
 
 
 def test_an_unknown_key_of_the_yaml_is_named_with_the_nearest(fresh: Experiment):
@@ -264,11 +274,14 @@ def test_another_kind_of_optimizer_or_brain_is_refused(copied: Experiment, tmp_p
         settings(Experiment(copied.folder, yaml, copied.script, copied.run), "--output_folder", str(copied.run))
 
 
-def test_another_learning_rate_and_other_data_are_told(copied: Experiment, caplog: pytest.LogCaptureFixture):
+def test_another_learning_rate_and_other_data_are_told(copied: Experiment):
     options = ["--output_folder", str(copied.run), "--lr", "0.5", "--train_data", "{batch_size: 2}"]
     settings(copied, *options)[1]["archive"]()
-    changes = [text.partition("otherwise: ")[2] for text in caplog.messages if "goes on otherwise" in text]
-    assert changes == ["lr was 0.02, now 0.5", "train_data.batch_size was 3, now 2"]
+    told = re.findall("run goes on otherwise: (.*)", (copied.run / "log.txt").read_text())
+    assert told == [
+        "lr was 0.02, now 0.5",
+        "train_data.batch_size was 3, now 2",
+    ]
 
 
 def test_a_folder_of_another_script_is_refused(copied: Experiment, tmp_path):

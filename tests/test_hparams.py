@@ -179,7 +179,7 @@ def differences(folder: Path, before: str, now: str) -> list[str]:
         (
             "!new:torch.nn.Linear",
             "!new:torch.nn.Bilinear",
-            "model was !new:torch.nn.Linear in_f.*, now !new:torch.nn.B",
+            "model was !new:torch.nn.Linear .*, now !new:torch.nn.B",
         ),
     ],
 )

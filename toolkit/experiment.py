@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 
 from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
-from toolkit.hparams import HparamsDocument
+from toolkit.hparams import STANDARD_KEYS, HparamsDocument
 from toolkit.run_folder import archive_experiment, log_command, open_run_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
 
@@ -112,9 +112,13 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     document.check_keys()
     for key, value in _pairs(rest).items():
         if key in document:
+            if _is_number(document.data[key]) and not (_is_number(value) or value is None):
+                raise ConfigError(f"{key}: expected a number, not {value!r}")
             overrides[key] = value
         elif key in RUN_OPTION_DEFAULTS:
             run_opts[key] = value
+        elif key in STANDARD_KEYS:
+            raise ConfigError(f"--{key}: {known.hparams_file} has no such key; add the line `{key}: ...` to it")
         else:
             near = did_you_mean(key, [*document.data, *RUN_OPTIONS]) or f"; its keys: {', '.join(document.data)}"
             raise ConfigError(f"--{key}: neither a key of {known.hparams_file} nor an option of the run{near}")
@@ -122,6 +126,10 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     check_declarations(document)
     _check_kinds(document)
     return document, run_opts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_kinds(document: HparamsDocument) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from toolkit.errors import ConfigError, ExperimentError
-from toolkit.files import write_atomically
+from toolkit.files import require_writable, write_atomically
 from toolkit.hparams import HparamsDocument, differing, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
 
@@ -36,8 +36,9 @@ def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> No
     ExperimentError
         When it holds another experiment.
     ConfigError
-        When the language model was trained with another tokenizer.
+        When the folder cannot be made, or the language model was trained with another tokenizer.
     """
+    require_writable(folder, "output_folder")
     _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
     (folder / "save").mkdir(parents=True, exist_ok=True)

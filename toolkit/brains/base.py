@@ -24,7 +24,7 @@ from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.checkpoints import RANK
-from toolkit.errors import ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights
 
@@ -105,7 +105,10 @@ class RecipeBrain(sb.Brain):
 
     def init_optimizers(self) -> None:
         """Make the optimizer, and remember what the YAML says of it."""
-        super().init_optimizers()
+        try:
+            super().init_optimizers()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"opt_class: {error}") from error
         self.optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
         ]
