@@ -37,7 +37,7 @@ class ASRBrain(RecipeBrain):
 
     def fit_batch(self, batch: Batch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
-        return super().fit_batch(batch.repeat(2) if self._consistency_weight else batch)
+        return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""
@@ -87,6 +87,13 @@ class ASRBrain(RecipeBrain):
         self.too_short += [name for name, fits in zip(batch.ids, possible.tolist(), strict=True) if not fits]
         losses = ctc_loss(log_probs.transpose(0, 1), tokens, frames, counts, reduction="none", zero_infinity=True)
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
+
+    @property
+    def ctc_weight(self) -> float:
+        """The share of CTC in the loss of this epoch."""
+        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
+            return 0.0
+        return getattr(self.hparams, "ctc_weight", 0.0)
 
     @property
     def _consistency_weight(self) -> float:

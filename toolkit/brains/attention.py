@@ -31,9 +31,7 @@ class AttentionBrain(ASRBrain):
     def compute_objectives(self, predictions: tuple[Tensor, Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * cross-entropy, both a mean over utterances."""
         log_probs, frames, logits = predictions
-        weight = self.hparams.ctc_weight
-        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
-            weight = 0.0
+        weight = self.ctc_weight
         loss = (1 - weight) * self._cross_entropy(logits, batch, stage)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient

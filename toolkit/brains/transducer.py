@@ -37,9 +37,7 @@ class TransducerBrain(ASRBrain):
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * transducer loss, both a mean over utterances."""
         log_probs, frames, acoustic, prefixes = predictions
-        weight = getattr(self.hparams, "ctc_weight", 0.0)
-        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
-            weight = 0.0
+        weight = self.ctc_weight
         loss = (1 - weight) * self._transducer_loss(acoustic, frames, prefixes, batch)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient
