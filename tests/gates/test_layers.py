@@ -44,7 +44,7 @@ IMPORT_SPEECHBRAIN = {
     "toolkit.run_options",
     *(
         f"toolkit.brains.{name}"
-        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "ngram", "transducer")
+        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "train_log", "transducer")
     ),
 }
 

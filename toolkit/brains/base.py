@@ -15,7 +15,6 @@ import torch
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
@@ -23,6 +22,7 @@ from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_co
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
+from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
@@ -77,7 +77,7 @@ class RecipeBrain(sb.Brain):
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
         self.epoch, self.place = 0, None
-        self.train_loggers = [FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))]
+        self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
         if getattr(self.hparams, "tensorboard", False) and if_main_process():
             self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
         parameters = sum(one.numel() for one in self.model.parameters())

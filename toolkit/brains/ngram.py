@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import yaml
-from speechbrain.utils.train_logger import FileTrainLogger
 from torch.utils.data import DataLoader
 
+from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK, WEIGHTS
 from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import rank_and_world_size
@@ -65,7 +65,7 @@ class NgramTrainer:
         self.test_only, self.archive = run_opts.get("test_only", False), run_opts.get("archive")
         if run_opts.get("debug"):
             self.output_folder = temporary_folder("debug-")
-        self.log = FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))
+        self.log = TrainLog(self.output_folder / "train_log.txt")
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Count the n-grams of the training text, once."""
