@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_experiment import MODEL
 from torch import nn
 
 from toolkit.models.features import LogMel
@@ -17,31 +18,13 @@ from toolkit.models.recogniser import CTCModel
 from toolkit.models.recurrent import CRDNN
 from toolkit.tokenizer import Tokenizer, train_tokenizer
 
-HPARAMS = """\
+HPARAMS = f"""\
 # A small recogniser, as train.py archives it
 seed: 1
 output_folder: somewhere/else
-lr: 0.001
-sample_rate: 16000
 n_mels: 16
 tokenizer_file: !ref <output_folder>/tokenizer.model
-tokenizer: !new:toolkit.tokenizer.Tokenizer
-  model_file: !ref <tokenizer_file>
-vocab_size: !apply:len [!ref <tokenizer>]
-model: !new:toolkit.models.recogniser.CTCModel
-  features: !new:toolkit.models.features.LogMel
-    sample_rate: !ref <sample_rate>
-    n_mels: !ref <n_mels>
-  encoder: !new:toolkit.models.recurrent.CRDNN
-    input_size: !ref <n_mels>
-    cnn_channels: [4, 4]
-    rnn_neurons: 16
-    rnn_layers: 1
-    dnn_blocks: 0
-  vocab_size: !ref <vocab_size>
-test_search: !new:toolkit.decoders.ctc.CTCGreedySearcher
-brain: !name:toolkit.brains.ctc.CTCBrain
-"""
+{MODEL}"""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ import torch
 from tiny_experiment import Experiment, load_script, make_experiment
 
 from toolkit.checkpoints import best_checkpoints
-from toolkit.errors import ConfigError, ExperimentError, ManifestError, TokenizerError
+from toolkit.errors import ConfigError, ExperimentError, ManifestError, TokenizerError, ToolkitError
 from toolkit.experiment import load_experiment, run
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
@@ -67,6 +67,13 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
     ("words", "message"),
     [
         (["--lrr", "1"], r"--lrr: neither a key of .*tiny\.yaml nor an option of the run \(did you mean 'lr'\?\)"),
+        (["--learning_rate", "1"], r"--learning_rate: neither .* of the run; its keys: seed, output_folder, .*, lr, "),
+        (["--opt_class", "{lrr: 3}"], r"opt_class: torch\.optim\.AdamW takes no 'lrr' \(did you mean 'lr'\?\)"),
+        (["--lr", "abc"], "lr: expected a number, not 'abc'"),
+        (["--lr", "[1]"], r"lr: expected a number, not \[1\]"),
+        (["--output_folder", __file__], rf"output_folder: {__file__} is not a folder"),
+        (["--output_folder", f"{__file__}/run"], rf"output_folder: {__file__} is not a folder"),
+        (["--tensorboard"], r"--tensorboard: .*tiny\.yaml has no such key; add the line `tensorboard: \.\.\.` to it"),
         (["--tets_only"], r"--tets_only: neither .* \(did you mean 'test_only'\?\)"),
         (["--param_file", "x"], "--param_file: neither"),
         (["0.1"], "'0.1' was not expected on the command line"),
@@ -76,7 +83,7 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
         (["--device", "gpu"], "device: expected a device of this machine, such as cpu or cuda:0, not 'gpu'"),
         (["--grad_accumulation_factor", "0"], "grad_accumulation_factor: expected a whole number above 0, not 0"),
         (["--ckpt_interval_steps", "often"], "ckpt_interval_steps: expected a number, not 'often'"),
-        (["--seed", "abc"], "seed: expected a whole number, 0 or more, not 'abc'"),
+        (["--seed", "0.5"], "seed: expected a whole number, 0 or more, not 0.5"),
         (["--average_checkpoints", "0"], "average_checkpoints: expected a whole number, 1 or more, not 0"),
         (["--output_folder", "2024"], "output_folder: expected a folder, not 2024"),
         (["--noprogressbar", "5"], "noprogressbar: expected true or false, not 5"),
@@ -85,6 +92,11 @@ def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
 def test_a_wrong_setting_is_named(fresh: Experiment, words: list[str], message: str):
     with pytest.raises(ConfigError, match=message):
         load_experiment([str(fresh.yaml), *words])
+
+
+def test_what_the_optimizer_refuses(fresh: Experiment):
+    with pytest.raises(ConfigError, match="opt_class: Invalid learning rate: -1"):
+        fresh.train("--lr", "-1")
 
 
 def test_an_unknown_key_of_the_yaml_is_named_with_the_nearest(fresh: Experiment):
@@ -226,12 +238,15 @@ def test_the_archived_script_and_yaml_run_where_they_lie(copied: Experiment, mon
 
 # Whose folder it is
 
+NEWBOB = "lr_annealing: !new:speechbrain.nnet.schedulers.NewBobScheduler {initial_value: 0.1}\ntrain_data:"
+
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--seed", "2"], "seed was 1, now 2"),
         (["--n_mels", "8"], "n_mels was 16, now 8"),
+        (["--model", "{encoder: {rnn_neurons: 8}}"], r"model\.encoder\.rnn_neurons was 16, now 8"),
         (["--tokenizer_file", "other.model"], r"the tokenizer other\.model has changed since"),
     ],
 )
@@ -244,6 +259,31 @@ def test_a_folder_of_another_experiment_is_refused(copied: Experiment, monkeypat
     assert (copied.run / "hyperparams.yaml").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("right", "other", "reason"),
+    [
+        ("torch.optim.AdamW", "torch.optim.SGD", r"opt_class was torch\.optim\.AdamW, now torch\.optim\.SGD"),
+        ("train_data:", NEWBOB, r"lr_annealing was nothing, now speechbrain\..*\.NewBobScheduler"),
+        ("brains.ctc.CTCBrain", "brains.transducer.TransducerBrain", "brain was !name:.*CTCBrain, now !name:.*"),
+    ],
+)
+def test_another_kind_of_optimizer_or_brain_is_refused(copied: Experiment, tmp_path, right, other, reason):
+    yaml = tmp_path / "other.yaml"
+    yaml.write_text(copied.yaml.read_text().replace(right, other))
+    with pytest.raises(ExperimentError, match=rf"run holds another experiment: {reason}\. Give this"):
+        settings(Experiment(copied.folder, yaml, copied.script, copied.run), "--output_folder", str(copied.run))
+
+
+def test_another_learning_rate_and_other_data_are_told(copied: Experiment):
+    options = ["--output_folder", str(copied.run), "--lr", "0.5", "--train_data", "{batch_size: 2}"]
+    settings(copied, *options)[1]["archive"]()
+    told = re.findall("run goes on otherwise: (.*)", (copied.run / "log.txt").read_text())
+    assert told == [
+        "lr was 0.02, now 0.5",
+        "train_data.batch_size was 3, now 2",
+    ]
+
+
 def test_a_folder_of_another_script_is_refused(copied: Experiment, tmp_path):
     script = shutil.copy(copied.script, tmp_path / "train_otherwise.py")
     with pytest.raises(ExperimentError, match=r"it was not made by train_otherwise\.py"):
@@ -251,17 +291,18 @@ def test_a_folder_of_another_script_is_refused(copied: Experiment, tmp_path):
 
 
 def test_what_does_not_make_another_experiment_may_change(copied: Experiment):
-    options = ["--number_of_epochs", "9", "--lr", "0.5", "--average_checkpoints", "3", "--precision", "bf16"]
-    settings(copied, "--output_folder", str(copied.run), *options)
+    options = ["--number_of_epochs", "3", "--lr", "0.5", "--average_checkpoints", "3", "--precision", "bf16"]
+    copied.train("--output_folder", str(copied.run), *options)
     document = HparamsDocument(copied.run / "hyperparams.yaml")
-    assert document.data["number_of_epochs"] == 9
+    assert document.data["number_of_epochs"] == 3
     assert copied.run.joinpath("env.log").read_text().count(" command: ") == 2
 
 
 def test_a_folder_without_checkpoints_may_become_another_experiment(fresh: Experiment):
-    settings(fresh)
-    settings(fresh, "--seed", "2")
-    assert HparamsDocument(fresh.run / "hyperparams.yaml").data["seed"] == 2
+    for seed in (1, 2):
+        _, run_opts = settings(fresh, "--seed", str(seed))
+        run_opts["archive"]()
+        assert HparamsDocument(fresh.run / "hyperparams.yaml").data["seed"] == seed
 
 
 def test_debug_keeps_nothing(fresh: Experiment):
@@ -270,11 +311,28 @@ def test_debug_keeps_nothing(fresh: Experiment):
 
 
 def test_test_only_tests_and_does_not_train(copied: Experiment):
-    best = best_checkpoints(copied.run / "save")
+    best, archive = best_checkpoints(copied.run / "save"), (copied.run / "hyperparams.yaml").read_bytes()
     (copied.run / "wer_tones.txt").unlink()
     copied.train("--output_folder", str(copied.run), "--test_only", "--number_of_epochs", "5")
     assert (copied.run / "wer_tones.txt").is_file()
     assert best_checkpoints(copied.run / "save") == best
+    assert (copied.run / "hyperparams.yaml").read_bytes() == archive
+    assert copied.run.joinpath("env.log").read_text().count(" command: ") == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--epoch_counter", "{limits: 4}"],  # refused when it is built
+        ["--train_manifest", "nothing.json"],  # by the loaders
+    ],
+)
+def test_a_refused_command_leaves_the_archive_as_it_was(copied: Experiment, options: list[str]):
+    before = {name: (copied.run / name).read_bytes() for name in ("hyperparams.yaml", "train.py", "tokenizer.model")}
+    with pytest.raises(ToolkitError):
+        copied.train("--output_folder", str(copied.run), *options)
+    assert {name: (copied.run / name).read_bytes() for name in before} == before
+    Transcriber.from_run(copied.run, device="cpu")
 
 
 def test_test_only_without_a_checkpoint_says_so(fresh: Experiment):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from torch import nn
 
 from toolkit.errors import ConfigError
-from toolkit.hparams import HparamsDocument, reference
+from toolkit.hparams import HparamsDocument, differing, reference
 
 YAML = """\
 # A recogniser that is not one
@@ -107,15 +108,21 @@ def test_override_replaces_a_value(document: HparamsDocument) -> None:
 
 
 def test_override_with_a_mapping_replaces_only_what_it_names(document: HparamsDocument) -> None:
-    document.override({"valid_data": {"batch_duration": 20}, "model": {"bias": True}})
+    document.override({"valid_data": {"batch_duration": 20, "deeper": {"two": 3}}, "model": {"bias": True}})
     built = document.build()
     assert built["valid_data"] == {
         "manifest_filepath": "results/ctc/save/valid.json",
         "batch_duration": 20,
-        "deeper": {"one": 1, "two": 2},
+        "deeper": {"one": 1, "two": 3},
     }
     assert isinstance(built["model"], nn.Linear)
     assert built["model"].bias is not None
+
+
+def test_override_gives_arguments_to_a_class_that_had_none(tmp_path: Path) -> None:
+    document = written(tmp_path, "search: !new:torch.nn.Flatten\n")
+    document.override({"search": {"start_dim": 2}})
+    assert document.build()["search"].start_dim == 2
 
 
 def test_override_of_an_unknown_key_names_the_nearest(document: HparamsDocument) -> None:
@@ -158,20 +165,32 @@ def test_text_keeps_everything_around_an_override(document: HparamsDocument) -> 
     assert document.text() == YAML.replace("width: 4", "width: 8")
 
 
-def test_value_text_is_one_line(document: HparamsDocument) -> None:
-    assert document.value_text("width") == "4"
-    assert document.value_text("not there") == "nothing"
-    assert "\n" not in document.value_text("model")
-    assert "!new:torch.nn.Linear" in document.value_text("model")
-    assert "!ref <width>" in document.value_text("model")
+def differences(folder: Path, before: str, now: str) -> list[str]:
+    trees = [written(folder, text).data for text in (before, now)]
+    return [text for key in trees[0] for text in differing(trees[0][key], trees[1].get(key), key)]
 
 
-def test_value_text_does_not_change_with_comments(document: HparamsDocument, tmp_path: Path) -> None:
-    commented = written(tmp_path, YAML.replace("bias: false\n", "bias: false  # none\n\n# Search\n"))
-    assert commented.value_text("model") == document.value_text("model")
-    assert written(tmp_path, YAML.replace("bias: false", "bias: true")).value_text("model") != document.value_text(
-        "model"
-    )
+@pytest.mark.parametrize(
+    ("right", "other", "difference"),
+    [
+        ("in_features: !ref <width>", "in_features: 5", "model.in_features was !ref <width>, now 5"),
+        ("  bias: false\n", "", "model.bias was false, now nothing"),
+        ("one: 1", "one: [1, 2]", "valid_data.deeper.one was 1, now [1, 2]"),
+        (
+            "!new:torch.nn.Linear",
+            "!new:torch.nn.Bilinear",
+            "model was !new:torch.nn.Linear .*, now !new:torch.nn.B",
+        ),
+    ],
+)
+def test_only_what_differs_is_shown(tmp_path: Path, right: str, other: str, difference: str) -> None:
+    [found] = differences(tmp_path, YAML, YAML.replace(right, other))
+    assert re.match(difference.replace("[", r"\["), found)
+
+
+def test_comments_and_notation_are_no_difference(tmp_path: Path) -> None:
+    other = YAML.replace("bias: false\n", "bias: false  # none\n\n# Search\n").replace("width: 4", "width: 0x4")
+    assert differences(tmp_path, YAML, other) == []
 
 
 # Building

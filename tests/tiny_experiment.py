@@ -18,20 +18,8 @@ from toolkit.tokenizer import train_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "templates/asr/train.py"
 
-YAML = """\
-# Tones
-seed: 1
-output_folder: {folder}/run
-train_manifest: {folder}/manifests/train.json
-tokenizer_file: {folder}/tokenizer.model
-number_of_epochs: 2
-lr: 0.01
-average_checkpoints: 1
-grad_accumulation_factor: 1
-max_grad_norm: 5.0
-precision: fp32
-n_mels: 16
-
+MODEL = """\
+sample_rate: 16000
 tokenizer: !new:toolkit.tokenizer.Tokenizer
   model_file: !ref <tokenizer_file>
 model: !new:toolkit.models.recogniser.CTCModel
@@ -46,15 +34,30 @@ model: !new:toolkit.models.recogniser.CTCModel
     dnn_blocks: 0
     dropout: 0.1
   vocab_size: !apply:len [!ref <tokenizer>]
-sample_rate: 16000
-
 brain: !name:toolkit.brains.ctc.CTCBrain
+test_search: !new:toolkit.decoders.ctc.CTCGreedySearcher
+"""
+
+YAML = f"""\
+# Tones
+seed: 1
+output_folder: {{folder}}/run
+train_manifest: {{folder}}/manifests/train.json
+tokenizer_file: {{folder}}/tokenizer.model
+number_of_epochs: 2
+lr: 0.01
+average_checkpoints: 1
+grad_accumulation_factor: 1
+max_grad_norm: 5.0
+precision: fp32
+n_mels: 16
+
+{MODEL}
 opt_class: !name:torch.optim.AdamW
   lr: !ref <lr>
 epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
   limit: !ref <number_of_epochs>
 valid_search: !new:toolkit.decoders.ctc.CTCGreedySearcher
-test_search: !new:toolkit.decoders.ctc.CTCGreedySearcher
 
 train_data:
   manifest_filepath: !ref <train_manifest>
@@ -63,11 +66,11 @@ train_data:
   shuffle: True
   seed: !ref <seed>
 valid_data:
-  manifest_filepath: {folder}/manifests/valid.json
+  manifest_filepath: {{folder}}/manifests/valid.json
   batch_size: 4
 test_data:
   tones:
-    manifest_filepath: {folder}/manifests/test.json
+    manifest_filepath: {{folder}}/manifests/test.json
     batch_size: 4
 """
 

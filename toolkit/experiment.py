@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import logging
 import logging.config
@@ -17,9 +18,10 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
-from toolkit.hparams import HparamsDocument
-from toolkit.run_folder import open_run_folder
+from toolkit.hparams import STANDARD_KEYS, HparamsDocument
+from toolkit.run_folder import archive_experiment, log_command, open_run_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     hparams : dict
         Every key of the YAML, overrides applied, objects built.
     run_opts : dict
-        Run options for the Brain (`RUN_OPTIONS`).
+        Run options for the Brain (`RUN_OPTIONS`), and ``archive``: what it calls once training can begin, so that a
+        command that is refused leaves the archive of the run before it as it was.
 
     Raises
     ------
@@ -53,16 +56,22 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     complete_run_options(run_opts, document)
     sb.utils.distributed.ddp_init_group(run_opts)
     sb.utils.seed_everything(document.value("seed") or 0, verbose=False)
-    if "output_folder" in document and not run_opts.get("debug"):
-        folder = Path(document.value("output_folder"))
-        command = shlex.join([script.name, *arguments])
-        archive = {"folder": folder, "document": document, "script": script, "command": command}
-        sb.utils.distributed.run_on_main(open_run_folder, kwargs=archive)
-        _set_up_logging(folder / "log.txt")
-        logger.info("%s %s in %s", script.name, document.path, folder)
-    else:
+    if "output_folder" not in document or run_opts.get("debug"):
         _set_up_logging(None)
-    return document.build(), run_opts
+        return document.build(), run_opts
+    folder = Path(document.value("output_folder"))
+    on_main = sb.utils.distributed.run_on_main
+    on_main(open_run_folder, [folder, document, script])
+    _set_up_logging(folder / "log.txt")
+    logger.info("%s %s in %s", script.name, document.path, folder)
+    hparams = document.build()
+    on_main(log_command, [folder, script, shlex.join([script.name, *arguments])])
+    archive = functools.partial(on_main, archive_experiment, [folder, document, script])
+    if "brain" not in document:
+        archive()
+    elif not run_opts.get("test_only"):
+        run_opts["archive"] = archive
+    return hparams, run_opts
 
 
 def run(main: Callable[[], None]) -> None:
@@ -103,15 +112,24 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     document.check_keys()
     for key, value in _pairs(rest).items():
         if key in document:
+            if _is_number(document.data[key]) and not (_is_number(value) or value is None):
+                raise ConfigError(f"{key}: expected a number, not {value!r}")
             overrides[key] = value
         elif key in RUN_OPTION_DEFAULTS:
             run_opts[key] = value
+        elif key in STANDARD_KEYS:
+            raise ConfigError(f"--{key}: {known.hparams_file} has no such key; add the line `{key}: ...` to it")
         else:
-            near = did_you_mean(key, [*document.data, *RUN_OPTIONS])
+            near = did_you_mean(key, [*document.data, *RUN_OPTIONS]) or f"; its keys: {', '.join(document.data)}"
             raise ConfigError(f"--{key}: neither a key of {known.hparams_file} nor an option of the run{near}")
     document.override(overrides)
+    check_declarations(document)
     _check_kinds(document)
     return document, run_opts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_kinds(document: HparamsDocument) -> None:

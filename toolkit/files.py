@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.errors import ConfigError
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -28,6 +30,21 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a whole file; text is UTF-8."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def require_writable(folder: str | Path, name: str) -> None:
+    """Nothing, when there is a folder that can be written to, or can be made.
+
+    Raises
+    ------
+    ConfigError
+        Tells ``name`` of the setting, and what is in the way.
+    """
+    there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{name}: {there} is not a folder; name another place")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{name}: {there} cannot be written to; name another place")
 
 
 def temporary_folder(prefix: str) -> Path:

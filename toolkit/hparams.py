@@ -51,7 +51,6 @@ STANDARD_KEYS = {
     "valid_text": "validation sentences of a language model",
     "test_text": "test sentences of a language model, by name",
     "batch_tokens": "tokens in a batch of sentences",
-    "number_of_epochs": "passes over the training set",
     "epoch_counter": "counts epochs, and may stop early",
     "opt_class": "the optimizer, without its parameters",
     "lr_annealing": "SpeechBrain scheduler called with the validation figure after every epoch",
@@ -105,14 +104,11 @@ class HparamsDocument:
         return key in self.data
 
     def override(self, overrides: Mapping[str, Any]) -> None:
-        """Replace top-level values; a mapping replaces only the entries that it names."""
+        """Replace top-level values; a mapping replaces only the entries that it names, at any depth."""
         for key, value in overrides.items():
             if key not in self.data:
                 raise ConfigError(f"{self.path}: there is no key {key!r} to override{did_you_mean(key, self.data)}")
-            if isinstance(value, Mapping) and isinstance(self.data[key], CommentedMap):
-                self.data[key].update(value)
-            else:
-                self.data[key] = value
+            _replace(self.data, key, value)
 
     def references(self, key: str) -> set[str]:
         """The top-level keys that one key's value refers to, directly."""
@@ -136,21 +132,34 @@ class HparamsDocument:
 
     def check_keys(self) -> None:
         """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
-        for name in sorted(self._referred() - set(self.data)):
+        for name in sorted(self.referred() - set(self.data)):
             raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
         for key in self.unread():
             raise ConfigError(
-                f"{self.path}, line {self.data.lc.key(key)[0] + 1}: nothing reads the key {key!r}"
+                f"{self.path}, line {self.line(key)}: nothing reads the key {key!r}"
                 f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
             )
 
     def unread(self) -> list[str]:
         """The top-level keys that nothing reads: not `STANDARD_KEYS`, and no other key refers to them."""
-        read = self._referred() | set(STANDARD_KEYS)
+        read = self.referred() | set(STANDARD_KEYS)
         return [key for key in self.data if key not in read and not key.startswith("__")]
 
-    def _referred(self) -> set[str]:
+    def referred(self) -> set[str]:
+        """The names that any value refers to."""
         return {name for key in self.data for name in self.references(key)}
+
+    def line(self, key: str) -> int:
+        """The number of the line on which a top-level key stands."""
+        return self.data.lc.key(key)[0] + 1
+
+    def calls(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Every ``!new:`` and ``!name:``: the top-level key that it belongs to, what it names, the keywords given."""
+        for key, value in self.data.items():
+            for node in _nodes(value):
+                kind, _, name = (_tag(node) or "").partition(":")
+                if kind in ("!new", "!name"):
+                    yield key, name, list(node) if isinstance(node, Mapping) else []
 
     def check_safe(self) -> None:
         """Raise a ConfigError for anything that would build or call what is not in `SAFE_PACKAGES`.
@@ -170,12 +179,6 @@ class HparamsDocument:
                     f"{self.path}: the tag `{_shown(node)}` is not one that a model may use; allowed are classes of "
                     f"{', '.join(package + '*' for package in SAFE_PACKAGES)}"
                 )
-
-    def value_text(self, key: str) -> str:
-        """One key's value as YAML on one line, to compare and to show; ``nothing`` when there is no such key."""
-        if key not in self.data:
-            return "nothing"
-        return " ".join(_uncommented(self._dump({key: self.data[key]})).partition(":")[2].split())
 
     def value(self, key: str) -> Any:
         """The value of a key that holds text or a number, its references resolved; ``None`` without such a key."""
@@ -224,6 +227,39 @@ def _uncommented(text: str) -> str:
 def reference(target: str) -> TaggedScalar:
     """The node ``!ref target``, to put into a document."""
     return YAML().load(f"!ref {target}")
+
+
+def _replace(tree: CommentedMap, key: str, value: Any) -> None:
+    """Put a value into a YAML tree, and of a mapping only its entries into the mapping that is there."""
+    if isinstance(value, Mapping) and isinstance(tree.get(key), CommentedMap):
+        for inner, one in value.items():
+            _replace(tree[key], inner, one)
+    elif isinstance(value, Mapping) and (_tag(tree.get(key)) or "").startswith(("!new:", "!name:")):
+        arguments = CommentedMap(value)  # of a class that had none
+        arguments.yaml_set_ctag(tree[key].tag)
+        tree[key] = arguments
+    else:
+        tree[key] = value
+
+
+def differing(before: Any, now: Any, name: str) -> Iterator[str]:
+    """The smallest parts of two YAML trees that are not the same, as ``model.encoder.dropout was 0.1, now 0.2``."""
+    alike = _tag(before) == _tag(now)
+    if alike and isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from differing(before.get(key), now.get(key), f"{name}.{key}")
+    elif alike and isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, pair in enumerate(zip(before, now, strict=True)):
+            yield from differing(*pair, f"{name}[{place}]")
+    elif before != now and (old := _one_line(before)) != (new := _one_line(now)):
+        yield f"{name} was {old}, now {new}"
+
+
+def _one_line(node: Any) -> str:
+    """A YAML tree as text on one line; ``nothing`` for ``None``."""
+    stream = io.StringIO()
+    YAML().dump({"value": node}, stream)
+    return " ".join(_uncommented(stream.getvalue()).partition(":")[2].split()) or "nothing"
 
 
 def _nodes(node: Any) -> Iterator[Any]:

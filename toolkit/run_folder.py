@@ -1,45 +1,67 @@
-"""The output folder of a run: whose it is, and the archive that a run begins with."""
+"""The output folder of a run: whose it is, and the archive that training begins with."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from toolkit.errors import ConfigError, ExperimentError
-from toolkit.files import write_atomically
-from toolkit.hparams import HparamsDocument, reference
+from toolkit.files import require_writable, write_atomically
+from toolkit.hparams import HparamsDocument, differing, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
 
+logger = logging.getLogger(__name__)
+
 # What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
-IDENTITY = ("model", "tokenizer", "seed")
+IDENTITY = ("model", "tokenizer", "seed", "brain")
+# Of these the kind belongs to it, as checkpoints hold its state; options may change, which the log then says.
+STATEFUL = ("opt_class", "lr_annealing")
+WATCHED = (*STATEFUL, "lr_schedule", "train_data", "train_text")
 
 
-def open_run_folder(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
-    """Create a run's folder, or check that it is this experiment's; then archive script, YAML and versions in it.
+def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Create a run's folder, or check that it is this experiment's; nothing in it is changed.
 
     Raises
     ------
     ExperimentError
         When it holds another experiment.
     ConfigError
-        When the language model was trained with another tokenizer.
+        When the folder cannot be made, or the language model was trained with another tokenizer.
     """
-    sources = {key: document.value(key) for key in COLLECTED}
-    _check_same_tokens(sources["tokenizer_file"], sources["lm_folder"])
+    require_writable(folder, "output_folder")
+    _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
     (folder / "save").mkdir(parents=True, exist_ok=True)
-    for key, source in sources.items():
+
+
+def archive_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Put script, YAML and what the YAML names into a run's folder: all that it takes to transcribe with the run.
+
+    What makes the run go on otherwise than it began is logged.
+    """
+    if any(folder.glob("save/CKPT+*/CKPT.yaml")) and (folder / HPARAMS_FILE).is_file():
+        for change in _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), WATCHED):
+            logger.warning("%s goes on otherwise: %s", folder, change)
+    for key, name in COLLECTED.items():
+        source = document.value(key)
         if source and Path(source).exists():
-            collect(source, folder / COLLECTED[key])
+            collect(source, folder / name)
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
+
+
+def log_command(folder: Path, script: Path, command: str) -> None:
+    """Add a command, the commits and the versions of all packages to a run's ``env.log``."""
     with (folder / "env.log").open("a", encoding="utf-8") as log:
         log.write(_environment(script, command))
 
@@ -73,7 +95,8 @@ def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path
     if not (folder / script.name).is_file():
         reason = f"it was not made by {script.name}"
     elif any(folder.glob("save/CKPT+*/CKPT.yaml")):
-        reason = _difference(HparamsDocument(folder / HPARAMS_FILE), _archived(document))
+        before, now = HparamsDocument(folder / HPARAMS_FILE), _archived(document)
+        reason = "; ".join(_differences(before, now, IDENTITY) + _other_kinds(before, now))
         theirs, ours = folder / COLLECTED["tokenizer_file"], document.value("tokenizer_file")
         if not reason and _fingerprint(ours) not in (None, _fingerprint(theirs)):
             reason = f"the tokenizer {ours} has changed since"
@@ -84,13 +107,19 @@ def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path
         )
 
 
-def _difference(archived: HparamsDocument, now: HparamsDocument) -> str:
-    """What identifies an experiment and is not the same in both; ``""`` when all is."""
-    for document in (archived, now):
+def _differences(before: HparamsDocument, now: HparamsDocument, keys: Iterable[str]) -> list[str]:
+    """What is not the same in both of the keys and all that they refer to: ``lr was 0.01, now 0.02``."""
+    for document in (before, now):
         document.keep(set(document.data) - {"output_folder"})  # the folder may have been moved
-    keys = archived.needed_by(IDENTITY) | now.needed_by(IDENTITY)
-    pairs = [(key, archived.value_text(key), now.value_text(key)) for key in sorted(keys)]
-    return "; ".join(f"{key} was {before}, now {after}" for key, before, after in pairs if before != after)
+    needed = before.needed_by(keys) | now.needed_by(keys)
+    return [text for key in sorted(needed) for text in differing(before.data.get(key), now.data.get(key), key)]
+
+
+def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
+    """What has state in the checkpoints and is now of another class, or is new, or is gone."""
+    names = [{key: name for key, name, _ in reversed([*one.calls()]) if key in STATEFUL} for one in (before, now)]
+    pairs = {key: [one.get(key, "nothing") for one in names] for key in STATEFUL}
+    return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
 
 
 def _fingerprint(file: str | Path | None) -> str | None:

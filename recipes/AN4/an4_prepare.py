@@ -38,10 +38,12 @@ from toolkit.dataio.prepare import (
     describe_splits,
     find_audio,
     match_transcripts,
+    read_text_lines,
     require_files,
     write_splits,
 )
 from toolkit.errors import DataError, ToolkitError
+from toolkit.files import require_writable
 
 URL = "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz"
 
@@ -88,6 +90,7 @@ def download_an4(data_folder: Path) -> None:
 def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str] = VALID_SPEAKERS) -> Dropped:
     """Write the manifests of all splits and print what they hold; returns what was left out."""
     require_files(data_folder, ["etc/an4_train.transcription", "etc/an4_test.transcription", "wav"], "AN4")
+    require_writable(manifests, "MANIFESTS")
     dropped = Dropped()
     read = functools.partial(read_part, data_folder, manifests, dropped=dropped)
     train, test = read("train", "an4_clstk"), read("test", "an4test_clstk")
@@ -103,18 +106,21 @@ def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str
 
 def read_part(data_folder: Path, manifests: Path, part: str, folder: str, *, dropped: Dropped) -> dict[str, Utterance]:
     """The utterances of the official train or test part, by name."""
-    transcripts = read_transcripts(data_folder / f"etc/an4_{part}.transcription")
-    pairs = match_transcripts(transcripts, find_audio(data_folder / "wav" / folder), dropped)
+    transcripts = read_transcripts(data_folder / f"etc/an4_{part}.transcription", dropped)
+    pairs = match_transcripts(transcripts, find_audio(data_folder / "wav" / folder, dropped), dropped)
     return collect(pairs, functools.partial(make_utterance, data_folder, manifests), dropped)
 
 
-def read_transcripts(path: Path) -> dict[str, str]:
-    """Words by utterance."""
-    transcripts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        match = LINE.fullmatch(line.strip())
+def read_transcripts(path: Path, dropped: Dropped) -> dict[str, str]:
+    """Words by utterance; of several lines for one, the first is taken, and the others are counted."""
+    transcripts: dict[str, str] = {}
+    for number, line in read_text_lines(path):
+        match = LINE.fullmatch(line)
         if match is None:
             raise DataError(f"{path}: line {number} is not 'WORDS (utterance)': {line!r}")
+        if match["name"] in transcripts:
+            dropped.add("with another transcript", f"{path}, line {number}: {line}")
+            continue
         transcripts[match["name"]] = " ".join(word for word in match["words"].split() if word not in ("<s>", "</s>"))
     return transcripts
 

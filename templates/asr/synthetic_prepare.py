@@ -28,7 +28,7 @@ from tqdm import tqdm
 from toolkit.dataio.prepare import Utterance, describe_audio, describe_splits, write_splits
 from toolkit.dataio.synthesis import SpokenUtterance, draw_sentence, draw_utterance, is_synthesised, synthesise
 from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.files import require_writable, write_atomically
 
 # Each kind of sentence has hundreds of members, most have thousands: training does not miss those held out.
 GRAMMAR = {
@@ -124,6 +124,8 @@ def positive(text: str) -> int:
 
 def prepare_synthetic(corpus: Path, manifests: Path, *, utterances: int = 3500, seed: int = 1, jobs: int = 2) -> None:
     """Speak the corpus, write its manifests and the texts of the language model, and print what they hold."""
+    for folder, name in ((corpus, "CORPUS"), (manifests, "MANIFESTS")):
+        require_writable(folder, name)
     sentences = draw_sentences(utterances, seed)
     plan = {split: assign_voices(split, sentences[split], seed) for split in ("train", "valid", "test")}
     spoken = [*plan["test"], *plan["valid"], *plan["train"]]  # so that the size of train leaves the others as they are

@@ -438,6 +438,24 @@ def test_attention_loss(tmp_path: Path, tokenizer: Tokenizer, stage, smoothing: 
 CTC = {"ctc_weight": 0.3, "number_of_ctc_epochs": 5}
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "epoch", "rows"),
+    [
+        (CTCBrain, {}, 6, 4),
+        (AttentionBrain, CTC, 5, 4),
+        (AttentionBrain, CTC, 6, 2),  # the CTC loss was dropped, and with it what compares the two views
+        (TransducerBrain, {}, 1, 2),
+        (TransducerBrain, CTC, 5, 4),
+    ],
+)
+def test_only_with_ctc_is_an_utterance_heard_twice(tmp_path: Path, tokenizer, monkeypatch, kind, options, epoch, rows):
+    options = options | {"consistency_weight": 0.2, "label_smoothing": 0.1}
+    brain = kind(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, **options), {"device": "cpu"})
+    brain.epoch = epoch
+    monkeypatch.setattr(RecipeBrain, "fit_batch", lambda _, batch: len(batch.ids))
+    assert brain.fit_batch(batch_of([[1], [2]])) == rows
+
+
 def transducer_by_hand(log_probs: Tensor, tokens: list[int]) -> float:
     """-log of the sum over all alignments of (T, U + 1, V) log-probabilities, by the forward recursion in float64."""
     probs = log_probs.detach().double().exp().tolist()

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from toolkit.brains.learning_curve import plot_learning_curve, read_train_log
+from toolkit.brains.train_log import TrainLog
 
 LOG = """\
 epoch: 1, lr: 1.00e-03 - train loss: 23.10, train seconds: 1.01e+02 - valid WER: 1.00e+02, valid loss: 40.34
@@ -49,6 +50,25 @@ def test_the_picture_shows_the_curves(log: Path):
     plot_learning_curve(log, png)
     assert (imread(png) != first).any()
     assert {path.name for path in log.parent.iterdir()} == {"train_log.txt", "learning_curve.png"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "panels"),
+    [("loss: 1.00, valid WER: 9.00", 2), ("loss: 1.00, valid word_perplexity: 9.00", 2), ("loss: 1.00", 1)],
+)
+def test_no_panel_is_empty(log: Path, figures: str, panels: int):
+    log.write_text(f"epoch: 1, lr: 1.00e-03 - valid {figures}\n")
+    plot_learning_curve(log, log.with_name("learning_curve.png"))
+    assert imread(log.with_name("learning_curve.png")).shape[:2] == (400, 500 * panels)
+
+
+def test_figures_are_written_to_be_read(tmp_path: Path):
+    figures = {"WER": 100.0, "CER": 99.5, "loss": 0.0123, "seconds": 1234.5, "steps": 7, "ratio": 1.0}
+    TrainLog(tmp_path / "log.txt").log_stats({"epoch": 1, "lr": 0.001}, valid_stats=figures)
+    text = (tmp_path / "log.txt").read_text()
+    assert "lr: 1.00e-03 - valid WER: 100.00, valid CER: 99.50, valid loss: 1.23e-02, valid seconds: 1234.50" in text
+    assert text.endswith("valid steps: 7, valid ratio: 1.00\n")
+    assert read_train_log(tmp_path / "log.txt")["valid WER"] == {1: 100.0}
 
 
 @pytest.mark.parametrize("text", ["", "epoch: 1, lr: 1.00e-03 - train loss: nan - valid loss: nan\n"])

@@ -12,7 +12,7 @@ import torch
 
 from toolkit.brains.ngram import NgramTrainer
 from toolkit.dataio.text import load_text_splits
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ExperimentError
 from toolkit.models.arpa import read_arpa
 from toolkit.models.ngram_lm import NgramLM, WordNgram
 from toolkit.pretrained import collect, load_language_model
@@ -86,6 +86,12 @@ def test_a_trained_model_is_not_trained_again(experiment, tmp_path, caplog):
     assert "is trained already" in caplog.text
     assert arpa.stat().st_mtime_ns == before
     assert log.read_text().splitlines()[-2:] == [tested, tested]
+
+
+def test_test_only_counts_nothing(experiment, tmp_path):
+    with pytest.raises(ExperimentError, match="no finished epoch"):
+        train(experiment(model=WordNgram(3), tokenizer=WordTokenizer()), test_only=True)
+    assert not (tmp_path / "run/lm.arpa.gz").exists()
 
 
 def test_debugging_leaves_the_output_folder_alone(experiment, tmp_path):

@@ -13,12 +13,14 @@ from toolkit.dataio.download import download, extract
 from toolkit.errors import DataError
 
 
-def pack(path: Path, files: dict[str, bytes]) -> Path:
+def pack(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
     with tarfile.open(path, "w:gz") as tar:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+        for member in others:
+            tar.addfile(member)
     return path
 
 
@@ -46,20 +48,33 @@ def test_a_broken_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside"])
-def test_archives_do_not_write_elsewhere(tmp_path: Path, name: str) -> None:
-    archive = pack(tmp_path / "evil.tar.gz", {"an4/a": b"A", name: b"evil"})
-    target = tmp_path / "deep/an4"
-    if name.startswith("/"):
-        # The filter strips the root: the file lands in the scratch folder, which goes.
-        extract(archive, target, member="an4")
-        assert not Path(name).exists()
-    else:
-        with pytest.raises(DataError, match="cannot be unpacked"):
-            extract(archive, target, member="an4")
-        assert not target.exists()
-    assert not (tmp_path / "outside").exists()
-    assert not (target.parent / "outside").exists()
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        tarfile.TarInfo("../outside"),
+        tarfile.TarInfo("/tmp/outside"),
+        tarfile.TarInfo("an4/../../outside"),
+        link("an4/b", "../../outside"),
+        link("an4/b", "/etc/passwd", tarfile.LNKTYPE),
+        link("an4/b", "", tarfile.FIFOTYPE),
+    ],
+    ids=lambda entry: entry.name,
+)
+def test_archives_do_not_write_elsewhere(
+    tmp_path: Path, entry: tarfile.TarInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")  # as in Python 3.11.2
+    archive = pack(tmp_path / "evil.tar.gz", {"an4/a": b"A"}, entry)
+    with pytest.raises(DataError, match=f"evil.tar.gz: cannot be unpacked .*{entry.name}"):
+        extract(archive, tmp_path / "deep/an4", member="an4")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "evil.tar.gz"]
+    assert not Path("/tmp/outside").exists()
 
 
 def test_damaged_archives_leave_nothing(tmp_path: Path) -> None:

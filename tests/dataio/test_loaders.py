@@ -140,6 +140,20 @@ def test_audio_of_another_rate_and_of_two_channels(hparams: dict[str, object], t
     np.testing.assert_allclose(batch.wavs[0, 100:1500], expected[100:1500], atol=0.01)
 
 
+def test_rate_and_seed_are_those_of_the_yaml(hparams: dict[str, object]) -> None:
+    del hparams["train_data"]["seed"]
+    orders = []
+    for seed in (3, 3, 4):
+        loader = load_split("train_data", hparams | {"sample_rate": 8000, "seed": seed})
+        orders.append([batch.ids for batch in loader])
+        assert all(batch.samples.max() <= 1281 for batch in loader)  # 0.16 s
+    assert orders[0] == orders[1] != orders[2]
+    for key, value in (("sample_rate", 16000), ("seed", 5)):
+        hparams["valid_data"] |= {key: value}
+        with pytest.raises(ConfigError, match=rf"valid_data\.{key}: {value}, but the YAML's {key} is 3; leave it out"):
+            load_split("valid_data", hparams | {key: 3})
+
+
 def test_every_augmentation_of_two_channels(hparams: dict[str, object], tmp_path: Path) -> None:
     noises = tmp_path / "noises"
     noises.mkdir()

@@ -47,7 +47,18 @@ def test_of_several_containers_the_first_is_taken(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert find_audio(tmp_path) == {"a": tmp_path / "x/a.wav", "b": tmp_path / "y/b.SPH"}
+    dropped = Dropped()
+    assert find_audio(tmp_path, dropped) == {"a": tmp_path / "x/a.wav", "b": tmp_path / "y/b.SPH"}
+    assert len(dropped) == 0
+
+
+def test_of_one_name_in_several_folders_the_first_is_taken_and_the_others_are_counted(tmp_path: Path) -> None:
+    for name in ("x/a.wav", "y/a.flac"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    dropped = Dropped()
+    assert find_audio(tmp_path, dropped) == {"a": tmp_path / "x/a.wav"}
+    assert dropped.reasons == {"with the name of another file": [f"{tmp_path}/y/a.flac ({tmp_path}/x/a.wav is taken)"]}
 
 
 def test_where_audio_is_found_again(tmp_path: Path) -> None:

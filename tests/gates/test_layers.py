@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "cli": "inference dataio",
     "inference": "pretrained dataio tokenizer",
     "brains": "pretrained checkpoints dataio metrics models files",
-    "experiment": "run_folder run_options hparams",
+    "experiment": "run_folder run_options declarations hparams",
+    "declarations": "hparams",
     "run_folder": "pretrained hparams files",
     "run_options": "hparams",
     "pretrained": "checkpoints hparams files",
@@ -43,7 +44,7 @@ IMPORT_SPEECHBRAIN = {
     "toolkit.run_options",
     *(
         f"toolkit.brains.{name}"
-        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "ngram", "transducer")
+        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "train_log", "transducer")
     ),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from commands import find_broken_commands
 from disk import ROOT, files, parse, recipe_folders, script_of, yaml_files
 
+from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
 
@@ -27,6 +28,7 @@ def _problems(path: Path, recipe: Path) -> list[str]:
     try:
         document = HparamsDocument(path)
         document.check_keys()
+        check_declarations(document)
     except ConfigError as error:
         return [str(error)]
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,6 +192,22 @@ def test_broken_files_are_reported_and_the_others_transcribed(tones: Transcriber
     assert len(errors) == len(broken) == 8
     for error, path in zip(errors, broken.values(), strict=True):
         assert str(error).startswith(f"{path}: ")
+
+
+def test_long_files_are_refused_unread_and_the_others_transcribed(
+    tones: Transcriber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.inference.transcriber.LONGEST_S", 2.0)
+    monkeypatch.setattr("toolkit.dataio.containers._read", lambda *_, **__: pytest.fail("was decoded"))
+    long = save(tmp_path / "long.wav", play("ABCABC"))
+    errors: list[AudioError] = []
+    assert list(tones.transcribe_files([long], on_error=errors.append)) == []
+    assert re.match(rf"{long}: 4 s long; cut it into files of at most 2 s first", str(errors[0]))
+    monkeypatch.undo()
+    monkeypatch.setattr("toolkit.inference.transcriber.LONGEST_S", 2.0)
+    found = tones.transcribe_files([long, save(tmp_path / "B.wav", play("B"))], on_error=errors.append)
+    assert [one.text for one in found] == ["B"]
+    assert len(errors) == 2
 
 
 def test_unreadable_files_raise_once_the_others_are_done(tones: Transcriber, tmp_path: Path) -> None:

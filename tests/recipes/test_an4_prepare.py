@@ -138,6 +138,28 @@ def test_a_damaged_transcription_names_its_line(an4: ModuleType, tmp_path: Path)
         an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
 
 
+def test_a_second_transcript_is_counted_and_blank_lines_are_none(an4: ModuleType, tmp_path: Path) -> None:
+    corpus = build(tmp_path / "an4", "wav")
+    with (corpus / "etc/an4_train.transcription").open("a") as lines:
+        lines.write("\n<s> NO </s> (an251-fash-b)\n  \n\n")
+    dropped = an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
+    assert [(reason, len(cases)) for reason, cases in dropped.reasons.items()] == [("with another transcript", 1)]
+    assert json.loads((tmp_path / "manifests/train.json").read_text())["an251-fash-b"]["words"] == "YES"
+
+
+def test_a_transcription_in_another_encoding_names_its_line(an4: ModuleType, tmp_path: Path) -> None:
+    corpus = build(tmp_path / "an4", "wav")
+    (corpus / "etc/an4_test.transcription").write_bytes("ONE (an1-a-b)\nZÜRICH (an2-a-b)\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"an4_test\.transcription: line 2 is not in UTF-8"):
+        an4.prepare_an4(corpus, tmp_path / "manifests", ["fjam"])
+
+
+def test_manifests_in_the_place_of_a_file(an4: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "manifests").touch()
+    with pytest.raises(SystemExit, match=r"MANIFESTS: .*manifests is not a folder"):
+        an4.main([str(build(tmp_path / "an4", "wav")), str(tmp_path / "manifests"), "--valid-speakers", "fjam"])
+
+
 def test_offline_download_says_so_and_leaves_nothing(
     an4: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

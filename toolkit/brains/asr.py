@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 import speechbrain as sb
 import torch
@@ -24,14 +25,19 @@ LISTED = 20  # utterances named in a warning
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
 
-    Also read from the hyperparameters: ``tokenizer``, ``valid_search``, ``test_search`` and, optionally,
-    ``consistency_weight``. With that, every training utterance is heard twice, with the augmentation and dropout of two
+    With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
     """
 
+    needs: ClassVar[set[str]] = RecipeBrain.needs | {
+        *("tokenizer", "valid_search", "test_search"),
+        *("train_data", "valid_data", "test_data"),
+    }
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
+
     def fit_batch(self, batch: Batch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
-        return super().fit_batch(batch.repeat(2) if self._consistency_weight else batch)
+        return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""
@@ -81,6 +87,13 @@ class ASRBrain(RecipeBrain):
         self.too_short += [name for name, fits in zip(batch.ids, possible.tolist(), strict=True) if not fits]
         losses = ctc_loss(log_probs.transpose(0, 1), tokens, frames, counts, reduction="none", zero_infinity=True)
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
+
+    @property
+    def ctc_weight(self) -> float:
+        """The share of CTC in the loss of this epoch."""
+        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
+            return 0.0
+        return getattr(self.hparams, "ctc_weight", 0.0)
 
     @property
     def _consistency_weight(self) -> float:

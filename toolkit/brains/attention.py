@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import speechbrain as sb
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
@@ -12,10 +14,10 @@ from toolkit.models.masking import valid_mask
 
 
 class AttentionBrain(ASRBrain):
-    """Trains a `toolkit.models.recogniser.AttentionModel` (Watanabe et al. 2017).
+    """Trains a `toolkit.models.recogniser.AttentionModel` (Watanabe et al. 2017)."""
 
-    Also read from the hyperparameters: ``ctc_weight``, ``label_smoothing`` and, optionally, ``number_of_ctc_epochs``.
-    """
+    needs: ClassVar[set[str]] = ASRBrain.needs | {"ctc_weight", "label_smoothing"}
+    reads: ClassVar[set[str]] = ASRBrain.reads | {"number_of_ctc_epochs"}
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor, Tensor]:
         """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); scores hypotheses, too."""
@@ -29,9 +31,7 @@ class AttentionBrain(ASRBrain):
     def compute_objectives(self, predictions: tuple[Tensor, Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * cross-entropy, both a mean over utterances."""
         log_probs, frames, logits = predictions
-        weight = self.hparams.ctc_weight
-        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
-            weight = 0.0
+        weight = self.ctc_weight
         loss = (1 - weight) * self._cross_entropy(logits, batch, stage)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient

@@ -8,14 +8,13 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
@@ -23,8 +22,9 @@ from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_co
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
+from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
-from toolkit.errors import ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights
 
@@ -44,14 +44,21 @@ class RecipeBrain(sb.Brain):
     Parameters
     ----------
     hparams : dict
-        As `toolkit.experiment.load_experiment` builds it. Read here: ``model``, ``opt_class``, ``epoch_counter``,
-        ``output_folder``, and optionally ``lr_annealing``, ``lr_schedule``, ``average_checkpoints``, ``tensorboard``.
+        As `toolkit.experiment.load_experiment` builds it, with the keys ``needs`` and, optionally, ``reads``.
     run_opts : dict
-        Options of the run, such as ``device``.
+        Options of the run, such as ``device``; ``archive`` is called before the first step of training.
     """
+
+    # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
+    needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
+    reads: ClassVar[set[str]] = {
+        *("lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
+        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
+    }
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
+        self.archive = run_opts.pop("archive", None)
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
         self.model = hparams["model"]
@@ -70,7 +77,7 @@ class RecipeBrain(sb.Brain):
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
         self.epoch, self.place = 0, None
-        self.train_loggers = [FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))]
+        self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
         if getattr(self.hparams, "tensorboard", False) and if_main_process():
             self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
         parameters = sum(one.numel() for one in self.model.parameters())
@@ -98,7 +105,10 @@ class RecipeBrain(sb.Brain):
 
     def init_optimizers(self) -> None:
         """Make the optimizer, and remember what the YAML says of it."""
-        super().init_optimizers()
+        try:
+            super().init_optimizers()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"opt_class: {error}") from error
         self.optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
         ]
@@ -111,6 +121,8 @@ class RecipeBrain(sb.Brain):
             group.update({key: value for key, value in options.items() if key not in annealed})
         if self.hparams.epoch_counter.current or self.step:
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
+        if self.archive is not None:
+            self.archive()
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""

@@ -12,6 +12,8 @@ from toolkit.dataio.batches import Batch
 class CTCBrain(ASRBrain):
     """Trains a `toolkit.models.recogniser.CTCModel` (Graves et al. 2006)."""
 
+    ctc_weight = 1.0
+
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """CTC log-probabilities (B, T, V) with (B,) frames; outside training, transcripts are scored too."""
         if stage == sb.Stage.TRAIN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import speechbrain as sb
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
@@ -14,6 +16,10 @@ from toolkit.models.masking import valid_mask
 
 class LanguageModelBrain(RecipeBrain):
     """Trains an `RNNLM` or `TransformerLM` (toolkit.models.language) and reports perplexity per token and per word."""
+
+    needs: ClassVar[set[str]] = RecipeBrain.needs | {
+        *("tokenizer", "train_text", "valid_text", "test_text", "batch_tokens")
+    }
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start summing log-probabilities."""

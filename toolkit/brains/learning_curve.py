@@ -15,6 +15,13 @@ from toolkit.files import replacing
 FIGURE = re.compile(r"(train|valid) ([A-Za-z]\w*): ([-+]?(?:inf|nan|[-+.\deE]+))")
 EPOCH = re.compile(r"epoch: (\d+)")
 
+# What is drawn together, by title.
+PANELS = {
+    "loss": {"loss"},
+    "error rate (%)": {"WER", "CER"},
+    "perplexity": {"perplexity", "word_perplexity"},
+}
+
 
 def read_train_log(train_log: str | Path) -> dict[str, dict[int, float]]:
     """Figures by name (``"valid WER"``) and epoch; of an epoch that was logged twice, the later."""
@@ -28,13 +35,13 @@ def read_train_log(train_log: str | Path) -> dict[str, dict[int, float]]:
 
 
 def plot_learning_curve(train_log: str | Path, png: str | Path) -> None:
-    """Draw losses (left) and error rates (right) over epochs."""
+    """Draw losses and, beside them, error rates or perplexities over epochs; an empty picture when there are none."""
     figures = read_train_log(train_log)
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    there = {name.split()[1] for name in figures}
+    panels = {title: wanted for title, wanted in PANELS.items() if wanted & there} or {"loss": set()}
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, title, wanted in zip(
-        figure.subplots(1, 2), ["loss", "error rate (%)"], [{"loss"}, {"WER", "CER"}], strict=True
-    ):
+    for axes, (title, wanted) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name, values in figures.items():
             if name.split()[1] in wanted:
                 axes.plot(list(values), list(values.values()), marker=".", label=name)

@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import yaml
-from speechbrain.utils.train_logger import FileTrainLogger
 from torch.utils.data import DataLoader
 
+from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK, WEIGHTS
 from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import rank_and_world_size
@@ -42,7 +42,8 @@ class NgramTrainer:
     hparams : dict
         Read here: ``model``, ``tokenizer``, ``output_folder``.
     run_opts : dict
-        Options of the run; ``debug`` leaves the output folder alone, and the device makes no difference to counting.
+        Options of the run: ``debug`` leaves the output folder alone, ``test_only`` skips counting, and ``archive`` is
+        called before it. The device makes no difference.
 
     Raises
     ------
@@ -50,17 +51,28 @@ class NgramTrainer:
         When the run is distributed: each process would count its part of the text only.
     """
 
+    needs: ClassVar[set[str]] = {
+        *("model", "tokenizer", "output_folder"),
+        *("train_text", "valid_text", "test_text", "batch_tokens"),
+    }
+    reads: ClassVar[set[str]] = set()
+
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         if rank_and_world_size()[1] > 1:
             raise ConfigError("an n-gram model is trained by one process: start train_lm.py without torchrun")
         self.model, self.tokenizer = hparams["model"], hparams["tokenizer"]
-        self.output_folder = Path(hparams["output_folder"])
-        if (run_opts or {}).get("debug"):
+        self.output_folder, run_opts = Path(hparams["output_folder"]), run_opts or {}
+        self.test_only, self.archive = run_opts.get("test_only", False), run_opts.get("archive")
+        if run_opts.get("debug"):
             self.output_folder = temporary_folder("debug-")
-        self.log = FileTrainLogger(save_file=str(self.output_folder / "train_log.txt"))
+        self.log = TrainLog(self.output_folder / "train_log.txt")
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Count the n-grams of the training text, once."""
+        if self.test_only:
+            return
+        if self.archive is not None:
+            self.archive()
         checkpoint = self.output_folder / CHECKPOINT
         if (checkpoint / "CKPT.yaml").is_file():
             logger.info("%s is trained already; delete %s to train it again.", self.output_folder, checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import speechbrain as sb
 import torch
@@ -21,10 +22,9 @@ Predictions = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class TransducerBrain(ASRBrain):
-    """Trains a `toolkit.models.transducer.TransducerModel` (Graves 2012).
+    """Trains a `toolkit.models.transducer.TransducerModel` (Graves 2012)."""
 
-    Also read from the hyperparameters, optionally: ``ctc_weight`` and ``number_of_ctc_epochs``.
-    """
+    reads: ClassVar[set[str]] = ASRBrain.reads | {"ctc_weight", "number_of_ctc_epochs"}
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Predictions:
         """CTC log-probabilities (B, T, V), frames (B,), projected frames (B, T, J) and prefixes (B, U + 1, J)."""
@@ -37,9 +37,7 @@ class TransducerBrain(ASRBrain):
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * transducer loss, both a mean over utterances."""
         log_probs, frames, acoustic, prefixes = predictions
-        weight = getattr(self.hparams, "ctc_weight", 0.0)
-        if self.epoch > getattr(self.hparams, "number_of_ctc_epochs", self.epoch):
-            weight = 0.0
+        weight = self.ctc_weight
         loss = (1 - weight) * self._transducer_loss(acoustic, frames, prefixes, batch)
         if not weight:
             return loss + 0.0 * log_probs.sum()  # in a distributed run, every parameter must have a gradient

@@ -4,7 +4,8 @@
     asr transcribe results/ctc recordings/ --output transcripts.jsonl
 
 Prints a line a file, its path and its words with a tab between them. Files are of any container, sample rate and
-channel count; folders are searched for audio. A file that cannot be read is reported, and the exit status is then 1.
+channel count, half an hour long at most; folders are searched for audio. A file that cannot be read is reported, and
+the exit status is then 1.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,19 +10,22 @@ import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
-from toolkit.dataio.containers import decode_audio
+from toolkit.dataio.containers import decode_audio, header_seconds
+from toolkit.errors import AudioError
 
 
-def load_audio(path: str | Path, sample_rate: int = 16000) -> Tensor:
-    """Waveform (S,) float32 of an audio file of any container, rate and channel count.
+def load_audio(path: str | Path, sample_rate: int = 16000, *, longest: float = math.inf) -> Tensor:
+    """Waveform (S,) float32 of an audio file of any container, rate and channel count, of at most ``longest`` seconds.
 
     Channels are averaged, which keeps the level of a voice that is on all of them.
 
     Raises
     ------
     AudioError
-        Names the file and why: missing, empty, not audio, zero samples, or cut off.
+        Names the file and why: missing, empty, not audio, zero samples, cut off, or too long.
     """
+    if longest < math.inf and (seconds := header_seconds(path)) > longest:
+        raise AudioError(f"{path}: {seconds:.0f} s long; cut it into files of at most {longest:.0f} s first")
     samples, rate = decode_audio(path)
     mono = torch.from_numpy(samples.mean(axis=0))
     if rate == sample_rate:

@@ -6,16 +6,31 @@ FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
 from toolkit.errors import AudioError
 
+if TYPE_CHECKING:
+    import av
+
 # What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
 UNKNOWN_FRAMES = 2**62
+
+# What libsndfile says of samples that end before their size: `data : 32000 (should be 15978)` of WAV, SSND of AIFF,
+# Data Size of AU. FFmpeg and SoX give a size of 2 GiB or more to what they write to a pipe.
+CUT_CHUNK = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_BYTES = 0x7FFFF000
+
+OGG_PAGE_BYTES = 65307  # at most
+MALFORMED = 3  # libsndfile's code of a file that it knows and cannot make sense of
 
 
 @dataclass(frozen=True)
@@ -45,9 +60,26 @@ def probe_audio(path: str | Path) -> AudioInfo:
         samples, rate = _decode_with_ffmpeg(path)
         return AudioInfo(rate, samples.shape[1], samples.shape[0])
     with audio:
+        _check_whole(audio, Path(path))
         _check_samples(path, audio.frames)
         _read(audio, path, start=audio.frames - 1, count=1)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def header_seconds(path: str | Path) -> float:
+    """How long a file says that it is, found without decoding; 0.0 where it does not say.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, or not audio.
+    """
+    audio = _open(path)
+    if audio is not None:
+        with audio:
+            return audio.frames / audio.samplerate
+    with _ffmpeg(path) as container:
+        return (container.duration or 0) / 1e6  # microseconds
 
 
 def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:
@@ -65,6 +97,7 @@ def decode_audio(path: str | Path, start: float = 0.0, length: float | None = No
         samples = samples[:, first : None if length is None else first + round(length * rate)]
     else:
         with audio:
+            _check_whole(audio, Path(path))
             rate = audio.samplerate
             count = -1 if length is None else round(length * rate)
             samples = _read(audio, path, start=round(start * rate), count=count).T
@@ -78,8 +111,10 @@ def _open(path: str | Path) -> soundfile.SoundFile | None:
     """The file opened by libsndfile; None when libsndfile does not know its container, or how long it is."""
     try:
         audio = soundfile.SoundFile(str(path))
-    except soundfile.LibsndfileError:
+    except soundfile.LibsndfileError as error:
         _check_file(Path(path))
+        if error.code == MALFORMED:
+            raise _damaged(path, error) from error
         return None
     if audio.frames > UNKNOWN_FRAMES:
         audio.close()
@@ -96,6 +131,42 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
 
 
+def _damaged(path: str | Path, error: soundfile.LibsndfileError) -> AudioError:
+    return AudioError(f"{path}: damaged or cut off ({error.error_string}); copy the file again")
+
+
+def _check_whole(audio: soundfile.SoundFile, path: Path) -> None:
+    """Refuse a file that ends before it should; libsndfile reads it to where it ends."""
+    promised, there, unit = _extent(audio, path)
+    if there < promised < UNKNOWN_BYTES:
+        raise AudioError(f"{path}: cut off: {there} of {promised} {unit} are there; copy the file again")
+
+
+def _extent(audio: soundfile.SoundFile, path: Path) -> tuple[int, int, str]:
+    """How much a file says that it holds, how much it does, and of what; of a FLAC or MP3, which reading shows, 0."""
+    if audio.format == "NIST":
+        with path.open("rb") as file:
+            counted = re.search(rb"sample_count -i (\d+)", file.read(1024))
+        return int(counted[1]) if counted else 0, audio.frames, "samples"
+    if audio.format == "OGG":
+        return *_last_ogg_page(path), "bytes of its last page"
+    sizes = CUT_CHUNK.search(audio.extra_info)
+    return (int(sizes[1]), int(sizes[2]), "bytes of audio") if sizes else (0, 0, "bytes of audio")
+
+
+def _last_ogg_page(path: Path) -> tuple[int, int]:
+    """Bytes that the last page of an Ogg file should have, and those it has at most (RFC 3533, section 6).
+
+    Not its end-of-stream flag, which telephones leave out of their voice messages.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - OGG_PAGE_BYTES))
+        end = file.read()
+    page = end[end.rfind(b"OggS") :]
+    segments = page[26] if len(page) > 26 else 0
+    return 27 + segments + sum(page[27 : 27 + segments]), len(page)
+
+
 def _read(audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int) -> np.ndarray:
     """Samples (S, C) float32; fewer than ``count`` only beyond the end that the header promises."""
     promised = audio.frames - start if count < 0 else min(count, audio.frames - start)
@@ -104,7 +175,7 @@ def _read(audio: soundfile.SoundFile, path: str | Path, *, start: int, count: in
             audio.seek(start)
         samples = audio.read(count, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: damaged or cut off ({error.error_string}); copy the file again") from error
+        raise _damaged(path, error) from error
     if len(samples) < promised:
         raise AudioError(f"{path}: cut off: its header promises {audio.frames} samples; copy the file again")
     return samples
@@ -117,16 +188,25 @@ def _check_samples(path: str | Path, num_samples: int) -> None:
 
 def _decode_with_ffmpeg(path: str | Path) -> tuple[np.ndarray, int]:
     """Samples (C, S) float32 and rate of the first audio stream."""
+    import av
+
+    with _ffmpeg(path) as container:
+        if not container.streams.audio:
+            raise AudioError(f"{path}: holds no audio stream")
+        rate = container.streams.audio[0].rate
+        resampler = av.AudioResampler(format="fltp")
+        frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+        _check_samples(path, len(frames))
+        return np.concatenate(frames, axis=1), rate
+
+
+@contextlib.contextmanager
+def _ffmpeg(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """A file opened by FFmpeg, whose errors are AudioErrors."""
     import av  # 0.2 s to load, and rarely needed
 
     try:
         with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: holds no audio stream")
-            rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format="fltp")
-            frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-            _check_samples(path, len(frames))
-            return np.concatenate(frames, axis=1), rate
+            yield container
     except (av.FFmpegError, ValueError) as error:
         raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({error})") from error

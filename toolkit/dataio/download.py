@@ -59,7 +59,7 @@ def _fetch(url: str, partial: Path) -> None:
 def extract(archive: str | Path, target: str | Path, member: str) -> Path:
     """``target``, the folder ``member`` of a tar archive; it appears whole or not at all.
 
-    Links and paths that lead out of the folder are refused (tarfile's filter ``data``).
+    Only files and folders are unpacked; links, devices and paths that lead out of the folder are refused.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def extract(archive: str | Path, target: str | Path, member: str) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
+                for entry in tar:
+                    _unpack(tar, entry, Path(scratch).resolve())
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(f"{archive}: cannot be unpacked ({error}); delete it and download it again") from error
         if not (Path(scratch) / member).is_dir():
@@ -82,3 +83,16 @@ def extract(archive: str | Path, target: str | Path, member: str) -> Path:
             raise DataError(f"{target}: already there; remove it to unpack {archive} again")
         shutil.move(Path(scratch) / member, target)
     return target
+
+
+def _unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
+    """One file or folder of an archive; tarfile's own filter is missing in Python 3.11.2, which Debian 12 has."""
+    path = (folder / entry.name).resolve()
+    if not path.is_relative_to(folder) or not (entry.isfile() or entry.isdir()):
+        raise tarfile.TarError(f"{entry.name!r} is a link, or leads elsewhere")
+    if entry.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tar.extractfile(entry) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, _BLOCK)

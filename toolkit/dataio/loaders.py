@@ -78,7 +78,7 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``."""
     key, _, test = name.partition(".")
     values = require(key, hparams)
-    config = DataConfig.from_hparams(name, values[test] if test else values)
+    config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
     cuts = _cuts(name, config)
     if config.shuffle:
         rank, world_size = rank_and_world_size()
@@ -92,6 +92,17 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
         persistent_workers=config.num_workers > 0,
         pin_memory=config.pin_memory,
     )
+
+
+def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> Any:
+    """A data set's values with the YAML's ``sample_rate`` and ``seed``, of which it may not have others."""
+    if not isinstance(values, Mapping):
+        return values
+    shared = {key: hparams[key] for key in ("sample_rate", "seed") if key in hparams}
+    for key, value in shared.items():
+        if values.get(key) not in (None, value):
+            raise ConfigError(f"{name}.{key}: {values[key]!r}, but the YAML's {key} is {value!r}; leave it out here")
+    return {**values, **shared}
 
 
 def require(key: str, hparams: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one utterance is; the rest is here::
 
     dropped = Dropped()
-    audio = find_audio(data_folder / "wav")
+    audio = find_audio(data_folder / "wav", dropped)
     pairs = match_transcripts(transcripts, audio, dropped)
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
     write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
@@ -13,7 +13,7 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,15 +72,39 @@ def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
         raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
 
 
-def find_audio(folder: Path, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
-    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first."""
+def find_audio(folder: Path, dropped: Dropped, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
+    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first.
+
+    Of files with one name in several folders the first is taken, and the others are counted.
+    """
     rank = {suffix: place for place, suffix in enumerate(containers)}
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        place = rank.get(path.suffix.lower())
-        if place is not None and (path.stem not in found or place < rank[found[path.stem].suffix.lower()]):
+        place, first = rank.get(path.suffix.lower()), found.get(path.stem)
+        if place is None:
+            continue
+        if first is not None and first.parent != path.parent:
+            dropped.add("with the name of another file", f"{path} ({first} is taken)")
+        elif first is None or place < rank[first.suffix.lower()]:
             found[path.stem] = path
     return found
+
+
+def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The number, from 1, and the text of each line of a file that is not blank.
+
+    Raises
+    ------
+    DataError
+        The file is not in UTF-8.
+    """
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: line {number} is not in UTF-8 ({error.reason}): {line!r}") from None
+        if text:
+            yield number, text
 
 
 def match_transcripts(

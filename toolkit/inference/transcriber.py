@@ -24,6 +24,10 @@ KEYS = ("model", "tokenizer", "test_search", "sample_rate")
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
 
+# Seconds of the longest file. A model hears a file as a whole: 20 minutes take the encoders of AN4's recipe 1.4 GB, and
+# memory grows with the length, time with its square where there is attention.
+LONGEST_S = 1800.0
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -120,11 +124,11 @@ class Transcriber:
         Parameters
         ----------
         paths : iterable of str or Path
-            Files of any container, sample rate and channel count.
+            Files of any container, sample rate and channel count, of at most `LONGEST_S` seconds.
         batch_seconds : float
             Seconds of audio in a batch, padding included; a longer file is a batch of its own.
         on_error : callable, optional
-            Called with the AudioError of each file that cannot be read, which then has no transcript.
+            Called with the AudioError of each file that cannot be read or is too long, which then has no transcript.
 
         Raises
         ------
@@ -144,7 +148,7 @@ class Transcriber:
         recordings, samples = [], 0
         for path in paths:
             try:
-                wav = load_audio(path, self.sample_rate)
+                wav = load_audio(path, self.sample_rate, longest=LONGEST_S)
             except AudioError as error:
                 report(error)
                 continue
