@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from toolkit.dataio.tokenize import TokenizerWrapper
 from toolkit.errors import ConfigError, DataError, did_you_mean
 
 BOS_SLOT = "|bos|"
@@ -99,6 +100,7 @@ class PromptFormatter:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self._tokenize = TokenizerWrapper(tokenizer)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -218,13 +220,6 @@ class PromptFormatter:
                 raise DataError(f"{where}: slot {slot!r} is {values[slot]!r}; expected {kind}")
         if unknown := sorted(set(values) - set(slots) - {self.PROMPT_LANGUAGE_SLOT}):
             raise DataError(f"{where}: no slot {unknown[0]!r}{did_you_mean(unknown[0], slots)}; has {', '.join(slots)}")
-
-    def _tokenize(self, text: str, language: str | None) -> list[int]:
-        return list(self.tokenizer.text_to_ids(text, *([language] if self._is_aggregate else [])))
-
-    @property
-    def _is_aggregate(self) -> bool:
-        return hasattr(self.tokenizer, "tokenizers_dict")
 
 
 def _fill(template: str, slots: Iterable[str], values: Mapping[str, str]) -> str:

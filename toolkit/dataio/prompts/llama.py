@@ -20,3 +20,20 @@ class Llama2PromptFormatter(PromptFormatter):
         "user": {"template": f"{BOS_SLOT}[INST] |message| [/INST]", "slots": {"message": Modality.Text}},
         "assistant": {"template": f"|message| {EOS_SLOT}", "slots": {"message": Modality.Text}},
     }
+
+
+def _llama3_header(role: str) -> str:
+    return f"<|start_header_id|>{role}<|end_header_id|>\n\n"
+
+
+class Llama3PromptFormatter(PromptFormatter):
+    """``<|start_header_id|>user<|end_header_id|>\\n\\nquestion<|eot_id|>``, and so for each role, after one BOS."""
+
+    NAME = "llama3"
+    OUTPUT_ROLE = "assistant"
+    INSERT_BOS = True  # <|begin_of_text|>
+    INFERENCE_PREFIX = _llama3_header("assistant")
+    TEMPLATE: ClassVar = {
+        role: {"template": f"{_llama3_header(role)}|message|<|eot_id|>", "slots": {"message": Modality.Text}}
+        for role in ("system", "user", "assistant")
+    }
