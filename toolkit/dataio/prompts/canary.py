@@ -62,7 +62,7 @@ class CanaryPromptFormatter(PromptFormatter):
 
 @registered_prompt_format_fn(Cut, CanaryPromptFormatter)
 def format_cut_for_canary(cut: Cut, prompt: CanaryPromptFormatter) -> dict[str, Tensor]:
-    """The cut's fields ``source_lang``, ``target_lang``, ``task`` (or ``taskname``) and ``pnc`` ask, its text answers."""
+    """The cut's ``source_lang``, ``target_lang``, ``task`` (or ``taskname``) and ``pnc`` ask, its text answers."""
     custom = {"task": cut.taskname, **cut.custom} if cut.has_custom("taskname") else cut.custom or {}
     slots = {slot: custom[slot] for slot in prompt.get_slots("user") if slot in custom}
     turns = [{"role": "user", "slots": slots}]

@@ -8,7 +8,7 @@ from toolkit.dataio.prompts.formatter import Modality, PromptFormatter
 
 
 class GemmaPromptFormatter(PromptFormatter):
-    """``<bos><start_of_turn>user\\nquestion<end_of_turn>\\n<start_of_turn>model\\nanswer<end_of_turn>\\n``.
+    r"""``<bos><start_of_turn>user\nquestion<end_of_turn>\n<start_of_turn>model\nanswer<end_of_turn>\n``.
 
     A system prompt begins the first user turn, as in Gemma 3; Gemma 1 and 2 know none.
     """

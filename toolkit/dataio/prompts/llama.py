@@ -27,7 +27,7 @@ def _llama3_header(role: str) -> str:
 
 
 class Llama3PromptFormatter(PromptFormatter):
-    """``<|start_header_id|>user<|end_header_id|>\\n\\nquestion<|eot_id|>``, and so for each role, after one BOS."""
+    r"""``<|start_header_id|>user<|end_header_id|>\n\nquestion<|eot_id|>``, and so for each role, after one BOS."""
 
     NAME = "llama3"
     OUTPUT_ROLE = "assistant"

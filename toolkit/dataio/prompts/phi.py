@@ -8,7 +8,7 @@ from toolkit.dataio.prompts.formatter import EOS_SLOT, Modality, PromptFormatter
 
 
 class Phi2QAPromptFormatter(PromptFormatter):
-    """``Instruct: question\\nOutput: answer<|endoftext|>``."""
+    r"""``Instruct: question\nOutput: answer<|endoftext|>``."""
 
     NAME = "phi2_qa"
     OUTPUT_ROLE = "assistant"
@@ -20,7 +20,7 @@ class Phi2QAPromptFormatter(PromptFormatter):
 
 
 class Phi3PromptFormatter(PromptFormatter):
-    """``<|user|>\\nquestion<|end|>\\n<|assistant|>\\nanswer<|end|>\\n<|endoftext|>``."""
+    r"""``<|user|>\nquestion<|end|>\n<|assistant|>\nanswer<|end|>\n<|endoftext|>``."""
 
     NAME = "phi3"
     OUTPUT_ROLE = "assistant"

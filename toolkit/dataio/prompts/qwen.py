@@ -8,7 +8,7 @@ from toolkit.dataio.prompts.formatter import Modality, PromptFormatter
 
 
 class QwenPromptFormatter(PromptFormatter):
-    """``<|im_start|>user\\nquestion<|im_end|>\\n``, and so for each role.
+    r"""``<|im_start|>user\nquestion<|im_end|>\n``, and so for each role.
 
     Of dialogs without one Qwen 2 and 2.5 have a system prompt of their own, Qwen 3 has none, nor has this format.
     """
