@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lhotse import AudioSource, Recording
+from lhotse.audio import AudioLoadingError
 from lhotse.cut import Cut
 
 from toolkit.dataio.containers import AudioInfo, probe_audio
@@ -29,7 +30,7 @@ from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
 from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn, Turn
 from toolkit.dataio.text_readers import Paths, ShardReader, read_jsonl
-from toolkit.errors import ConfigError, ManifestError
+from toolkit.errors import AudioError, ConfigError, ManifestError
 from toolkit.files import replacing
 
 Item = dict[str, Any]
@@ -118,11 +119,17 @@ class _TarredAudio:
     def __call__(self, turn: Item) -> Recording:
         for name, content in self._members:
             if name == turn["value"]:
-                return Recording.from_bytes(content, Path(name).stem)
+                return self._recording(name, content)
         raise ManifestError(
             f"{self._path}: no member {turn['value']!r} after those of the turns before it; members must come in the "
             "order of the manifest's turns"
         )
+
+    def _recording(self, name: str, content: bytes) -> Recording:
+        try:
+            return Recording.from_bytes(content, Path(name).stem)
+        except AudioLoadingError as error:
+            raise AudioError(f"{self._path}: member {name!r} is no audio that can be read ({error})") from error
 
 
 def _members(path: str) -> Iterator[tuple[str, bytes]]:
