@@ -28,8 +28,12 @@ def expand_sharded_filepaths(sharded_filepaths: str | Path | Sequence[str | Path
     if isinstance(sharded_filepaths, (str, Path)):
         # Of nested groups the inner one is expanded first, and repeats what stands beside it.
         return list(dict.fromkeys(_expand(_OTHER_BRACKETS.sub(r"{\1}", str(sharded_filepaths)))))
-    if not isinstance(sharded_filepaths, Sequence) or not all(isinstance(one, (str, Path)) for one in sharded_filepaths):
-        raise ConfigError(f"expected a path such as shard_{{0..31}}.jsonl or a list of paths, not {sharded_filepaths!r}")
+    if not isinstance(sharded_filepaths, Sequence) or not all(
+        isinstance(one, (str, Path)) for one in sharded_filepaths
+    ):
+        raise ConfigError(
+            f"expected a path such as shard_{{0..31}}.jsonl or a list of paths, not {sharded_filepaths!r}"
+        )
     return [path for one in sharded_filepaths for path in expand_sharded_filepaths(one)]
 
 
