@@ -16,6 +16,9 @@ from toolkit.errors import TokenizerError
 from toolkit.files import write_atomically
 from toolkit.tokenizer import explain_training, load_model
 
+# SentencePiece takes no smaller one.
+_LEAST_SAMPLE = 100
+
 
 class SentencePieceTokenizer:
     """A trained SentencePiece model; picklable, and ``len(tokenizer)`` is the size of its vocabulary.
@@ -148,6 +151,8 @@ def create_spt_model(
     if do_lower_case:
         options["normalization_rule_name"] = "nmt_nfkc_cf"
     if sample_size > 0:
+        if sample_size <= _LEAST_SAMPLE:
+            raise TokenizerError(f"sample_size {sample_size}: expected more than {_LEAST_SAMPLE} lines, or -1 for all")
         options["input_sentence_size"] = sample_size
     folder.mkdir(parents=True, exist_ok=True)
     model = _train(data_file, vocab_size, {"model_type": tokenizer_type, **options})

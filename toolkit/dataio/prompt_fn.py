@@ -79,8 +79,8 @@ def encode_messages(prompt: PromptFormatter, messages: Iterable[Message]) -> dic
     for (role, language), group in groupby(messages, key=lambda message: (message.role, message.language)):
         slots = {"message": " ".join(message.text for message in group)}
         turns.append({"role": role, "slots": slots | ({prompt.PROMPT_LANGUAGE_SLOT: language} if language else {})})
-    roles = prompt.get_roles()
-    if [turn["role"] for turn in turns[:2]] == ["system", "user"] and "system" not in roles:
+    is_led_by_system = [turn["role"] for turn in turns[:2]] == ["system", "user"]
+    if is_led_by_system and "system" not in prompt.TEMPLATE and "system_and_user" in prompt.TEMPLATE:
         system, user = turns[:2]
         slots = {**user["slots"], "system": system["slots"]["message"]}
         turns[:2] = [{"role": "system_and_user", "slots": slots}]

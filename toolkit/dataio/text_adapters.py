@@ -194,11 +194,11 @@ class AudioTurn:
         Raises
         ------
         DataError
-            The audio is in no file.
+            The cut is no stretch of a file as it is.
         """
-        recording = self.cut.recording
-        if recording.sources[0].type != "file":
-            raise DataError(f"cut {self.cut.id!r}: its audio is in no file that a JSONL could name; save_audio() first")
+        recording = getattr(self.cut, "recording", None)
+        if recording is None or recording.sources[0].type != "file" or recording.transforms:
+            raise DataError(f"cut {self.cut.id!r}: its audio is no stretch of a file as it is; save_audio() it first")
         turn = {"type": "audio", "from": self.role.title(), "value": recording.sources[0].source}
         turn |= {"duration": self.cut.duration, "sampling_rate": recording.sampling_rate}
         turn |= {"offset": self.cut.start} if self.cut.start else {}
