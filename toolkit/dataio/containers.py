@@ -17,6 +17,9 @@ from toolkit.errors import AudioError
 # What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
 UNKNOWN_FRAMES = 2**62
 
+# Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
+LENGTH_TOLERANCE_S = 0.05
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -47,6 +50,22 @@ def probe_audio(path: str | Path) -> AudioInfo:
     with audio:
         _check_samples(path, audio.frames)
         _read(audio, path, start=audio.frames - 1, count=1)
+        return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def read_header(path: str | Path) -> AudioInfo:
+    """Rate, samples and channels of a file, as its header says; nothing is decoded where that tells.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, or zero samples.
+    """
+    audio = _open(path)
+    if audio is None:
+        return probe_audio(path)
+    with audio:
+        _check_samples(path, audio.frames)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
 
 

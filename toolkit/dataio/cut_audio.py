@@ -19,8 +19,7 @@ from lhotse.audio.backend import (
 from lhotse.cut import Cut, MixedCut
 from torch import Tensor
 
-from toolkit.dataio.containers import decode_audio
-from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
+from toolkit.dataio.containers import LENGTH_TOLERANCE_S, decode_audio
 from toolkit.errors import AudioError
 
 
