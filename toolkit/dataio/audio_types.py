@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lhotse import CutSet
 from omegaconf import DictConfig
 
+from toolkit.dataio.audio_folder import AudioFolder
 from toolkit.dataio.blend import blend, check_weight, endless
-from toolkit.dataio.data_types import data_type_parser, plain
+from toolkit.dataio.config import plain
+from toolkit.dataio.data_types import data_type_parser
+from toolkit.dataio.hf_adapters import Columns, read_hf_dataset
+from toolkit.dataio.indexed import Indexed
+from toolkit.dataio.kaldi import KaldiFolder
+from toolkit.dataio.lhotse_adapters import read_cuts, read_shar, shar_fields
 from toolkit.dataio.manifests import read_manifest
 from toolkit.dataio.nemo_adapters import (
     AUDIO_FIELDS,
@@ -77,7 +84,9 @@ def read_nemo_tarred(config: DictConfig) -> tuple[CutSet, bool]:
 
 
 def _order(config: DictConfig) -> dict[str, Any]:
-    return {"shuffle": config.shuffle, "seed": config.shard_seed, "slice_length": config.slice_length}
+    """Of shards; a pass that ends has all of each."""
+    sliced = None if config.force_finite else config.slice_length
+    return {"shuffle": config.shuffle, "seed": config.shard_seed, "slice_length": sliced}
 
 
 @data_type_parser(["speechbrain_json", "speechbrain_csv"], needs="manifest_filepath", takes="")
@@ -89,6 +98,53 @@ def read_speechbrain(config: DictConfig) -> tuple[CutSet, bool]:
 def _speechbrain(path: Any, config: DictConfig) -> CutSet:
     sources = [read_manifest(one, config.data_root).data for one in expand_sharded_filepaths(path)]
     return CutSet(sources[0] if len(sources) == 1 else Shards(sources))
+
+
+@data_type_parser("lhotse", needs="cuts_path", takes="")
+def read_lhotse(config: DictConfig) -> tuple[CutSet, bool]:
+    """Lhotse's cuts."""
+
+    def read(path: Any) -> CutSet:
+        sources = [read_cuts(one) for one in expand_sharded_filepaths(path)]
+        return CutSet(sources[0] if len(sources) == 1 else Shards(sources))
+
+    return _one_or_blend(config, read, "cuts_path"), False
+
+
+@data_type_parser("lhotse_shar", needs="shar_path", takes="")
+def read_lhotse_shar(config: DictConfig) -> tuple[CutSet, bool]:
+    """Lhotse's shards: a folder, or a mapping of fields to files, or a list of such with weights."""
+
+    def read(path: Any) -> CutSet:
+        return endless(read_shar(shar_fields(path, metadata_only=config.metadata_only), **_order(config)), config)
+
+    return _one_or_blend(config, read, "shar_path"), True
+
+
+@data_type_parser("kaldi", needs="data_dir", takes="")
+def read_kaldi(config: DictConfig) -> tuple[CutSet, bool]:
+    """Kaldi's data folders."""
+    read = partial(KaldiFolder, metadata_only=config.metadata_only)
+    return _one_or_blend(config, lambda folder: CutSet(read(folder)), "data_dir"), False
+
+
+@data_type_parser("audio_folder", needs="audio_dir", takes="")
+def read_audio_folder(config: DictConfig) -> tuple[CutSet, bool]:
+    """Folders of audio files and their transcripts."""
+    return _one_or_blend(config, lambda folder: CutSet(AudioFolder(folder)), "audio_dir"), False
+
+
+@data_type_parser(
+    "hf_dataset", needs="path", takes="name data_dir data_files split revision streaming audio_field speaker_field"
+)
+def read_hf(config: DictConfig) -> tuple[CutSet, bool]:
+    """A data set of HuggingFace's `datasets`."""
+    keys = ("name", "data_dir", "data_files", "revision")
+    options = {key: plain(config[key]) for key in keys if config.get(key) is not None}
+    options |= {"split": config.get("split", "train"), "streaming": config.get("streaming", False)}
+    fields = (config.get("audio_field", "audio"), config.text_field, config.lang_field)
+    data = read_hf_dataset(str(config.path), options, Columns(*fields, config.get("speaker_field", "speaker")))
+    return CutSet(data), not isinstance(data, Indexed)
 
 
 def _one_or_blend(config: DictConfig, read: Callable[..., CutSet], *keys: str) -> CutSet:

@@ -6,6 +6,7 @@ FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,22 @@ def read_header(path: str | Path) -> AudioInfo:
     with audio:
         _check_samples(path, audio.frames)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def read_header_of_bytes(content: bytes, where: str) -> AudioInfo:
+    """Rate, samples and channels of a file that libsndfile knows, in memory; ``where`` it is from is for messages.
+
+    Raises
+    ------
+    AudioError
+        It is not audio, or holds zero samples.
+    """
+    try:
+        info = soundfile.info(io.BytesIO(content))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{where}: not audio ({error.error_string})") from error
+    _check_samples(where, info.frames)
+    return AudioInfo(info.samplerate, info.frames, info.channels)
 
 
 def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:

@@ -32,8 +32,8 @@ from omegaconf import DictConfig, OmegaConf
 import toolkit.dataio.audio_types
 import toolkit.dataio.text_types  # noqa: F401 (both register their types)
 from toolkit.dataio.blend import blend, check_weight, count_examples, mapped, sources_of
-from toolkit.dataio.config import INPUTS, DataConfig, as_mapping, load_yaml
-from toolkit.dataio.data_types import data_type, data_type_parser, get_known_config_data_types, plain
+from toolkit.dataio.config import INPUTS, DataConfig, as_mapping, load_yaml, plain
+from toolkit.dataio.data_types import data_type, data_type_parser, get_known_config_data_types
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn
 from toolkit.errors import ConfigError, DataError
 
@@ -82,7 +82,7 @@ def _as_data_set(config: DataConfig) -> dict[str, Any]:
 def _read_group(where: str, group: Any, propagated: Mapping[str, Any]) -> tuple[CutSet, bool]:
     """The blend of the data sets of a list, or of a YAML file that holds one."""
     if isinstance(group, (str, Path)):
-        where, group = f"{where} of {group}", OmegaConf.to_container(load_yaml(where, group), resolve=True)
+        where, group = f"{where} of {group}", plain(load_yaml(where, group))
     if not isinstance(group, Sequence) or not group or not all(isinstance(item, Mapping) for item in group):
         raise ConfigError(f"{where}: expected a list of data sets, each with its type, or a YAML file, not {group!r}")
     weights = _weights(where, group)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lhotse import CutSet
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from toolkit.errors import ConfigError, did_you_mean
 
@@ -86,8 +86,3 @@ def data_type(where: str, name: Any) -> DataType:
         known = ", ".join(get_known_config_data_types())
         raise ConfigError(f"{where}.type: unknown type {name!r}{hint}; known: {known}")
     return _TYPES[name]
-
-
-def plain(value: Any) -> Any:
-    """OmegaConf's containers as lists and dicts."""
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -22,12 +22,11 @@ from lhotse import AudioSource
 from lhotse.cut import Cut
 
 from toolkit.dataio.containers import AudioInfo, read_header
-from toolkit.dataio.draws import PIECE_BYTES
 from toolkit.dataio.indexed import Lines, Selected
 from toolkit.dataio.line_index import LineIndex
 from toolkit.dataio.shards import Shards
-from toolkit.dataio.tar_members import TarMember, tar_members
-from toolkit.dataio.utterances import Utterance, file_source, locate
+from toolkit.dataio.tar_members import TarMember, members_by_name
+from toolkit.dataio.utterances import NOMINAL_RATE, Utterance, file_source, locate
 from toolkit.errors import ConfigError, ManifestError
 
 logger = logging.getLogger(__name__)
@@ -35,9 +34,6 @@ logger = logging.getLogger(__name__)
 Paths = str | Path | Sequence[str | Path]
 
 AUDIO_FIELDS = ("audio_filepath", "audio_file", "audio_filename")
-
-# Of cuts whose audio nobody will open, and whose manifest does not tell.
-_NOMINAL_RATE = 16000
 
 # NeMo's brackets for shells and option parsers that give braces a meaning; only ranges: (copy) is part of a name.
 _OTHER_BRACKETS = re.compile(r"(?:_OP_|[(\[<])(\d+\.\.\d+)(?:_CL_|[)\]>])")
@@ -154,9 +150,9 @@ class LazyNeMoTarredIterator(Shards):
                 Selected(Lines(index, _Builder(fields, partial(_member, tar))), numbers)
                 for (index, numbers), tar in zip(parts, tars, strict=True)
             ],
+            stored_in=tars,
             **order,
         )
-        self.pieces = _pieces(tars, [len(numbers) for _, numbers in parts])
 
 
 class _Builder:
@@ -186,7 +182,7 @@ class _Builder:
         """What the entry says of its audio; where that goes on after the utterance, what its header says."""
         rate, offset = entry.get("sampling_rate"), entry.get("offset")
         if self.fields.metadata_only or (rate and offset is None):
-            rate = rate or _NOMINAL_RATE
+            rate = rate or NOMINAL_RATE
             return AudioInfo(rate, round((float(entry["duration"]) + (offset or 0.0)) * rate))
         return source.probe() if isinstance(source, TarMember) else read_header(source.source)
 
@@ -197,9 +193,12 @@ def _index(manifest: str | Path) -> LineIndex:
 
 
 def _measure(line: bytes) -> tuple[float, float] | None:
-    if not line.strip():
+    line = line.strip()
+    if not line:
         return None
     entry = json.loads(line)
+    if not isinstance(entry, dict):
+        raise TypeError(f"expected a JSON object, not a {type(entry).__name__}")
     if entry.get("_skipme"):
         return None
     _audio_field(entry)
@@ -231,7 +230,7 @@ def _member(tar: str, name: str) -> TarMember:
 
 
 def _find_member(tar: str, name: str) -> TarMember | None:
-    members = tar_members(tar)
+    members = members_by_name(tar)
     return members.get(name) or members.get(re.sub(r"-sub\d+", "", name))
 
 
@@ -261,13 +260,3 @@ def _present(index: LineIndex, numbers: np.ndarray, tar: str) -> np.ndarray:
             "%s: %d of %d entries have no member in %s", index.path, len(numbers) - len(kept), len(numbers), tar
         )
     return kept
-
-
-def _pieces(tars: list[str], counts: list[int]) -> np.ndarray:
-    """(N,) int64: the stretch of a tar that holds each example, about, from how far down the manifest it stands."""
-    pieces, first = [], 0
-    for tar, count in zip(tars, counts, strict=True):
-        whole = max(1, Path(tar).stat().st_size // PIECE_BYTES)
-        pieces.append(first + np.arange(count) * whole // max(1, count))
-        first += whole
-    return np.concatenate(pieces)

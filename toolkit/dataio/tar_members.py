@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from lhotse import AudioSource
 
-from toolkit.dataio.containers import AudioInfo
+from toolkit.dataio.containers import AudioInfo, read_header_of_bytes
 from toolkit.dataio.index_cache import Arrays, cached_index, read_range
-from toolkit.errors import AudioError, ManifestError
+from toolkit.errors import ManifestError
 
 
 @dataclass(repr=False)
@@ -60,32 +59,44 @@ class TarMember(AudioSource):
         AudioError
             It is not audio, or holds no sample.
         """
-        try:
-            info = soundfile.info(io.BytesIO(self.read()))
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.where}: not audio ({error.error_string})") from error
-        if info.frames <= 0:
-            raise AudioError(f"{self.where}: holds zero samples of audio")
-        return AudioInfo(info.samplerate, info.frames, info.channels)
+        return read_header_of_bytes(self.read(), self.where)
 
 
-@functools.lru_cache(maxsize=256)
-def tar_members(path: str) -> dict[str, TarMember]:
-    """The files of a tar by their names, in its order.
+def tar_members(path: str, *, beside: bool = True) -> tuple[TarMember, ...]:
+    """The files of a tar, in its order; ``beside`` is whether their index may lie beside it.
 
     Raises
     ------
     ManifestError
         There is no such file, or it is no tar.
     """
-    return {member.name: member for member in iterate_members(path)}
+    return _members(path, beside, _version(path))
 
 
-def iterate_members(path: str) -> Iterator[TarMember]:
-    """The files of a tar, in its order."""
-    arrays = cached_index(Path(path), "tar members", lambda: _scan(Path(path)))
-    for name, start, size in zip(*(arrays[key].tolist() for key in ("names", "starts", "sizes")), strict=True):
-        yield TarMember("tar", [0], path, name=name.decode(), start=start, size=size)
+def members_by_name(path: str) -> dict[str, TarMember]:
+    """The files of a tar by their names."""
+    return _members_by_name(path, _version(path))
+
+
+def _version(path: str) -> tuple[int, int, int]:
+    """What tells a file from the one that was there before."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (once for each example)
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _members(path: str, beside: bool, version: tuple[int, int, int]) -> tuple[TarMember, ...]:  # noqa: ARG001
+    arrays = cached_index(Path(path), "tar members", lambda: _scan(Path(path)), beside=beside)
+    found = zip(*(arrays[key].tolist() for key in ("names", "starts", "sizes")), strict=True)
+    return tuple(TarMember("tar", [0], path, name=name.decode(), start=start, size=size) for name, start, size in found)
+
+
+@functools.lru_cache(maxsize=256)
+def _members_by_name(path: str, version: tuple[int, int, int]) -> dict[str, TarMember]:
+    return {member.name: member for member in _members(path, True, version)}
 
 
 def _scan(path: Path) -> Arrays:
@@ -94,7 +105,9 @@ def _scan(path: Path) -> Arrays:
         with tarfile.open(path, "r:") as tar:
             found = [(one.name.removeprefix("./"), one.offset_data, one.size) for one in tar if one.isfile()]
     except (tarfile.TarError, EOFError) as error:
-        raise ManifestError(f"{path}: not a tar file, or a compressed one: unpack it first ({error})") from error
+        raise ManifestError(
+            f"{path}: not a tar file, cut off, or compressed: make it again or unpack it ({error})"
+        ) from error
     names, starts, sizes = zip(*found, strict=True) if found else ((), (), ())
     encoded = np.array([name.encode() for name in names], dtype=np.bytes_)
     return {"names": encoded, "starts": np.array(starts, np.int64), "sizes": np.array(sizes, np.int64)}

@@ -5,12 +5,11 @@ Texts come again and again unless ``force_finite`` is set, and are read best in 
 
 from __future__ import annotations
 
-from typing import Any
-
 from lhotse import CutSet
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from toolkit.dataio.blend import endless
+from toolkit.dataio.config import plain
 from toolkit.dataio.conversation_readers import NeMoMultimodalConversationJsonlAdapter
 from toolkit.dataio.data_types import data_type_parser
 from toolkit.dataio.text_readers import (
@@ -23,9 +22,9 @@ from toolkit.dataio.text_readers import (
 
 def _read(reader: type, config: DictConfig, *keys: str) -> tuple[CutSet, bool]:
     """What ``reader`` makes of those keys that are set."""
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)
-    given = {key: values[key] for key in keys if values.get(key) is not None}
+    given = {key: plain(config[key]) for key in keys if config.get(key) is not None}
     data = reader(**given, shuffle_shards=config.shuffle, shard_seed=config.shard_seed)
+    data.shards()  # a pattern that is none is an error now, and not when a worker process reads it
     return endless(data, config), True
 
 
