@@ -23,9 +23,9 @@ from lhotse.cut import Cut
 from torch.utils.data import Dataset
 
 from toolkit.dataio.augment import Augmentation, with_speed_copies
-from toolkit.dataio.batches import Batch, pad_tokens, pad_wavs
+from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.indexed import Indexed, Listed, Mapped, Selected
 from toolkit.dataio.manifests import read_manifest
@@ -54,7 +54,7 @@ class CutDataset(Dataset):
         epoch, numbers = drawn
         try:
             cuts = [self.source[number] for number in numbers]
-            wavs, samples = pad_wavs([load_cut(self.augmentation(cut, epoch)) for cut in cuts])
+            wavs, samples = load_cuts([self.augmentation(cut, epoch) for cut in cuts])
         except DataError as error:
             return error
         words = [cut.supervisions[0].text for cut in cuts]
