@@ -10,8 +10,8 @@ import functools
 import io
 import json
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from torchaudio.functional import resample
 
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.containers import decode_audio, probe_audio
+from toolkit.dataio.indexed import Concatenated, Indexed, Mapped
 from toolkit.errors import AudioError, ConfigError, DataError
 
 SPEEDS = (0.9, 1.1)
@@ -32,10 +33,10 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
 _SHORTEST_NOISE_S = 0.05
 
 
-def with_speed_copies(cuts: Iterable[Cut]) -> list[Cut]:
+def with_speed_copies(cuts: Indexed[Cut]) -> Indexed[Cut]:
     """The cuts and a copy of each at 0.9 and 1.1 of its speed (Ko et al. 2015), ids with ``_sp0.9`` or ``_sp1.1``."""
-    cuts = list(cuts)
-    return cuts + [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
+    copies = [Mapped(cuts, methodcaller("perturb_speed", speed), cuts.lengths / speed) for speed in SPEEDS]
+    return Concatenated([cuts, *copies])
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,13 @@ class Listed(Indexed[T]):
 
 
 class Lines(Indexed[T]):
-    """Examples that ``build`` makes of the lines of a file.
+    """Examples that ``build`` makes of the lines of a file; ``pieces`` (N,) say where else it reads.
 
     A ValueError, KeyError or TypeError of ``build`` becomes a ManifestError with the file and the line.
     """
 
-    def __init__(self, index: LineIndex, build: Callable[[bytes], T]) -> None:
-        self.index, self.build = index, build
+    def __init__(self, index: LineIndex, build: Callable[[bytes], T], pieces: np.ndarray | None = None) -> None:
+        self.index, self.build, self.pieces = index, build, pieces
         self.lengths = index.lengths
 
     def __getitem__(self, number: int) -> T:

@@ -15,19 +15,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 from lhotse.cut import Cut
 from torch.utils.data import Dataset
 
 from toolkit.dataio.augment import Augmentation, with_speed_copies
-from toolkit.dataio.batches import Batch, pad_tokens, pad_wavs
+from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
+from toolkit.dataio.indexed import Indexed, Listed, Mapped, Selected
 from toolkit.dataio.manifests import read_manifest
-from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
-from toolkit.errors import AudioError, ConfigError, DataError, did_you_mean
+from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler, caps_of
+from toolkit.errors import ConfigError, DataError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +43,19 @@ class Encoder(Protocol):
 
 
 class CutDataset(Dataset):
-    """The batch of an (epoch, cuts) pair; an AudioError in its place when audio cannot be read."""
+    """The batch of an (epoch, numbers of cuts) pair; a DataError in its place when one of them cannot be read."""
 
-    def __init__(self, tokenizer: Encoder, augmentation: Augmentation) -> None:
+    def __init__(self, source: Indexed[Cut], tokenizer: Encoder, augmentation: Augmentation) -> None:
+        self.source = source
         self.tokenizer = tokenizer
         self.augmentation = augmentation
 
-    def __getitem__(self, drawn: tuple[int, list[Cut]]) -> Batch | AudioError:
-        epoch, cuts = drawn
+    def __getitem__(self, drawn: tuple[int, list[int]]) -> Batch | DataError:
+        epoch, numbers = drawn
         try:
-            wavs, samples = pad_wavs([load_cut(self.augmentation(cut, epoch)) for cut in cuts])
-        except AudioError as error:
+            cuts = [self.source[number] for number in numbers]
+            wavs, samples = load_cuts([self.augmentation(cut, epoch) for cut in cuts])
+        except DataError as error:
             return error
         words = [cut.supervisions[0].text for cut in cuts]
         tokens, counts = pad_tokens([self.tokenizer.encode(text) for text in words])
@@ -79,14 +84,14 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     key, _, test = name.partition(".")
     values = require(key, hparams)
     config = DataConfig.from_hparams(name, values[test] if test else values)
-    cuts = _cuts(name, config)
+    source = _cuts(name, config)
     if config.shuffle:
         rank, world_size = rank_and_world_size()
-        sampler = BucketSampler(cuts, config, rank=rank, world_size=world_size)
+        sampler = BucketSampler.of(source, config, rank=rank, world_size=world_size)
     else:
-        sampler = LongestFirstSampler(cuts, config)
+        sampler = LongestFirstSampler(source.lengths, caps_of(config), drop_last=config.drop_last)
     return EpochLoader(
-        CutDataset(require("tokenizer", hparams), Augmentation.from_config(config)),
+        CutDataset(source, require("tokenizer", hparams), Augmentation.from_config(config)),
         sampler,
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
@@ -121,14 +126,18 @@ def named_tests(key: str, hparams: Mapping[str, Any]) -> Mapping[str, Any]:
     return tests
 
 
-def _cuts(name: str, config: DataConfig) -> list[Cut]:
+def _cuts(name: str, config: DataConfig) -> Indexed[Cut]:
     """The utterances of the configured duration and rate, with their copies at other speeds."""
-    everything = read_manifest(config.manifest_filepath, config.data_root)
-    kept = [cut for cut in everything if config.min_duration <= cut.duration <= config.max_duration]
-    if len(kept) < len(everything):
+    everything = Listed(list(read_manifest(config.manifest_filepath, config.data_root)), lambda cut: cut.duration)
+    kept = (config.min_duration <= everything.lengths) & (everything.lengths <= config.max_duration)
+    if not kept.all():
         outside = f"outside {config.min_duration} to {config.max_duration} s"
-        logger.info("%s: %d of %d utterances are %s", name, len(everything) - len(kept), len(everything), outside)
-    if not kept:
+        logger.info("%s: %d of %d utterances are %s", name, np.sum(~kept), len(kept), outside)
+    if not kept.any():
         raise DataError(f"{name}: {config.manifest_filepath}: no utterance from min_duration to max_duration")
-    kept = [cut if cut.sampling_rate == config.sample_rate else cut.resample(config.sample_rate) for cut in kept]
-    return with_speed_copies(kept) if config.perturb_speed else kept
+    source = Mapped(Selected(everything, np.flatnonzero(kept)), partial(_at_rate, sample_rate=config.sample_rate))
+    return with_speed_copies(source) if config.perturb_speed else source
+
+
+def _at_rate(cut: Cut, sample_rate: int) -> Cut:
+    return cut if cut.sampling_rate == sample_rate else cut.resample(sample_rate)
