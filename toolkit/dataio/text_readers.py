@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from lhotse.dataset.dataloading import resolve_seed
 from lhotse.serialization import open_best
 
+from toolkit.dataio.line_index import damaged
 from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
 from toolkit.dataio.text_adapters import Formattable, NeMoSFTExample, SourceTargetTextExample, TextExample
 from toolkit.errors import ConfigError, DataError, ManifestError
@@ -220,9 +221,7 @@ def read_jsonl(path: str | Path, build: Callable[[dict[str, Any]], T]) -> Iterat
             try:
                 example = build(_object(line))
             except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
-                reason = f"no field {error}" if isinstance(error, KeyError) else error
-                beginning = line.decode(errors="replace").strip()[:80]
-                raise ManifestError(f"{path}: line {number}: {reason}: {beginning!r}") from error
+                raise damaged(f"{path}: line {number}", line, error) from error
             yield example
 
 
