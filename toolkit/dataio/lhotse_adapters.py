@@ -19,7 +19,7 @@ from toolkit.dataio.indexed import Indexed, Lines, Listed
 from toolkit.dataio.line_index import LineIndex
 from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
 from toolkit.dataio.shards import Shards
-from toolkit.dataio.tar_members import tar_members
+from toolkit.dataio.tar_members import member_at, tar_index
 from toolkit.dataio.unpacked import unpacked
 from toolkit.dataio.utterances import locate
 from toolkit.errors import ConfigError, ManifestError
@@ -151,25 +151,23 @@ class SharShard(Indexed[Cut]):
 
     def _text(self, name: str, file: str, number: int) -> Any:
         lines = _lines(file)
-        self._check_count(file, len(lines))
+        if len(lines) != len(self):
+            raise ManifestError(f"{file}: holds {len(lines)} examples, but {self.origin} has {len(self)} cuts")
         return json.loads(lines.read(number)).get(name)
 
     def _data(self, file: str, number: int, cut: Cut) -> Any:
-        """What the pair of members describes: the data, then its manifest; None where the cut has no such field."""
-        members = tar_members(file, beside=False)
-        self._check_count(file, len(members) // 2)
-        data, described = members[2 * number : 2 * number + 2]
-        if str(Path(data.name).with_suffix("")) != cut.id:
-            raise ManifestError(f"{data.where}: stands where the one of cut {cut.id!r} of {self.origin} should be")
-        if described.name.endswith(".nometa"):
-            return None
-        manifest = _deserialize(described.read())
+        """What a pair of members describes: the data, then its manifest; None where the cut has no such field."""
+        index, place = tar_index(file, beside=False), 2 * number + 1
+        described = index.find(f"{cut.id}.json", near=place)
+        if described is None:
+            if index.find(f"{cut.id}.nometa") is not None:
+                return None
+            raise ManifestError(f"{file}: has no member {cut.id}.json for cut {cut.id!r} of {self.origin}")
+        manifest = _deserialize(member_at(index, described, cut.id).read())
+        data = member_at(index, described - 1, cut.id)
         if isinstance(manifest, Recording):
             manifest.sources = [replace(data, channels=manifest.sources[0].channels)]
         else:
-            fill_shar_placeholder(manifest, data.read(), data.name)
+            kinds = [kind for kind in (".llc", ".npy") if index.find(cut.id + kind, near=described) == described - 1]
+            fill_shar_placeholder(manifest, data.read(), cut.id + kinds[0])
         return manifest
-
-    def _check_count(self, file: str, count: int) -> None:
-        if count != len(self):
-            raise ManifestError(f"{file}: holds {count} examples, but {self.origin} has {len(self)} cuts")

@@ -25,7 +25,7 @@ from toolkit.dataio.containers import AudioInfo, read_header
 from toolkit.dataio.indexed import Lines, Selected
 from toolkit.dataio.line_index import LineIndex
 from toolkit.dataio.shards import Shards
-from toolkit.dataio.tar_members import TarMember, members_by_name
+from toolkit.dataio.tar_members import TarMember, find_member
 from toolkit.dataio.utterances import NOMINAL_RATE, Utterance, file_source, locate
 from toolkit.errors import ConfigError, ManifestError
 
@@ -230,8 +230,7 @@ def _member(tar: str, name: str) -> TarMember:
 
 
 def _find_member(tar: str, name: str) -> TarMember | None:
-    members = members_by_name(tar)
-    return members.get(name) or members.get(re.sub(r"-sub\d+", "", name))
+    return find_member(tar, name) or find_member(tar, re.sub(r"-sub\d+", "", name))
 
 
 def _parts(manifests: list[str], tars: list[str]) -> list[tuple[LineIndex, np.ndarray]]:
