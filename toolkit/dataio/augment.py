@@ -207,7 +207,8 @@ def impulse_response(source: Path | int, sample_rate: int) -> Recording:
 
 
 def _simulate(room: int, sample_rate: int) -> np.ndarray:
-    """Impulse response (S,) float32; Lhotse's generator draws from torch's seed too, and asks NumPy to round a tensor."""
+    """Impulse response (S,) float32 of a simulated room."""
+    # Besides its own seeds Lhotse's generator draws from torch's; and it asks NumPy to round a tensor.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.manual_seed(room)
