@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.dataio.bins import duration_bins
+from toolkit.dataio.buckets import Buckets, Caps
 from toolkit.dataio.draws import EveryExample
-from toolkit.dataio.plan import Buckets, Caps, Draw, Plan, plan_batches, plan_longest_first
+from toolkit.dataio.plan import Draw, Plan, plan_batches, plan_longest_first
 
 LENGTHS = st.lists(st.integers(1, 90).map(lambda tenths: tenths / 10), min_size=1, max_size=80).map(np.array)
 CAPS = st.builds(
@@ -26,7 +27,7 @@ CAPS = st.builds(
 
 
 def make_buckets(lengths: np.ndarray, caps: Caps, count: int = 4, *, drop_last: bool = False) -> Buckets:
-    ends = duration_bins(caps.effective(lengths), count)
+    ends = duration_bins(lengths, count)
     return Buckets.by_length(lengths, caps, ends, drop_last=drop_last)
 
 
@@ -122,7 +123,7 @@ def test_evaluation_is_longest_first_and_as_full_as_can_be(lengths: np.ndarray, 
     seen = [number for batch in plan for number in batch.tolist()]
     expected = sorted(range(len(lengths)), key=lambda number: (-lengths[number], number))
     assert seen == expected[: len(seen)]
-    full = [caps.fitting(caps.effective(lengths[batch[:1]]))[0] for batch in plan]
+    full = [caps.fitting(lengths[batch[:1]])[0] for batch in plan]
     assert drop_last or len(seen) == len(lengths)
     assert [len(batch) for batch in plan][: None if drop_last else -1] == full[: None if drop_last else -1]
 
@@ -133,6 +134,7 @@ def test_fitting_is_exact() -> None:
     assert Caps(size=4).fitting(np.array([0.0, 5.0])).tolist() == [4, 4]
     quadratic = Caps(duration=100.0, quadratic=20.0)
     assert quadratic.effective(np.array([10.0, 20.0])).tolist() == [15.0, 40.0]  # as Lhotse: d + d² / 20
+    assert quadratic.fitting(np.array([10.0, 20.0])).tolist() == [6, 2]
 
 
 def test_nothing_planned_of_nothing() -> None:
@@ -201,8 +203,9 @@ def test_batches_and_their_members_change_with_seed_epoch_and_nothing_else() -> 
 def test_the_plan_is_the_same_in_any_process() -> None:
     script = """
 import numpy as np
+from toolkit.dataio.buckets import Buckets
 from toolkit.dataio.draws import EveryExample
-from toolkit.dataio.plan import Buckets, plan_batches
+from toolkit.dataio.plan import plan_batches
 buckets = Buckets(np.arange(50) % 3, np.array([4, 5, 6]))
 plan = plan_batches(EveryExample(50, seed=7)(3), buckets, (7, 3), rank=1, world_size=2)
 print([batch.tolist() for batch in plan])

@@ -6,10 +6,13 @@ import random
 
 import numpy as np
 import pytest
+from lhotse import MonoCut
+from lhotse.dataset.sampling.base import TimeConstraint
 
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.indexed import Listed
+from toolkit.dataio.indexed import Concatenated, Listed
 from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler, caps_of
+from toolkit.errors import ConfigError
 
 
 def make_source(count: int, longest: float = 12.0) -> Listed[float]:
@@ -67,6 +70,11 @@ def test_the_order_is_of_the_seed_and_the_epoch() -> None:
     assert {frozenset(batch) for batch in order[0, 0]}.isdisjoint({frozenset(batch) for batch in order[0, 1]})
 
 
+def test_a_seed_that_nobody_chose() -> None:
+    orders = [drawn(BucketSampler.of(make_source(50), make_config(seed=seed)), 0) for seed in ("trng", "randomized")]
+    assert orders[0] != orders[1]
+
+
 def test_short_and_long_batches_come_in_another_order_every_epoch() -> None:
     source = make_source(600)
     sampler = BucketSampler.of(source, make_config())
@@ -120,6 +128,51 @@ def test_evaluation_is_longest_first_and_every_epoch_the_same() -> None:
     durations = [source[number] for batch in batches for number in batch]
     assert durations == sorted(source, reverse=True)
     assert drawn(sampler, 1) == batches
+
+
+def test_attention_counts_long_examples_more() -> None:
+    source = make_source(300)
+    batches = drawn(BucketSampler.of(source, make_config(quadratic_duration=10)), 0)
+    constraint = TimeConstraint(max_duration=60, quadratic_duration=10)
+    for batch in batches:
+        cuts = [MonoCut(str(number), 0.0, source[number], 0) for number in batch]
+        constraint.reset()
+        for cut in cuts:
+            constraint.add(cut)
+        assert not constraint.exceeded()
+
+
+def test_bins_and_batch_sizes_of_the_configuration() -> None:
+    source, ends, sizes = make_source(300), [2.0, 6.0, 12.5], [20, 8, 3]
+    config = make_config(batch_duration=None, bucket_duration_bins=ends, bucket_batch_size=sizes)
+    for batch in drawn(BucketSampler.of(source, config), 0):
+        longest = max(source[number] for number in batch)
+        assert len(batch) <= next(size for end, size in zip(ends, sizes, strict=True) if longest <= end)
+    bins = BucketSampler.of(source, make_config(bucket_duration_bins=[2.0, 6.0])).buckets.numbers
+    assert bins.tolist() == [2 - np.searchsorted([2.0, 6.0], length) for length in source]
+    short = make_config(batch_duration=None, bucket_duration_bins=[2.0, 6.0], bucket_batch_size=[20, 8])
+    beyond = sum(length > 6 for length in source)
+    with pytest.raises(ConfigError, match=f"{beyond} of 300 examples are longer than the last, 6"):
+        BucketSampler.of(source, short)
+    pairs = make_config(bucket_duration_bins=[[2.0, 10], [6.0, 20]])
+    with pytest.raises(ConfigError, match="bucket_duration_bins: pairs are of two lengths"):
+        BucketSampler.of(source, pairs)
+
+
+def test_a_blend_is_planned_too() -> None:
+    source = Concatenated([make_source(200), make_source(40, longest=3.0)])
+    samplers = [BucketSampler.of_blend(source, [0.7, 0.3], make_config(), rank=rank, world_size=2) for rank in (0, 1)]
+    for epoch in range(3):
+        parts = [drawn(sampler, epoch) for sampler in samplers]
+        assert len(parts[0]) == len(parts[1])
+        assert max(padded(source, batch) for part in parts for batch in part) <= 60 + 1e-6
+        seen = np.bincount([number for part in parts for batch in part for number in batch], minlength=240)
+        assert abs(seen[:200].sum() - 0.7 * 240) <= 1
+        assert abs(seen[200:].sum() - 0.3 * 240) <= 1
+        assert seen[:200].max() <= 2
+    whole = drawn(samplers[0], 2)
+    samplers[0].seek(2, batches=3)
+    assert [batch for _, batch in samplers[0]] == whole[3:]
 
 
 def test_pieces_of_storage_are_read_together() -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.data import Dataset
 
 from toolkit.dataio import index_cache
 from toolkit.dataio.config import DataConfig
+from toolkit.dataio.epochs import EpochLoader
 from toolkit.dataio.indexed import Concatenated, Lines
 from toolkit.dataio.line_index import LineIndex
 from toolkit.dataio.sampling import BucketSampler
@@ -80,6 +82,9 @@ def build(line: bytes, tar: TarIndex) -> tuple[str, bytes]:
     return name, tar.read(name)
 
 
+CONFIG = DataConfig.from_hparams("d", {"manifest_filepath": "a", "batch_duration": 20, "num_buckets": 5})
+
+
 @pytest.fixture
 def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Concatenated:
     """Twenty shards of sixty members, each of which has about six pieces."""
@@ -96,15 +101,36 @@ def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Concatenated:
     return Concatenated(sources)
 
 
+class Names(Dataset):
+    """The members of a batch, which workers read."""
+
+    def __init__(self, source: Concatenated) -> None:
+        self.source = source
+
+    def __getitem__(self, drawn: tuple[int, list[int]]) -> list[str]:
+        epoch, numbers = drawn
+        return [f"{epoch}:{self.source[number][0]}" for number in numbers]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_over_shards_is_entered_anywhere(shards: Concatenated, workers: int) -> None:
+    samplers = [BucketSampler.of(shards, CONFIG, rank=1, world_size=2) for _ in range(2)]
+    whole = [f"1:{shards[number][0]}" for number in range(len(shards))]
+    samplers[0].seek(1)
+    expected = [[whole[number] for number in batch] for _, batch in samplers[0]]
+    loader = EpochLoader(Names(shards), samplers[1], num_workers=workers)
+    loader.seek(1, batches=7)
+    assert list(loader) == expected[7:]
+
+
 def test_an_epoch_over_shards(shards: Concatenated, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     monkeypatch.setattr(
         "toolkit.dataio.tar_index.read_ahead", lambda path, start, size: read.append((path, start, size))
     )
-    config = DataConfig.from_hparams("d", {"manifest_filepath": "a", "batch_duration": 20, "num_buckets": 5})
     pieces = len(np.unique(shards.pieces))
     assert pieces > 32 * 2
-    batches = [numbers for _, numbers in BucketSampler.of(shards, config)]
+    batches = [numbers for _, numbers in BucketSampler.of(shards, CONFIG)]
     examples = [shards[number] for batch in batches for number in batch]
     assert sorted(name for name, _ in examples) == sorted(f"{one}/{two}.wav" for one in range(20) for two in range(60))
     assert all(content[0] == int(name.split("/")[1].split(".")[0]) for name, content in examples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from lhotse.audio.backend import (
 )
 from lhotse.cut import Cut, MixedCut, MonoCut
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, decode_audio, decode_into
 from toolkit.errors import AudioError
@@ -74,13 +76,23 @@ def load_cuts(cuts: Sequence[Cut]) -> tuple[Tensor, Tensor]:
     """
     changed = {row: load_cut(cut).numpy() for row, cut in enumerate(cuts) if _plain_file(cut) is None}
     counts = [len(changed[row]) if row in changed else cut.num_samples for row, cut in enumerate(cuts)]
-    wavs = np.zeros((len(cuts), max(counts)), np.float32)
+    wavs = _zeros(len(cuts), max(counts))
+    rows = wavs.numpy()
     for row, (cut, count) in enumerate(zip(cuts, counts, strict=True)):
         if row in changed:
-            wavs[row, :count] = changed[row]
-        elif not _read_plain(cut, wavs[row, :count]):
-            wavs[row, :count] = load_cut(cut).numpy()
-    return torch.from_numpy(wavs), torch.tensor(counts)
+            rows[row, :count] = changed[row]
+        elif not _read_plain(cut, rows[row, :count]):
+            rows[row, :count] = load_cut(cut).numpy()
+    return wavs, torch.tensor(counts)
+
+
+def _zeros(*shape: int) -> Tensor:
+    """Zeros of that shape; in a worker process, in shared memory, to which they would be copied otherwise."""
+    if get_worker_info() is None:
+        return torch.zeros(shape)
+    # As torch's own collation does; the system gives it out filled with zeros.
+    storage = torch.UntypedStorage._new_shared(4 * math.prod(shape))
+    return torch.empty(0).set_(storage, 0, shape)
 
 
 def _plain_file(cut: Cut) -> str | None:

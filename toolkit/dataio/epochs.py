@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -97,3 +98,11 @@ def rank_and_world_size() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def agreed_seed(seed: int | str) -> int:
+    """The seed, or, for ``randomized`` and ``trng``, a random one: the same in all processes, which share an order."""
+    drawn = [secrets.randbits(32) if isinstance(seed, str) else seed]
+    if rank_and_world_size()[1] > 1:
+        distributed.broadcast_object_list(drawn)
+    return drawn[0]

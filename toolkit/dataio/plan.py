@@ -5,8 +5,7 @@ so that a run enters an epoch at any batch by planning it again.
 
 ::
 
-    caps = Caps(duration=300.0)
-    buckets = Buckets.by_length(lengths, caps, duration_bins(caps.effective(lengths), 30))
+    buckets = Buckets.by_length(lengths, Caps(duration=300.0), duration_bins(lengths, 30))
     draw = EveryExample(len(lengths), seed=1)(epoch=0)
     for numbers in plan_batches(draw, buckets, seed=(1, 0), rank=0, world_size=8):
         ...
@@ -20,86 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-# Durations are decimal fractions: 10 examples of 0.7 s do fit 7 s.
-_ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Caps:
-    """The most that a batch may hold.
-
-    Attributes
-    ----------
-    duration
-        Of all its examples together, each padded to the longest.
-    size
-        Examples.
-    quadratic
-        Where set, an example counts as d + d² / quadratic instead of d, for models whose cost grows so.
-    """
-
-    duration: float | None = None
-    size: int | None = None
-    quadratic: float | None = None
-
-    def effective(self, lengths: np.ndarray) -> np.ndarray:
-        """(N,) what the cap on duration counts for each length (N,)."""
-        return lengths if self.quadratic is None else lengths + lengths**2 / self.quadratic
-
-    def fitting(self, longest: np.ndarray) -> np.ndarray:
-        """(N,) int64: examples of a batch whose longest has that effective length; at least 1."""
-        longest = np.asarray(longest, np.float64)
-        by_duration = np.full(longest.shape, np.inf)
-        if self.duration is not None:
-            np.divide(self.duration, longest, out=by_duration, where=longest > 0)
-        fitting = np.minimum(by_duration + _ROUNDING, np.inf if self.size is None else self.size)
-        return np.where(np.isfinite(fitting), np.maximum(fitting, 1), 1).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Buckets:
-    """Which examples may share a batch, and how many of them.
-
-    Attributes
-    ----------
-    numbers
-        (N,) uint16 bucket of each example.
-    sizes
-        (K,) int64 examples of a full batch of each bucket.
-    nested
-        Whether examples of a bucket fit the batches of the buckets before it too: the last batch of a bucket is then
-        filled up from the next one.
-    drop_last
-        Whether to leave out the batches that are not full.
-    """
-
-    numbers: np.ndarray
-    sizes: np.ndarray
-    nested: bool = True
-    drop_last: bool = False
-
-    @classmethod
-    def by_length(cls, lengths: np.ndarray, caps: Caps, ends: np.ndarray, *, drop_last: bool = False) -> Buckets:
-        """Buckets from the longest examples to the shortest.
-
-        ``ends`` (K-1,) are upper ends of effective length; what fits is decided by the longest example that is there.
-        """
-        effective = caps.effective(np.asarray(lengths))
-        numbers = (len(ends) - np.searchsorted(ends, effective)).astype(np.uint16)
-        longest = np.zeros(len(ends) + 1)
-        np.maximum.at(longest, numbers, effective)
-        return cls(numbers, caps.fitting(longest), drop_last=drop_last)
-
-    def count_batches(self, counts: np.ndarray) -> np.ndarray:
-        """(C,) int64: batches of each of C chunks of examples, of which ``counts`` (C, K) fall into each bucket."""
-        total, room = np.zeros(len(counts), np.int64), np.zeros(len(counts), np.int64)
-        for count, size in zip(counts.T, self.sizes, strict=True):
-            if not self.nested:
-                total, room = total - self.drop_last * (room > 0), np.zeros_like(room)
-            left = np.maximum(count - room, 0)
-            new = -(-left // size)
-            total, room = total + new, np.maximum(room - count, 0) + new * size - left
-        return total - self.drop_last * (room > 0)
+from toolkit.dataio.buckets import Buckets, Caps
 
 
 @dataclass(frozen=True)
@@ -146,7 +66,7 @@ class Plan(Sequence[np.ndarray]):
 def plan_longest_first(lengths: np.ndarray, caps: Caps, *, drop_last: bool = False) -> Plan:
     """From the longest example to the shortest, each batch as full as it can be."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    fitting = caps.fitting(caps.effective(lengths[order]))
+    fitting = caps.fitting(np.asarray(lengths)[order])
     return _cut(order, fitting, [len(order)], drop_last=drop_last)
 
 

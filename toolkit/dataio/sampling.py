@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from toolkit.dataio.bins import duration_bins
+from toolkit.dataio.buckets import Buckets, Caps
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.draws import EveryExample
-from toolkit.dataio.epochs import EpochSampler
-from toolkit.dataio.indexed import Indexed
-from toolkit.dataio.plan import Buckets, Caps, Draw, Plan, plan_batches, plan_longest_first
+from toolkit.dataio.draws import EveryExample, WeightedBlend
+from toolkit.dataio.epochs import EpochSampler, agreed_seed
+from toolkit.dataio.indexed import Concatenated, Indexed
+from toolkit.dataio.plan import Draw, Plan, plan_batches, plan_longest_first
+from toolkit.errors import ConfigError
 
 
 class BucketSampler(EpochSampler):
@@ -40,11 +42,20 @@ class BucketSampler(EpochSampler):
     @classmethod
     def of(cls, source: Indexed, config: DataConfig, *, rank: int = 0, world_size: int = 1) -> BucketSampler:
         """The sampler of all examples of a source, once an epoch."""
-        caps = caps_of(config)
-        ends = duration_bins(caps.effective(source.lengths), config.num_buckets)
-        buckets = Buckets.by_length(source.lengths, caps, ends, drop_last=config.drop_last)
-        draw = EveryExample(len(source), seed=config.seed, pieces=source.pieces)
-        return cls(draw, buckets, seed=config.seed, rank=rank, world_size=world_size)
+        seed = agreed_seed(config.seed)
+        draw = EveryExample(len(source), seed=seed, pieces=source.pieces)
+        return cls(draw, _buckets(source.lengths, config), seed=seed, rank=rank, world_size=world_size)
+
+    @classmethod
+    def of_blend(
+        cls, source: Concatenated, weights: Sequence[float], config: DataConfig, *, rank: int = 0, world_size: int = 1
+    ) -> BucketSampler:
+        """The sampler of a blend of the parts of ``source`` by weight; an epoch is as many examples as they have."""
+        counts = [len(part) for part in source.sources]
+        seed = agreed_seed(config.seed)
+        draw = WeightedBlend(counts, weights, len(source), seed=seed, pieces=source.pieces)
+        seen = np.repeat(np.divide(weights, counts), counts)
+        return cls(draw, _buckets(source.lengths, config, seen), seed=seed, rank=rank, world_size=world_size)
 
     def plan(self, epoch: int) -> Plan:
         """Batches of an epoch on this rank."""
@@ -66,4 +77,16 @@ class LongestFirstSampler(EpochSampler):
 
 def caps_of(config: DataConfig) -> Caps:
     """What a configuration says of the size of a batch."""
-    return Caps(config.batch_duration, config.batch_size)
+    return Caps(config.batch_duration, config.batch_size, config.quadratic_duration)
+
+
+def _buckets(lengths: np.ndarray, config: DataConfig, weights: np.ndarray | None = None) -> Buckets:
+    """Buckets as the configuration has them, or else so many that pad least."""
+    ends, sizes = config.bucket_duration_bins, config.bucket_batch_size
+    if ends is None:
+        ends = duration_bins(lengths, config.num_buckets, weights)
+    elif np.ndim(ends) > 1:
+        raise ConfigError("bucket_duration_bins: pairs are of two lengths; expected durations, such as [5.0, 10.0]")
+    if sizes is None:
+        return Buckets.by_length(lengths, caps_of(config), ends, drop_last=config.drop_last)
+    return Buckets.of_sizes(lengths, ends, sizes, drop_last=config.drop_last)

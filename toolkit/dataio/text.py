@@ -23,10 +23,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from toolkit.dataio.batches import TextBatch, pad_tokens
+from toolkit.dataio.buckets import Buckets, Caps
 from toolkit.dataio.draws import EveryExample
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.loaders import Encoder, named_tests, require
-from toolkit.dataio.plan import Buckets, Caps
 from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
 from toolkit.errors import ConfigError, DataError
 
@@ -101,7 +101,7 @@ def load_text(
     lengths, caps = dataset.lengths + 1, Caps(batch_tokens)  # eos is a token too
     if seed is None:
         return EpochLoader(dataset, LongestFirstSampler(lengths, caps))
-    buckets = Buckets.by_length(lengths, caps, np.unique(lengths)[:-1])  # those of equal length, so as to pad least
+    buckets = Buckets.by_length(lengths, caps, np.unique(lengths)[:-1])  # one for each length, so as to pad least
     rank, world_size = rank_and_world_size()
     draw = EveryExample(len(dataset), seed=seed)
     return EpochLoader(dataset, BucketSampler(draw, buckets, seed=seed, rank=rank, world_size=world_size))
