@@ -201,11 +201,12 @@ def test_signal_transforms(hparams: dict[str, Any]) -> None:
     features, transforms = torch.randn(4, 300, 80) + 5, hparams["signal_transforms"]
     masked = transforms["spec_augment"].train()(features.clone())
     assert masked.shape == features.shape
-    assert 0.05 < (masked != features).float().mean() < 1
+    # Masked places all hold one value; no other value is there twice, as good as never.
+    assert all(0.01 < one.flatten().unique(return_counts=True)[1].max() / one.numel() < 0.9 for one in masked)
     transforms["mvn"].norm_means.fill_(5.0)
     assert torch.allclose(transforms["mvn"](features), features - 5, atol=1e-4)
-    audio = torch.randn(2, 4000)
-    assert 0 < (transforms["smoothing"](audio) - audio).std() < 0.2
+    audio = torch.zeros(2, 4000)
+    assert transforms["smoothing"](audio).std() == pytest.approx(0.1, rel=0.1)
 
 
 def test_dereverberation(hparams: dict[str, Any]) -> None:

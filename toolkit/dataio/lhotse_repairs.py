@@ -21,13 +21,17 @@ from lhotse.augmentation import Tempo
 from lhotse.cut import Cut, MixedCut
 from lhotse.cut.set import deserialize_cut
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
-from lhotse.dataset.dataloading import get_rank, get_world_size
+from lhotse.dataset.dataloading import get_rank
 from lhotse.dataset.sampling.base import CutSampler, SamplingDiagnostics
 from lhotse.utils import fastcopy, perturb_num_samples
 
+from toolkit.dataio.bins import duration_bins
 from toolkit.dataio.indexed import Lines
 from toolkit.dataio.line_index import LineIndex
 from toolkit.errors import ConfigError
+
+# Cuts that wait in the buckets of StatelessSampler. They are drawn at random already: Lhotse's 20,000 take 20 s.
+_BUFFER = 2000
 
 
 def sampler_of(sampler: Callable[..., CutSampler], *cuts: CutSet) -> CutSampler:
@@ -58,9 +62,12 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
     base_seed
         Change it when training goes on, for instance with the number of steps, not to see the same batches again.
     **options
-        ``max_duration``, ``max_cuts``, ``num_buckets``, ``duration_bins`` and ``quadratic_duration`` of Lhotse's
-        dynamic samplers.
+        ``max_duration``, ``max_cuts``, ``num_buckets``, ``duration_bins``, ``quadratic_duration``, ``buffer_size`` of
+        Lhotse's dynamic samplers.
     """
+
+    # Of the place where it is iterated, in the eyes of IterableDatasetWrapper, which warns of others.
+    rank, world_size = 0, 1
 
     def __init__(
         self,
@@ -74,20 +81,29 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
         self.base_seed, self.options = base_seed, {key: value for key, value in options.items() if value is not None}
         if not {"max_duration", "max_cuts"} & set(self.options):
             raise ConfigError("max_duration: missing; give it or max_cuts")
-        self.rank, self.world_size = get_rank(), get_world_size()
         self.diagnostics = SamplingDiagnostics()
+        self._rank = get_rank()
         self._transforms: list[Callable[[CutSet], CutSet]] = []
-        self._sources = [Lines(LineIndex.of(path, _measure, name="cuts"), _cut) for path, _ in pairs]
+        self._sources = [Lines(LineIndex.of(path, _seconds, name="seconds of cuts"), _cut) for path, _ in pairs]
         self._weights = [len(source) * scale for source, (_, scale) in zip(self._sources, pairs, strict=True)]
         if not sum(self._weights) > 0:
             raise ConfigError(f"cuts_paths: {', '.join(str(path) for path, _ in pairs)}: no cuts to draw")
+        if num_buckets := self.options.pop("num_buckets", None):
+            weights = [np.full(len(source), scale) for source, (_, scale) in zip(self._sources, pairs, strict=True)]
+            seconds = np.concatenate([source.lengths for source in self._sources])
+            bins = duration_bins(seconds, num_buckets, np.concatenate(weights)).tolist()
+            self.options.setdefault("duration_bins", bins)
 
     def __iter__(self) -> Iterator[CutSet]:
         worker = torch.utils.data.get_worker_info()
-        rng = random.Random(self.base_seed + (0 if worker is None else worker.id) + 1000 * self.rank)
-        is_bucketing = {"num_buckets", "duration_bins"} & set(self.options)
-        kind = DynamicBucketingSampler if is_bucketing else DynamicCutSampler
-        sampler = kind(self._draw(rng), world_size=1, rank=0, **self.options)
+        # The rank is known here when make_worker_init_fn told it to the worker, else where the sampler was made.
+        place = (0 if worker is None else worker.id) + 1000 * (get_rank() or self._rank)
+        cuts = self._draw(random.Random(self.base_seed + place))
+        if self.options.get("duration_bins"):
+            options = {"buffer_size": _BUFFER, **self.options}
+            sampler = DynamicBucketingSampler(cuts, world_size=1, rank=0, **options)
+        else:
+            sampler = DynamicCutSampler(cuts, world_size=1, rank=0, **self.options)
         for transform in self._transforms:
             sampler.map(transform)
         self.diagnostics = sampler.diagnostics
@@ -104,8 +120,11 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
             number += 1
 
 
-def _measure(line: bytes) -> float | None:
-    return 0.0 if line.strip() else None
+def _seconds(line: bytes) -> float | None:
+    if not line.strip():
+        return None
+    fields = json.loads(line)
+    return fields["duration"] if "duration" in fields else deserialize_cut(fields).duration  # of mixed cuts
 
 
 def _cut(line: bytes) -> Cut:
