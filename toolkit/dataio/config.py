@@ -255,11 +255,10 @@ class DataConfig:
         """Checked values: null is the default of keys that are never null."""
         given = {key: value for key, value in values.items() if key not in NEMO_ONLY}
         given = {key: value for key, value in given.items() if value is not None or key in optional(cls)}
-        return cls(**{key: _converted(value) for key, value in given.items()})
-
-
-def _converted(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else tuple(value) if isinstance(value, list) else value
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+        if "noise_snr" in given:
+            given["noise_snr"] = tuple(given["noise_snr"])
+        return cls(**given)
 
 
 def multi_configs(name: str, values: Any) -> tuple[DataConfig, dict[str, DataConfig]]:
@@ -302,10 +301,18 @@ def as_mapping(name: str, values: Any) -> dict[str, Any]:
     if not isinstance(values, (Mapping, DictConfig)):
         raise ConfigError(f"{name}: expected keys such as manifest_filepath and batch_duration, not {values!r}")
     try:
-        config = OmegaConf.create(values, flags={"allow_objects": True})
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return plain(OmegaConf.create(values, flags={"allow_objects": True}))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{name}: {str(error).splitlines()[0]}") from error
+
+
+def plain(value: Any) -> Any:
+    """OmegaConf's containers, and tuples, as dicts and lists, with interpolations resolved."""
+    if OmegaConf.is_config(value):
+        return plain(OmegaConf.to_container(value, resolve=True, throw_on_missing=True))
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def load_yaml(name: str, path: str | Path) -> DictConfig | ListConfig:

@@ -6,6 +6,7 @@ FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from toolkit.errors import AudioError
 
 # What libsndfile says of a FLAC that was written to a pipe, and so has no length in its header, is beyond this.
 UNKNOWN_FRAMES = 2**62
+
+# Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
+LENGTH_TOLERANCE_S = 0.05
 
 # Other encodings cannot hold what is not a number.
 _FLOATING = ("FLOAT", "DOUBLE")
@@ -51,6 +55,38 @@ def probe_audio(path: str | Path) -> AudioInfo:
         _check_samples(path, audio.frames)
         _read(audio, path, start=audio.frames - 1, count=1)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def read_header(path: str | Path) -> AudioInfo:
+    """Rate, samples and channels of a file, as its header says; nothing is decoded where that tells.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, or zero samples.
+    """
+    audio = _open(path)
+    if audio is None:
+        return probe_audio(path)
+    with audio:
+        _check_samples(path, audio.frames)
+        return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def read_header_of_bytes(content: bytes, where: str) -> AudioInfo:
+    """Rate, samples and channels of a file that libsndfile knows, in memory; ``where`` it is from is for messages.
+
+    Raises
+    ------
+    AudioError
+        It is not audio, or holds zero samples.
+    """
+    try:
+        info = soundfile.info(io.BytesIO(content))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{where}: not audio ({error.error_string})") from error
+    _check_samples(where, info.frames)
+    return AudioInfo(info.samplerate, info.frames, info.channels)
 
 
 def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:

@@ -25,8 +25,7 @@ from lhotse import AudioSource, Recording
 from lhotse.audio import AudioLoadingError
 from lhotse.cut import Cut
 
-from toolkit.dataio.containers import AudioInfo, probe_audio
-from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
+from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio
 from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn, Turn
 from toolkit.dataio.text_readers import Paths, ShardReader, read_jsonl

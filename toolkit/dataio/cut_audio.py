@@ -19,8 +19,7 @@ from lhotse.audio.backend import (
 from lhotse.cut import Cut, MixedCut, MonoCut
 from torch import Tensor
 
-from toolkit.dataio.containers import AudioInfo, decode_audio, decode_into
-from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
+from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, decode_audio, decode_into
 from toolkit.errors import AudioError
 
 

@@ -33,17 +33,18 @@ MAGIC = "asr-recipes index 1"
 _CLOCK_TICK_NS = 20_000_000
 
 
-def cached_index(path: Path, kind: str, build: Callable[[], Arrays]) -> Arrays:
+def cached_index(path: Path, kind: str, build: Callable[[], Arrays], *, beside: bool = True) -> Arrays:
     """What ``build`` computes of the file ``path``; from its cache when that is of this very file and ``kind``.
 
-    The ranks of a node that start together wait for the one that builds, and then read what it wrote.
+    The ranks of a node that start together wait for the one that builds, and then read what it wrote. The cache is in
+    the user's folder also where ``beside`` is False: Lhotse takes every file beside a shard for another shard.
 
     Raises
     ------
     ManifestError
         There is no such file.
     """
-    places = _places(path, kind)
+    places = _places(path, kind)[0 if beside else 1 :]
     with _alone(path):
         stamp = _stamp(path, kind)
         for place in places:
@@ -78,9 +79,13 @@ def _stamp(path: Path, kind: str) -> str:
 def _places(path: Path, kind: str) -> list[Path]:
     """Beside the file, then the user's own folder."""
     name = f"{path.name}.{re.sub(r'[^A-Za-z0-9]+', '_', kind)}.index.npz"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return [path.with_name(name), home / "asr-recipes" / f"{digest}.{name}"]
+    return [path.with_name(name), cache_folder() / f"{digest}.{name}"]
+
+
+def cache_folder() -> Path:
+    """What can be made again at any time is kept here, where it cannot lie beside what it is made of."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asr-recipes"
 
 
 def _load(place: Path, stamp: str) -> Arrays | None:
@@ -99,7 +104,7 @@ def _store(places: list[Path], stamp: str, arrays: Arrays) -> None:
         with contextlib.suppress(OSError), replacing(place) as partial:
             np.savez(partial, stamp=np.array(stamp), **arrays)
             return
-    logger.warning("%s: cannot be written, nor %s: the index is built anew at every start", *places)
+    logger.warning("%s: cannot be written: the index is built anew at every start", ", ".join(map(str, places)))
 
 
 def read_range(path: Path, start: int, size: int) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from toolkit.dataio.line_index import LineIndex, damaged
+from toolkit.errors import DataError
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class Listed(Indexed[T]):
 class Lines(Indexed[T]):
     """Examples that ``build`` makes of the lines of a file; ``pieces`` (N,) say where else it reads.
 
-    A ValueError, KeyError or TypeError of ``build`` becomes a ManifestError with the file and the line.
+    A DataError, ValueError, KeyError or TypeError of ``build`` becomes a ManifestError with the file and the line.
     """
 
     def __init__(self, index: LineIndex, build: Callable[[bytes], T], pieces: np.ndarray | None = None) -> None:
@@ -76,7 +77,7 @@ class Lines(Indexed[T]):
         line = self.index.read(number)
         try:
             return self.build(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except (DataError, ValueError, KeyError, TypeError) as error:
             raise damaged(self.index.where(number), line, error) from error
 
 

@@ -37,7 +37,7 @@ class LineIndex:
         self._starts, self._sizes = arrays["starts"], arrays["sizes"]
 
     @classmethod
-    def of(cls, path: str | Path, measure: Measure, name: str) -> LineIndex:
+    def of(cls, path: str | Path, measure: Measure, name: str, *, beside: bool = True) -> LineIndex:
         """The index of a file, from its cache when the file is the same.
 
         Parameters
@@ -49,6 +49,8 @@ class LineIndex:
             A ValueError, KeyError or TypeError of it is reported with the file and the line.
         name
             What ``measure`` measures: another name is another cache.
+        beside
+            Whether the cache may lie beside the file.
 
         Raises
         ------
@@ -56,7 +58,7 @@ class LineIndex:
             No such file, or a line that cannot be measured.
         """
         path = Path(path)
-        return cls(path, cached_index(path, name, lambda: _scan(path, measure)))
+        return cls(path, cached_index(path, name, lambda: _scan(path, measure), beside=beside))
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -13,9 +13,9 @@ nothing has to be held in memory for shuffling.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tarfile
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,10 @@ class TarIndex:
         self.path = path
         self._starts, self._sizes = arrays["starts"], arrays["sizes"]
         self._digests, self._order = arrays["digests"], arrays["order"]
-        self._ahead: deque[int] = deque(maxlen=32)
 
     @classmethod
-    def of(cls, path: str | Path) -> TarIndex:
-        """The index of a file, from its cache when the file is the same.
+    def of(cls, path: str | Path, *, beside: bool = True) -> TarIndex:
+        """The index of a file, from its cache when the file is the same; ``beside`` is whether that may lie beside it.
 
         Raises
         ------
@@ -46,10 +45,20 @@ class TarIndex:
             It is compressed, cut off or no tar file.
         """
         path = Path(path)
-        return cls(path, cached_index(path, "members", lambda: _scan(path)))
+        return cls(path, cached_index(path, "members", lambda: _scan(path), beside=beside))
 
     def __len__(self) -> int:
         return len(self._starts)
+
+    def find(self, name: str, near: int = 0) -> int | None:
+        """The number of the member of that name, of several the one nearest to number ``near``; None without one."""
+        digest = _digest(name)
+        first, last = (int(np.searchsorted(self._digests, digest, side)) for side in ("left", "right"))
+        return min(self._order[first:last].tolist(), key=lambda number: abs(number - near), default=None)
+
+    def span(self, number: int) -> tuple[int, int]:
+        """First byte and bytes of the content of member ``number``."""
+        return int(self._starts[number]), int(self._sizes[number])
 
     def read(self, name: str) -> bytes:
         """Content of the member of that name; of its first, where there are several.
@@ -59,20 +68,10 @@ class TarIndex:
         DataError
             There is none.
         """
-        digest = _digest(name)
-        place = int(np.searchsorted(self._digests, digest))
-        if place == len(self) or self._digests[place] != digest:
+        number = self.find(name)
+        if number is None:
             raise DataError(f"{self.path}: no member {name!r}; make the shards again, or drop it from the manifest")
-        member = self._order[place]
-        start = int(self._starts[member])
-        self._read_ahead(start // PIECE_BYTES)
-        return read_range(self.path, start, int(self._sizes[member]))
-
-    def _read_ahead(self, piece: int) -> None:
-        """Have the disk read a whole piece when its first member is wanted: the others will be soon."""
-        if piece not in self._ahead:
-            self._ahead.append(piece)
-            read_ahead(self.path, piece * PIECE_BYTES, PIECE_BYTES)
+        return read_member(str(self.path), *self.span(number))
 
     def pieces(self, count: int) -> np.ndarray:
         """(count,) int64: the piece of the file that each line of its manifest lies in, if both have the same order."""
@@ -81,10 +80,26 @@ class TarIndex:
         return self._starts[np.arange(count) * len(self) // max(1, count)] // PIECE_BYTES
 
 
+def read_member(path: str, start: int, size: int) -> bytes:
+    """Content of a member."""
+    _read_ahead(path, start // PIECE_BYTES)
+    return read_range(Path(path), start, size)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_ahead(path: str, piece: int) -> None:
+    """Have the disk read a whole piece when its first member is wanted: the others will be soon."""
+    read_ahead(Path(path), piece * PIECE_BYTES, PIECE_BYTES)
+
+
 def _scan(path: Path) -> Arrays:
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [(member.offset_data, member.size, _digest(member.name)) for member in tar if member.isreg()]
+            members = [
+                (member.offset_data, member.size, _digest(member.name.removeprefix("./")))
+                for member in tar
+                if member.isreg()
+            ]
     except tarfile.TarError as error:
         raise DataError(f"{path}: not a whole tar file without compression ({error}); make the shard again") from error
     starts, sizes, digests = zip(*members, strict=True) if members else ((), (), ())
