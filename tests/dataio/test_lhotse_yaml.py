@@ -211,7 +211,7 @@ def test_signal_transforms(hparams: dict[str, Any]) -> None:
 
 def test_dereverberation(hparams: dict[str, Any]) -> None:
     pytest.importorskip("nara_wpe", reason="Lhotse's DereverbWPE needs `pip install nara-wpe`")
-    audio = torch.randn(2, 4000)
+    audio = torch.randn(2, 16000)
     assert hparams["signal_transforms"]["dereverberation"](audio).shape == audio.shape
 
 

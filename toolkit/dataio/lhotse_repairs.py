@@ -5,7 +5,6 @@ All other samplers and transforms of Lhotse are declared in YAML as they are.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,13 @@ import torch
 from lhotse import CutSet
 from lhotse.augmentation import Tempo
 from lhotse.cut import Cut, MixedCut
-from lhotse.cut.set import deserialize_cut
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.dataloading import get_rank
 from lhotse.dataset.sampling.base import CutSampler, SamplingDiagnostics
 from lhotse.utils import fastcopy, perturb_num_samples
 
 from toolkit.dataio.bins import duration_bins
-from toolkit.dataio.indexed import Lines
-from toolkit.dataio.line_index import LineIndex
+from toolkit.dataio.lhotse_adapters import read_cuts
 from toolkit.errors import ConfigError
 
 # Cuts that wait in the buckets of StatelessSampler. They are drawn at random already: Lhotse's 20,000 take 20 s.
@@ -51,7 +48,7 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
     """Batches of random cuts without end, other ones for each worker and rank.
 
     Lhotse's asks torch's Sampler for an argument that it no longer takes, reads lines with letters outside ASCII wrong,
-    and trusts whatever file has the name of its index; here the index is that of :mod:`toolkit.dataio.line_index`.
+    and trusts whatever file has the name of its index; here the cuts are those of :func:`read_cuts`.
 
     Parameters
     ----------
@@ -84,7 +81,7 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
         self.diagnostics = SamplingDiagnostics()
         self._rank = get_rank()
         self._transforms: list[Callable[[CutSet], CutSet]] = []
-        self._sources = [Lines(LineIndex.of(path, _seconds, name="seconds of cuts"), _cut) for path, _ in pairs]
+        self._sources = [read_cuts(path) for path, _ in pairs]
         self._weights = [len(source) * scale for source, (_, scale) in zip(self._sources, pairs, strict=True)]
         if not sum(self._weights) > 0:
             raise ConfigError(f"cuts_paths: {', '.join(str(path) for path, _ in pairs)}: no cuts to draw")
@@ -118,17 +115,6 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
             cut.id = f"{cut.id}_it{number}"
             yield cut
             number += 1
-
-
-def _seconds(line: bytes) -> float | None:
-    if not line.strip():
-        return None
-    fields = json.loads(line)
-    return fields["duration"] if "duration" in fields else deserialize_cut(fields).duration  # of mixed cuts
-
-
-def _cut(line: bytes) -> Cut:
-    return deserialize_cut(json.loads(line))
 
 
 class PerturbTempo(lhotse.dataset.PerturbTempo):
