@@ -18,13 +18,13 @@ from lhotse.dataset import DynamicCutSampler, IterableDatasetWrapper, K2SpeechRe
 from lhotse.dataset.dataloading import make_worker_init_fn
 from lhotse.dataset.sampling import find_pessimistic_batches, report_padding_ratio_estimate
 from lhotse.lazy import LazyTxtIterator
+from lhotse_hparams import LHOTSE
 from torch.utils.data import DataLoader
 
 from toolkit.dataio.lhotse_repairs import PerturbTempo, StatelessSampler
 from toolkit.errors import ConfigError
 from toolkit.hparams import REPLACED, HparamsDocument
 
-YAML = Path(__file__).with_name("lhotse.yaml")
 RATE = 16000
 # Lhotse warns of sets that are in memory and of small ones; its filter banks were written for NumPy 1.
 pytestmark = [
@@ -71,7 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hparams(folder: Path) -> dict[str, Any]:
-    document = HparamsDocument(YAML)
+    (folder / "hparams.yaml").write_text(LHOTSE)
+    document = HparamsDocument(folder / "hparams.yaml")
     files = {"cuts_file": "cuts", "other_cuts_file": "other", "noise_file": "noise", "rir_file": "rirs"}
     document.override({key: str(folder / f"{name}.jsonl") for key, name in files.items()})
     return document.build()
