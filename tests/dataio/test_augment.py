@@ -175,7 +175,7 @@ def test_the_real_rooms_and_noises(cut: Cut) -> None:
         assert wet.square().mean().item() == pytest.approx(np.mean(SPEECH**2), rel=1e-3)
     for noise in augment.noises:
         alone = augmentation(noise_path=REAL, noise_mix_prob=1.0, noise_snr=[5, 5])
-        object.__setattr__(alone, "noises", (noise_cut(Path(noise.recording.sources[0].source), 16000),))
+        object.__setattr__(alone, "noises", (noise_cut(Path(noise.recording.sources[0].source)),))
         added = load_cut(alone(cut, 0)).numpy() - SPEECH
         assert np.isfinite(added).all()
         assert np.abs(added).max() < 20

@@ -335,6 +335,8 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from problems_of_ranges(values)
     if values.get("force_map_dataset") and values.get("force_iterable_dataset"):
         yield "force_map_dataset: excludes force_iterable_dataset"
+    if values.get("cut_into_windows_duration") is not None and values.get("truncate_duration") is not None:
+        yield "cut_into_windows_duration: excludes truncate_duration"
     bins, sizes = values.get("bucket_duration_bins"), values.get("bucket_batch_size")
     if sizes is not None and (bins is None or len(bins) != len(sizes)):
         yield f"bucket_batch_size: {sizes!r} needs as many bucket_duration_bins, not {bins!r}"
