@@ -259,7 +259,7 @@ def test_stateless_sampler(hparams: dict[str, Any], folder: Path) -> None:
     (folder / "cuts.jsonl.idx").write_bytes(b"\x00\x01 somebody else's")
     batches = list(islice(hparams["samplers"]["stateless"], 30))
     assert all(cut.supervisions[0].text.startswith("ÑU") for batch in batches for cut in batch)
-    assert max(sum(cut.duration for cut in batch) for batch in batches) < 12 + 4
+    assert max(len(batch) * max(cut.duration for cut in batch) for batch in batches) < 12 + 1e-6
     assert drawn() == drawn() != drawn(base_seed=1)
     scaled = [(folder / "cuts.jsonl", 1.0), (str(folder / "other.jsonl"), 3.0)]
     sampler = StatelessSampler(scaled, max_cuts=10).map(lambda batch: batch.map(mark))
@@ -277,6 +277,8 @@ def mark(cut: MonoCut) -> MonoCut:
 def test_stateless_sampler_of_nothing(folder: Path) -> None:
     with pytest.raises(ConfigError, match="max_duration: missing; give it or max_cuts"):
         StatelessSampler(folder / "cuts.jsonl")
+    with pytest.raises(ConfigError, match="max_duration: expected more than 0"):
+        StatelessSampler(folder / "cuts.jsonl", max_duration=-1)
     (folder / "empty.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match=r"cuts_paths: .*empty\.jsonl: no cuts to draw"):
         StatelessSampler(folder / "empty.jsonl", max_cuts=1)
