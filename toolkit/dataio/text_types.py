@@ -23,9 +23,7 @@ from toolkit.dataio.text_readers import (
 def _read(reader: type, config: DictConfig, *keys: str) -> tuple[CutSet, bool]:
     """What ``reader`` makes of those keys that are set."""
     given = {key: plain(config[key]) for key in keys if config.get(key) is not None}
-    data = reader(**given, shuffle_shards=config.shuffle, shard_seed=config.shard_seed)
-    data.shards()  # a pattern that is none is an error now, and not when a worker process reads it
-    return endless(data, config), True
+    return endless(reader(**given, shuffle_shards=config.shuffle, shard_seed=config.shard_seed), config), True
 
 
 @data_type_parser("txt", needs="paths", takes="language")

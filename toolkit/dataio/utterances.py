@@ -67,9 +67,12 @@ class Utterance:
 
     def _length(self) -> float:
         available = self.info.length - self.start
+        if available <= 0:
+            reached = f"begins at {self.start} s, but its audio has {self.info.length:.3f} s"
+            raise ManifestError(f"utterance {self.name!r}: {reached}")
         if self.length is None or available == self.length:
             return available
-        if self.length > available + LENGTH_TOLERANCE_S or available <= 0:
+        if self.length > available + LENGTH_TOLERANCE_S:
             wanted = f"{self.length} s from {self.start} s on" if self.start else f"{self.length} s"
             raise ManifestError(f"utterance {self.name!r}: has {wanted}, but its audio has {self.info.length:.3f} s")
         return min(self.length, available)
