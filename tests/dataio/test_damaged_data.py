@@ -162,6 +162,18 @@ def test_entries_of_other_tars_are_counted(caplog: pytest.LogCaptureFixture) -> 
     assert "m.json: 1 of 3 entries are of other tars" in caplog.text
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_damaged_audio_in_a_tar(half: bool) -> None:
+    soundfile.write("a.flac", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+    whole = Path("a.flac").read_bytes()
+    Path("a.wav").write_bytes(whole[: len(whole) // 2] if half else b"no audio" * 99)
+    write("m.json", [line(audio_filepath="x.flac", sampling_rate=16000)])
+    (cut,) = read(manifest_filepath="m.json", tarred_audio_filepaths=tar("t.tar", ["x.flac"]), force_finite=True)
+    said = r"^utterance 'x.flac': t.tar: member x.flac: damaged or not audio .*; make the tar again$"
+    with pytest.raises(AudioError, match=said):
+        load_cut(cut)
+
+
 def test_a_shuffling_buffer_of_tarred_cuts_holds_no_audio() -> None:
     write("m.json", [line(audio_filepath="x.wav")])
     (cut,) = read(manifest_filepath="m.json", tarred_audio_filepaths=tar("t.tar", ["x.wav"]), force_finite=True)
