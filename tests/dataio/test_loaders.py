@@ -209,6 +209,14 @@ def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch
         load_split("train_data", hparams)
 
 
+def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A\n")
+    item = {"type": "txt", "paths": str(tmp_path / "a.txt")}
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item]}
+    with pytest.raises(ConfigError, match="train_data: expected utterances with audio, not TextExample"):
+        load_split("train_data", hparams)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(("data", "said"), [(b"", "is empty"), (b"no audio" * 99, "not audio")])
 def test_unreadable_audio_names_utterance_and_file(

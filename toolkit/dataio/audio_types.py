@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from toolkit.dataio.audio_folder import AudioFolder
 from toolkit.dataio.blend import blend, check_weight, endless
-from toolkit.dataio.config import plain
+from toolkit.dataio.config_values import plain
 from toolkit.dataio.data_types import data_type_parser
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.kaldi import KaldiFolder

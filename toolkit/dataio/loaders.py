@@ -144,6 +144,9 @@ def _examples(name: str, config: DataConfig) -> tuple[Indexed[Cut], Sequence[flo
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
         raise ConfigError(f"{name}: some of its data can only be read from its beginning; make a manifest of it")
+    others = [type(source[0]).__name__ for source in sources if not isinstance(source[0], Cut)]
+    if others:
+        raise ConfigError(f"{name}: expected utterances with audio, not {others[0]}")
     if len(sources) == 1:
         return sources[0], None
     return Concatenated(sources), None if data.finite else data.weights

@@ -9,7 +9,7 @@ from lhotse import CutSet
 from omegaconf import DictConfig
 
 from toolkit.dataio.blend import endless
-from toolkit.dataio.config import plain
+from toolkit.dataio.config_values import plain
 from toolkit.dataio.conversation_readers import NeMoMultimodalConversationJsonlAdapter
 from toolkit.dataio.data_types import data_type_parser
 from toolkit.dataio.text_readers import (
