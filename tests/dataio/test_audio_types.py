@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import io
 import json
 import pickle
@@ -325,10 +326,13 @@ def test_lhotse_itself_can_still_read_a_folder_that_was_indexed(corpus: Corpus) 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_what_lhotse_alone_can_read_is_a_stream(corpus: Corpus) -> None:
-    folder = lhotse_shar(corpus)["shar_path"]
+    folder = Path(lhotse_shar(corpus)["shar_path"])
+    for path in sorted(folder.glob("*.tar")):
+        path.with_suffix(".tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
     fields = {
-        "cuts": [f"pipe:cat {folder}/cuts.{shard:06d}.jsonl.gz | gunzip -c -" for shard in range(3)],
-        "recording": [f"pipe:cat {folder}/recording.{shard:06d}.tar" for shard in range(3)],
+        "cuts": f"{folder}/cuts.{{000000..000002}}.jsonl.gz",
+        "recording": f"{folder}/recording.{{000000..000002}}.tar.gz",
     }
     item = {"type": "lhotse_shar", "shar_path": fields}
     cuts, is_tarred = read_cutset_from_config({"input_cfg": [item], "force_finite": True})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
@@ -309,6 +310,8 @@ def test_impossible_paths(
     item: dict[str, Any], error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(Path("hf").resolve()))
+    for module in (datasets.config, huggingface_hub.constants):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", True)
     write("rows.json", [{"audio": "a.wav"}, {"audio": None}])
     for folder in ("empty", "latin"):
         Path(folder).mkdir()
