@@ -305,6 +305,15 @@ def test_metadata_without_audio(corpus: Corpus, make: Maker) -> None:
     assert sorted(cut.duration for cut in cuts) == pytest.approx([0.3 + 0.1 * number for number in range(7)])
 
 
+def test_lengths_of_cuts_that_lhotse_joined(corpus: Corpus) -> None:
+    first, second, *_ = corpus.cuts()
+    joined = [first.pad(2.0), first.append(second), second.mix(first.perturb_speed(0.9), offset_other_by=0.3), first]
+    CutSet(joined).to_file(corpus.folder / "joined.jsonl")
+    source = sources_of(read_cutset_from_config({"cuts_path": str(corpus.folder / "joined.jsonl")})[0])
+    np.testing.assert_allclose(source.lengths, [cut.duration for cut in joined])
+    assert [cut.id for cut in source] == [cut.id for cut in joined]
+
+
 # Lhotse leaves its files open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_lhotse_itself_can_still_read_a_folder_that_was_indexed(corpus: Corpus) -> None:

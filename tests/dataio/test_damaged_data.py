@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -162,6 +163,18 @@ def test_entries_of_other_tars_are_counted(caplog: pytest.LogCaptureFixture) -> 
     assert "m.json: 1 of 3 entries are of other tars" in caplog.text
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_damaged_audio_in_a_tar(half: bool) -> None:
+    soundfile.write("a.flac", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+    whole = Path("a.flac").read_bytes()
+    Path("a.wav").write_bytes(whole[: len(whole) // 2] if half else b"no audio" * 99)
+    write("m.json", [line(audio_filepath="x.flac", sampling_rate=16000)])
+    (cut,) = read(manifest_filepath="m.json", tarred_audio_filepaths=tar("t.tar", ["x.flac"]), force_finite=True)
+    said = r"^utterance 'x.flac': t.tar: member x.flac: damaged or not audio .*; make the tar again$"
+    with pytest.raises(AudioError, match=said):
+        load_cut(cut)
+
+
 def test_a_shuffling_buffer_of_tarred_cuts_holds_no_audio() -> None:
     write("m.json", [line(audio_filepath="x.wav")])
     (cut,) = read(manifest_filepath="m.json", tarred_audio_filepaths=tar("t.tar", ["x.wav"]), force_finite=True)
@@ -277,7 +290,14 @@ def test_segments_of_a_kaldi_folder() -> None:
     [
         ({"type": "audio_folder", "audio_dir": "none"}, ConfigError, r"input_cfg\[0\]: none: no such folder"),
         ({"type": "audio_folder", "audio_dir": "empty"}, DataError, "empty: holds no audio file"),
+        ({"type": "audio_folder", "audio_dir": "latin"}, ManifestError, r"latin/b\.txt: not UTF-8 text"),
         ({"type": "hf_dataset", "path": "none"}, DataError, "none: datasets cannot load it"),
+        ({"type": "hf_dataset", "path": "json", "data_files": "rows.json"}, AudioError, "row 1: None is no audio"),
+        (
+            {"type": "hf_dataset", "path": "json", "data_files": "rows.json", "audio_field": "x"},
+            ConfigError,
+            "no column",
+        ),
         ({"type": "lhotse", "cuts_path": "none.jsonl"}, ManifestError, "none.jsonl: no such file of cuts"),
         ({"type": "lhotse", "cuts_path": "bad.jsonl.gz"}, ManifestError, "bad.jsonl.gz: cannot be unpacked"),
         ({"type": "lhotse", "cuts_path": "bad.yaml"}, ManifestError, "bad.yaml: cannot be read as cuts"),
@@ -285,12 +305,19 @@ def test_segments_of_a_kaldi_folder() -> None:
         ({"type": "lhotse_shar", "shar_path": {"cuts": ["a", "b"], "recording": ["c"]}}, ConfigError, "not as many"),
     ],
 )
-def test_impossible_paths(item: dict[str, Any], error: type[Exception], said: str) -> None:
-    Path("empty").mkdir()
+def test_impossible_paths(
+    item: dict[str, Any], error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(Path("hf").resolve()))
+    write("rows.json", [{"audio": "a.wav"}, {"audio": None}])
+    for folder in ("empty", "latin"):
+        Path(folder).mkdir()
+    Path("latin/b.wav").write_bytes(Path("a.wav").read_bytes())
+    Path("latin/b.txt").write_bytes(b"\xc9T\xc9")
     Path("bad.jsonl.gz").write_bytes(b"\x1f\x8bnothing")
     Path("bad.yaml").write_text("a: b")
     with pytest.raises(error, match=said):
-        read(input_cfg=[item])
+        list(read(input_cfg=[item]))
 
 
 def test_shards_that_do_not_belong_together() -> None:

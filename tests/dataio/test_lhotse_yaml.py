@@ -18,13 +18,13 @@ from lhotse.dataset import DynamicCutSampler, IterableDatasetWrapper, K2SpeechRe
 from lhotse.dataset.dataloading import make_worker_init_fn
 from lhotse.dataset.sampling import find_pessimistic_batches, report_padding_ratio_estimate
 from lhotse.lazy import LazyTxtIterator
+from lhotse_hparams import LHOTSE
 from torch.utils.data import DataLoader
 
 from toolkit.dataio.lhotse_repairs import PerturbTempo, StatelessSampler
 from toolkit.errors import ConfigError
 from toolkit.hparams import REPLACED, HparamsDocument
 
-YAML = Path(__file__).with_name("lhotse.yaml")
 RATE = 16000
 # Lhotse warns of sets that are in memory and of small ones; its filter banks were written for NumPy 1.
 pytestmark = [
@@ -71,7 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hparams(folder: Path) -> dict[str, Any]:
-    document = HparamsDocument(YAML)
+    (folder / "hparams.yaml").write_text(LHOTSE)
+    document = HparamsDocument(folder / "hparams.yaml")
     files = {"cuts_file": "cuts", "other_cuts_file": "other", "noise_file": "noise", "rir_file": "rirs"}
     document.override({key: str(folder / f"{name}.jsonl") for key, name in files.items()})
     return document.build()
@@ -201,16 +202,17 @@ def test_signal_transforms(hparams: dict[str, Any]) -> None:
     features, transforms = torch.randn(4, 300, 80) + 5, hparams["signal_transforms"]
     masked = transforms["spec_augment"].train()(features.clone())
     assert masked.shape == features.shape
-    assert 0.05 < (masked != features).float().mean() < 1
+    # Masked places all hold one value; no other value is there twice, as good as never.
+    assert all(0.01 < one.flatten().unique(return_counts=True)[1].max() / one.numel() < 0.9 for one in masked)
     transforms["mvn"].norm_means.fill_(5.0)
     assert torch.allclose(transforms["mvn"](features), features - 5, atol=1e-4)
-    audio = torch.randn(2, 4000)
-    assert 0 < (transforms["smoothing"](audio) - audio).std() < 0.2
+    audio = torch.zeros(2, 4000)
+    assert transforms["smoothing"](audio).std() == pytest.approx(0.1, rel=0.1)
 
 
 def test_dereverberation(hparams: dict[str, Any]) -> None:
     pytest.importorskip("nara_wpe", reason="Lhotse's DereverbWPE needs `pip install nara-wpe`")
-    audio = torch.randn(2, 4000)
+    audio = torch.randn(2, 16000)
     assert hparams["signal_transforms"]["dereverberation"](audio).shape == audio.shape
 
 
@@ -257,7 +259,7 @@ def test_stateless_sampler(hparams: dict[str, Any], folder: Path) -> None:
     (folder / "cuts.jsonl.idx").write_bytes(b"\x00\x01 somebody else's")
     batches = list(islice(hparams["samplers"]["stateless"], 30))
     assert all(cut.supervisions[0].text.startswith("ÑU") for batch in batches for cut in batch)
-    assert max(sum(cut.duration for cut in batch) for batch in batches) < 12 + 4
+    assert max(len(batch) * max(cut.duration for cut in batch) for batch in batches) < 12 + 1e-6
     assert drawn() == drawn() != drawn(base_seed=1)
     scaled = [(folder / "cuts.jsonl", 1.0), (str(folder / "other.jsonl"), 3.0)]
     sampler = StatelessSampler(scaled, max_cuts=10).map(lambda batch: batch.map(mark))
@@ -275,6 +277,8 @@ def mark(cut: MonoCut) -> MonoCut:
 def test_stateless_sampler_of_nothing(folder: Path) -> None:
     with pytest.raises(ConfigError, match="max_duration: missing; give it or max_cuts"):
         StatelessSampler(folder / "cuts.jsonl")
+    with pytest.raises(ConfigError, match="max_duration: expected more than 0"):
+        StatelessSampler(folder / "cuts.jsonl", max_duration=-1)
     (folder / "empty.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match=r"cuts_paths: .*empty\.jsonl: no cuts to draw"):
         StatelessSampler(folder / "empty.jsonl", max_cuts=1)

@@ -12,6 +12,7 @@ from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.testing.dummies import dummy_cut
 
+from toolkit.dataio.capped_constraints import CappedTimeConstraint
 from toolkit.dataio.length_filters import (
     BucketingFilter,
     DurationFilter,
@@ -104,6 +105,28 @@ def test_batch_tokens_is_a_cap_that_is_reached(shuffle: bool, quadratic: int | N
     assert np.median(full) > 0.8 * 3000
 
 
+@pytest.mark.parametrize("quadratic", [None, 15.0])
+def test_max_duration_is_a_cap_where_lhotses_is_none(quadratic: float | None) -> None:
+    rng = random.Random(5)
+    cuts = [spoken(round(0.5 + 19 * rng.random() ** 2, 1), number=number) for number in range(2000)]
+
+    def worst_and_mean(**options: object) -> tuple[float, float]:
+        sampler = DynamicBucketingSampler(iter_of(cuts), num_buckets=5, shuffle=True, buffer_size=500, **options)
+        sizes = []
+        for batch in sampler:
+            longest = max(cut.duration for cut in batch)
+            sizes.append(len(batch) * (longest + (longest**2 / quadratic if quadratic else 0.0)))
+        return max(sizes), float(np.mean(sizes))
+
+    worst, mean = worst_and_mean(constraint=CappedTimeConstraint(max_duration=100.0, quadratic_duration=quadratic))
+    assert worst <= 100.0 + 1e-6
+    assert mean > 70.0
+    assert worst_and_mean(max_duration=100.0, quadratic_duration=quadratic)[0] > 105.0
+    sevenths = iter_of([spoken(0.7)] * 20)
+    sampler = DynamicBucketingSampler(sevenths, duration_bins=[], constraint=CappedTimeConstraint(max_duration=7.0))
+    assert [len(batch) for batch in sampler] == [10, 10]
+
+
 class iter_of:  # noqa: N801
     """Lazy, so that Lhotse does not warn of a CutSet in memory."""
 
@@ -125,7 +148,7 @@ def test_in_a_plain_sampler_too() -> None:
     ("values", "message"),
     [
         ({"batch_tokens": 0}, "batch_tokens: expected more than 0, not 0"),
-        ({"batch_size": 2, "token_equivalent_duration": -0.1}, "token_equivalent_duration: expected more than 0"),
+        ({"batch_size": 2, "quadratic_factor": -1}, "quadratic_factor: expected more than 0, not -1"),
         ({}, "batch_tokens: missing; give it or batch_size"),
     ],
 )

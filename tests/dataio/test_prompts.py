@@ -11,7 +11,13 @@ import torch
 from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.testing.dummies import dummy_cut
 
-from toolkit.dataio.prompt_fn import Message, apply_prompt_format_fn, encode_messages, registered_prompt_format_fn
+from toolkit.dataio.prompt_fn import (
+    Message,
+    apply_prompt_format_fn,
+    encode_messages,
+    registered_prompt_format_fn,
+    tokenize_with_prompt,
+)
 from toolkit.dataio.prompts.formatter import Modality, PromptFormatter
 from toolkit.dataio.prompts.llama import Llama2PromptFormatter
 from toolkit.dataio.text_adapters import (
@@ -223,7 +229,12 @@ def test_what_a_cut_asks_and_answers() -> None:
     assert context.startswith("<|im_start|>system\nE<|im_end|>\n")
     assert "answer_ids" not in apply_prompt_format_fn(spoken(None), prompt)
     noisy = spoken("D", context="A?").mix(dummy_cut(1), snr=10)
-    assert tokenizer.text(apply_prompt_format_fn(noisy, prompt)["answer_ids"]) == "D<|im_end|>\n"
+    for cut in (noisy, spoken("D", context="A?")):
+        formatted = tokenize_with_prompt(cut, prompt)
+        assert tokenizer.text(formatted.answer_ids) == "D<|im_end|>\n"
+        assert formatted.mask.sum() == len(formatted.answer_ids)
+    formatted.supervisions = []
+    assert not tokenize_with_prompt(formatted, prompt).has_custom("answer_ids")
 
 
 def test_texts_pairs_and_chats() -> None:

@@ -123,7 +123,8 @@ def test_seed_001_several_data_sets() -> None:
     config = {
         "use_lhotse": True,
         "manifest_filepath": [
-            ["tarred/sharded_manifests/manifest__OP_0..31_CL_.json", 0.8], ["yesno_tarred/tarred_audio_manifest.json", 0.2]
+            ["tarred/sharded_manifests/manifest__OP_0..31_CL_.json", 0.8],
+            ["yesno_tarred/tarred_audio_manifest.json", 0.2],
         ],
         "tarred_audio_filepaths": [["tarred/audio__OP_0..31_CL_.tar"], ["yesno_tarred/audio_0.tar"]],
         "shard_seed": 1,

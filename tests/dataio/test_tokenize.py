@@ -7,6 +7,7 @@ from lhotse import SupervisionSegment
 from lhotse.testing.dummies import dummy_cut
 
 from toolkit.aggregate_tokenizer import AggregateTokenizer
+from toolkit.dataio.prompt_fn import tokenize_with_prompt
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.text_adapters import SourceTargetTextExample, TextExample
 from toolkit.dataio.tokenize import TokenizerWrapper, tokenize
@@ -43,3 +44,19 @@ def test_a_prompt_of_two_languages(aggregate: AggregateTokenizer) -> None:
     assert aggregate.ids_to_lang(pair.input_ids) == ["en"] * 3 + ["es"] * 2 + ["en"]
     with pytest.raises(TokenizerError, match="needs to know the language"):
         TextExample("A").apply_prompt_format(prompt)
+
+
+def test_canarys_marks_are_of_the_special_part(aggregate: AggregateTokenizer, tmp_path: Path) -> None:
+    marks = ["<|startoftranscript|>", "<|en|>", "<|es|>", "<|transcribe|>", "<|translate|>", "<|pnc|>", "<|nopnc|>"]
+    (tmp_path / "marks.txt").write_text("<|a|>\n")
+    options = {"eos": True, "eos_piece": "<|endoftext|>", "user_defined_symbols": marks, "add_dummy_prefix": False}
+    special = SentencePieceTokenizer(create_spt_model(tmp_path / "marks.txt", 50, -1, False, **options)[0])
+    tokenizer = AggregateTokenizer({"spl_tokens": special, **aggregate.tokenizers_dict})
+    supervision = SupervisionSegment("1", "r", 0, 1, text="A B", language="es")
+    cut = dummy_cut(0, supervisions=[supervision])
+    cut.custom = {"source_lang": "en", "target_lang": "es", "task": "ast", "pnc": "no"}
+    prompt = PromptFormatter.resolve("canary")(tokenizer)
+    ids = tokenize_with_prompt(cut, prompt).input_ids
+    written = ["<|startoftranscript|>", "<|en|>", "<|translate|>", "<|es|>", "<|nopnc|>", "▁", "A", "▁", "B"]
+    assert tokenizer.ids_to_tokens(ids) == [*written, "<|endoftext|>"]
+    assert tokenizer.ids_to_lang(ids) == ["spl_tokens"] * 5 + ["es"] * 4 + ["spl_tokens"]

@@ -15,7 +15,7 @@ from toolkit.dataio.augment import AUDIO_SUFFIXES
 from toolkit.dataio.containers import read_header
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.utterances import Utterance, file_source
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, ManifestError
 
 
 class AudioFolder(Indexed[Cut]):
@@ -45,7 +45,7 @@ class AudioFolder(Indexed[Cut]):
         self.transcripts = {
             (listed.parent, line.split(maxsplit=1)[0]): line.partition(" ")[2].strip()
             for listed in self.folder.rglob("*.trans.txt")
-            for line in listed.read_text(encoding="utf-8").splitlines()
+            for line in _text(listed).splitlines()
             if line.strip()
         }
 
@@ -55,5 +55,12 @@ class AudioFolder(Indexed[Cut]):
         beside = path.with_suffix(".txt")
         text = self.transcripts.get((path.parent, path.stem))
         if text is None and beside.is_file():
-            text = " ".join(beside.read_text(encoding="utf-8").split())
+            text = " ".join(_text(beside).split())
         return Utterance(name, file_source(path), self.headers[number], text=text).cut()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error

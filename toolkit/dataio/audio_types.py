@@ -13,9 +13,8 @@ from omegaconf import DictConfig
 
 from toolkit.dataio.audio_folder import AudioFolder
 from toolkit.dataio.blend import blend, check_weight, endless
-from toolkit.dataio.config import plain
+from toolkit.dataio.config_values import plain
 from toolkit.dataio.data_types import data_type_parser
-from toolkit.dataio.hf_adapters import Columns, read_hf_dataset
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.kaldi import KaldiFolder
 from toolkit.dataio.lhotse_adapters import read_cuts, read_shar, shar_fields
@@ -139,6 +138,8 @@ def read_audio_folder(config: DictConfig) -> tuple[CutSet, bool]:
 )
 def read_hf(config: DictConfig) -> tuple[CutSet, bool]:
     """A data set of HuggingFace's `datasets`."""
+    from toolkit.dataio.hf_adapters import Columns, read_hf_dataset  # half a second to import
+
     keys = ("name", "data_dir", "data_files", "revision")
     options = {key: plain(config[key]) for key in keys if config.get(key) is not None}
     options |= {"split": config.get("split", "train"), "streaming": config.get("streaming", False)}

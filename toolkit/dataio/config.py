@@ -19,10 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from toolkit.dataio.config_checks import (
     ABOVE_0,
     BINS,
@@ -43,6 +39,7 @@ from toolkit.dataio.config_checks import (
     problems_of_ranges,
     problems_of_values,
 )
+from toolkit.dataio.config_values import as_mapping
 from toolkit.errors import ConfigError
 
 Flag = Annotated[bool, SWITCH]
@@ -286,47 +283,6 @@ def multi_configs(name: str, values: Any) -> tuple[DataConfig, dict[str, DataCon
 
 
 _OF_THE_WHOLE = ("multi_config", "sampler_fusion", "sampler_weights", "num_workers", "pin_memory")
-
-
-def as_mapping(name: str, values: Any) -> dict[str, Any]:
-    """A configuration as plain dicts and lists, with OmegaConf's interpolations resolved.
-
-    Raises
-    ------
-    ConfigError
-        It is no mapping, or a file that cannot be read, or an interpolation leads nowhere.
-    """
-    if isinstance(values, (str, Path)) and Path(values).suffix in (".yaml", ".yml"):
-        values = load_yaml(name, values)
-    if not isinstance(values, (Mapping, DictConfig)):
-        raise ConfigError(f"{name}: expected keys such as manifest_filepath and batch_duration, not {values!r}")
-    try:
-        return plain(OmegaConf.create(values, flags={"allow_objects": True}))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{name}: {str(error).splitlines()[0]}") from error
-
-
-def plain(value: Any) -> Any:
-    """OmegaConf's containers, and tuples, as dicts and lists, with interpolations resolved."""
-    if OmegaConf.is_config(value):
-        return plain(OmegaConf.to_container(value, resolve=True, throw_on_missing=True))
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-def load_yaml(name: str, path: str | Path) -> DictConfig | ListConfig:
-    """The content of a YAML file.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be read.
-    """
-    try:
-        return OmegaConf.load(path)
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{name}: {path}: cannot be read ({error})") from error
 
 
 def _problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -14,145 +14,111 @@ it and ``duration`` the file is not opened before its samples are asked for.
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lhotse import AudioSource, Recording
-from lhotse.audio import AudioLoadingError
+from lhotse import AudioSource
 from lhotse.cut import Cut
 
-from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio
-from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
+from toolkit.dataio.containers import AudioInfo, read_header
+from toolkit.dataio.nemo_adapters import Paths, expand_sharded_filepaths
+from toolkit.dataio.shards import Shards
+from toolkit.dataio.tar_members import TarMember, find_member
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn, Turn
-from toolkit.dataio.text_readers import Paths, ShardReader, read_jsonl
-from toolkit.errors import AudioError, ConfigError, ManifestError
+from toolkit.dataio.text_readers import Seed, json_lines, text_of
+from toolkit.dataio.utterances import Utterance, file_source, locate
+from toolkit.errors import ConfigError, ManifestError
 from toolkit.files import replacing
 
 Item = dict[str, Any]
 
 
-@dataclass
-class NeMoMultimodalConversationJsonlAdapter(ShardReader):
+class NeMoMultimodalConversationJsonlAdapter(Shards):
     """Conversations of JSONL files, whose audio is in files or in tar files.
 
-    Attributes
+    Parameters
     ----------
     manifest_filepath
         The JSONL files.
     audio_locator_tag
         What marks the place of audio in a prompt: a token of its own, such as ``[audio]``.
     tarred_audio_filepaths
-        A tar file for each JSONL file, whose members come in the order of the turns and are named by their ``value``;
-        members that no turn names are passed over.
+        A tar file for each JSONL file, with the audio under the names that the turns have as ``value``.
     token_equivalent_duration
         Seconds of audio that take the place of a token.
     """
 
-    manifest_filepath: Paths
-    audio_locator_tag: str
-    tarred_audio_filepaths: Paths | None = None
-    token_equivalent_duration: float | None = None
-
-    def shards(self) -> list[tuple[str, str | None]]:
-        """The JSONL files with their tar files."""
-        manifests = expand_sharded_filepaths(self.manifest_filepath)
-        if self.tarred_audio_filepaths is None:
-            return [(manifest, None) for manifest in manifests]
-        tars = expand_sharded_filepaths(self.tarred_audio_filepaths)
-        if len(manifests) != len(tars):
-            counts = f"{len(manifests)} and {len(tars)} files"
+    def __init__(
+        self,
+        manifest_filepath: Paths,
+        audio_locator_tag: str,
+        tarred_audio_filepaths: Paths | None = None,
+        token_equivalent_duration: float | None = None,
+        *,
+        shuffle_shards: bool = False,
+        shard_seed: Seed = "trng",
+    ) -> None:
+        manifests = expand_sharded_filepaths(manifest_filepath)
+        finders, tars = [partial(_file, Path(manifest).parent) for manifest in manifests], None
+        if tarred_audio_filepaths is not None:
+            tars = expand_sharded_filepaths(tarred_audio_filepaths)
+            finders = [partial(_member, tar) for tar in tars]
+        if len(manifests) != len(finders):
+            counts = f"{len(manifests)} and {len(finders)} files"
             raise ConfigError(
                 f"manifest_filepath, tarred_audio_filepaths: {counts}; expected one tar for each manifest"
             )
-        return list(zip(manifests, tars, strict=True))
-
-    def read(self, shard: tuple[str, str | None]) -> Iterator[NeMoMultimodalConversation]:
-        """The conversations of one file."""
-        manifest, tar = shard
-        recording_of = _TarredAudio(tar) if tar is not None else partial(_recording_of_file, Path(manifest))
-        return read_jsonl(manifest, partial(self._conversation, recording_of))
-
-    def _conversation(self, recording_of: Callable[[Item], Recording], item: Item) -> NeMoMultimodalConversation:
-        turns = [
-            self._turn(recording_of, f"{item['id']}_turn{number}", turn)
-            for number, turn in enumerate(item["conversations"])
+        sources = [
+            json_lines(manifest, _Builder(find, audio_locator_tag, token_equivalent_duration))
+            for manifest, find in zip(manifests, finders, strict=True)
         ]
+        super().__init__(sources, shuffle=shuffle_shards, seed=shard_seed, stored_in=tars)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """From a line to a conversation, whose audio ``find`` finds."""
+
+    find: Callable[[str], AudioSource]
+    audio_locator_tag: str
+    token_equivalent_duration: float | None
+
+    def __call__(self, item: Item) -> NeMoMultimodalConversation:
+        names = (f"{item['id']}_turn{number}" for number in range(len(item["conversations"])))
+        turns = [self._turn(name, turn) for name, turn in zip(names, item["conversations"], strict=True)]
         if not turns:
             raise ValueError("a conversation of no turns")
         return NeMoMultimodalConversation(item["id"], turns, self.token_equivalent_duration, item.get("custom"))
 
-    def _turn(self, recording_of: Callable[[Item], Recording], name: str, turn: Item) -> Turn:
-        role, kind = turn["from"].lower(), turn["type"]
-        if kind == "text":
-            return TextTurn(turn["value"], role)
-        if kind != "audio":
-            raise ValueError(f"turn of type {kind!r}; expected 'text' or 'audio'")
-        return AudioTurn(_stretch(recording_of(turn), name, turn), role, self.audio_locator_tag, turn.get("text"))
+    def _turn(self, name: str, turn: Item) -> Turn:
+        role, value = text_of(turn, "from").lower(), text_of(turn, "value")
+        if turn["type"] == "text":
+            return TextTurn(value, role)
+        if turn["type"] != "audio":
+            raise ValueError(f"turn of type {turn['type']!r}; expected 'text' or 'audio'")
+        return AudioTurn(self._cut(name, turn), role, self.audio_locator_tag, turn.get("text"))
+
+    def _cut(self, name: str, turn: Item) -> Cut:
+        source, start, length = self.find(turn["value"]), turn.get("offset", 0.0), turn.get("duration")
+        if "sampling_rate" in turn and length is not None:
+            info = AudioInfo(turn["sampling_rate"], round((start + length) * turn["sampling_rate"]))
+        else:
+            info = source.probe() if isinstance(source, TarMember) else read_header(source.source)
+        return Utterance(name, source, info, start, length, text=turn.get("text")).cut()
 
 
-def _recording_of_file(manifest: Path, turn: Item) -> Recording:
-    """The audio file of a turn: as it is named, or in the folder of the manifest."""
-    path = Path(turn["value"])
-    if not path.is_absolute() and not path.exists():
-        path = manifest.parent / path
-    if "sampling_rate" in turn and "duration" in turn:
-        samples = round((turn.get("offset", 0.0) + turn["duration"]) * turn["sampling_rate"])
-        info = AudioInfo(turn["sampling_rate"], samples, 1)
-    else:
-        info = probe_audio(path)
-    source = AudioSource("file", list(range(info.channels)), str(path))
-    return Recording(path.stem, [source], info.sample_rate, info.num_samples, info.length)
+def _file(folder: Path, name: str) -> AudioSource:
+    return file_source(locate(name, folder))
 
 
-class _TarredAudio:
-    """The recordings of a tar file, in the order in which they are asked for; the tar is read once, to its end."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._members = _members(path)
-
-    def __call__(self, turn: Item) -> Recording:
-        for name, content in self._members:
-            if name == turn["value"]:
-                return self._recording(name, content)
-        raise ManifestError(
-            f"{self._path}: no member {turn['value']!r} after those of the turns before it; members must come in the "
-            "order of the manifest's turns"
-        )
-
-    def _recording(self, name: str, content: bytes) -> Recording:
-        try:
-            return Recording.from_bytes(content, Path(name).stem)
-        except AudioLoadingError as error:
-            raise AudioError(f"{self._path}: member {name!r} is no audio that can be read ({error})") from error
-
-
-def _members(path: str) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                if member.isfile():
-                    yield member.name.removeprefix("./"), tar.extractfile(member).read()
-    except (OSError, tarfile.TarError) as error:
-        raise ManifestError(f"{path}: cannot be read as a tar file ({error})") from error
-
-
-def _stretch(recording: Recording, name: str, turn: Item) -> Cut:
-    """The part of a recording that a turn speaks of; all of it where it says nothing."""
-    offset, duration = turn.get("offset", 0.0), turn.get("duration")
-    missing = offset + (duration or 0.0) - recording.duration
-    if missing > LENGTH_TOLERANCE_S or offset >= recording.duration:
-        asked = f"from {offset} s on" if duration is None else f"{duration} s from {offset} s on"
-        raise ValueError(f"{turn['value']}: {asked}, but its audio has {recording.duration:.3f} s")
-    cut = recording.to_cut()
-    cut.id = name
-    if duration is not None:
-        duration = min(duration, recording.duration - offset)
-    return cut.truncate(offset=offset, duration=duration, preserve_id=True)
+def _member(tar: str, name: str) -> TarMember:
+    member = find_member(tar, name)
+    if member is None:
+        raise ManifestError(f"{tar}: has no member {name!r}, which its manifest names; make the tar again")
+    return member
 
 
 def write_conversations(path: str | Path, conversations: Iterable[NeMoMultimodalConversation]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lhotse import AudioSource
 from lhotse.audio.backend import (
     AudioBackend,
     get_current_audio_backend,
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, decode_audio, decode_into
+from toolkit.dataio.tar_members import TarMember
 from toolkit.errors import AudioError
 
 
@@ -132,19 +134,29 @@ def load_cut(cut: Cut) -> Tensor:
 
 def _explain(cut: Cut, error: Exception) -> AudioError:
     """The first file of the cut that cannot be read, else what Lhotse said of it."""
-    paths = list(_paths(cut))
-    for path in paths:
+    sources = list(_sources(cut))
+    for source in sources:
         try:
-            decode_audio(path)
+            if isinstance(source, TarMember):
+                source.check()
+            elif source.type == "file":
+                decode_audio(source.source)
         except AudioError as reason:
             return AudioError(f"utterance {cut.id!r}: {reason}")
+    where = ", ".join(map(_where, sources))
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return AudioError(f"utterance {cut.id!r}: {', '.join(map(str, paths))}: not what the manifest says: {reason}")
+    return AudioError(f"utterance {cut.id!r}: {where}: not what the manifest says: {reason}")
 
 
-def _paths(cut: Cut) -> Iterator[Path]:
+def _where(source: AudioSource) -> str:
+    if isinstance(source, TarMember):
+        return source.where
+    return source.source if isinstance(source.source, str) else "audio in memory"
+
+
+def _sources(cut: Cut) -> Iterator[AudioSource]:
     for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
         if isinstance(part, MixedCut):
-            yield from _paths(part)
+            yield from _sources(part)
         elif part.has_recording:
-            yield from (Path(source.source) for source in part.recording.sources if source.type == "file")
+            yield from part.recording.sources

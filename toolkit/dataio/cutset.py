@@ -32,7 +32,8 @@ from omegaconf import DictConfig, OmegaConf
 import toolkit.dataio.audio_types
 import toolkit.dataio.text_types  # noqa: F401 (both register their types)
 from toolkit.dataio.blend import blend, check_weight, count_examples, mapped, sources_of
-from toolkit.dataio.config import INPUTS, DataConfig, as_mapping, load_yaml, plain
+from toolkit.dataio.config import INPUTS, DataConfig
+from toolkit.dataio.config_values import as_mapping, load_yaml, plain
 from toolkit.dataio.data_types import data_type, data_type_parser, get_known_config_data_types
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn
 from toolkit.errors import ConfigError, DataError

@@ -20,7 +20,7 @@ from lhotse.cut import Cut
 from toolkit.dataio.containers import AudioInfo, read_header, read_header_of_bytes
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.utterances import Utterance, file_source
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import AudioError, ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,28 @@ class Columns:
     speaker: str = "speaker"
 
     def cut(self, number: int, row: Mapping[str, Any]) -> Cut:
-        """The utterance of a row; its ``id``, or its number, is its name, and all other columns are in ``custom``."""
+        """The utterance of a row; its ``id``, or its number, is its name, and all other columns are in ``custom``.
+
+        Raises
+        ------
+        AudioError
+            It has no audio.
+        """
         name = str(row.get("id", number))
-        source = _source(row[self.audio])
+        source = _source(row[self.audio], f"row {number}")
         fields = {"text": row.get(self.text), "language": row.get(self.language), "speaker": row.get(self.speaker)}
         fields = {key: None if value is None else str(value) for key, value in fields.items()}
         custom = {key: value for key, value in row.items() if key not in (self.audio, self.text, "id")}
-        return Utterance(name, source, _info(source, name), custom=custom, **fields).cut()
+        return Utterance(name, source, _info(source, f"row {number}"), custom=custom, **fields).cut()
 
 
-def _source(audio: Any) -> AudioSource:
+def _source(audio: Any, where: str) -> AudioSource:
     """The audio of a row: a path, or bytes with perhaps the path that they are of."""
     if isinstance(audio, Mapping) and audio.get("bytes") is not None:
         return AudioSource("memory", [0], audio["bytes"])
     path = audio.get("path") if isinstance(audio, Mapping) else audio
     if not path:
-        raise ValueError(f"{audio!r} is no audio; expected a path, or a mapping with bytes or path")
+        raise AudioError(f"{where}: {audio!r} is no audio; expected a path, or a mapping with bytes or path")
     return file_source(path)
 
 
@@ -65,15 +71,17 @@ class HfDataset(Indexed[Cut]):
     def __init__(self, rows: datasets.Dataset, columns: Columns) -> None:
         self.rows, self.columns = _undecoded(rows, columns), columns
         with _quiet():
-            seconds = self.rows.map(partial(_seconds, column=columns.audio), remove_columns=self.rows.column_names)
+            measure = partial(_seconds, column=columns.audio)
+            seconds = self.rows.map(measure, with_indices=True, remove_columns=self.rows.column_names)
         self.lengths = np.array(seconds["seconds"], np.float64)
 
     def __getitem__(self, number: int) -> Cut:
         return self.columns.cut(int(number), self.rows[int(number)])
 
 
-def _seconds(row: Mapping[str, Any], column: str) -> dict[str, float]:
-    return {"seconds": _info(_source(row[column]), column).length}
+def _seconds(row: Mapping[str, Any], number: int, column: str) -> dict[str, float]:
+    where = f"row {number}"
+    return {"seconds": _info(_source(row[column], where), where).length}
 
 
 class HfStream:

@@ -5,12 +5,12 @@ All other samplers and transforms of Lhotse are declared in YAML as they are.
 
 from __future__ import annotations
 
-import json
+import copy
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import lhotse.dataset
@@ -19,15 +19,18 @@ import torch
 from lhotse import CutSet
 from lhotse.augmentation import Tempo
 from lhotse.cut import Cut, MixedCut
-from lhotse.cut.set import deserialize_cut
-from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
-from lhotse.dataset.dataloading import get_rank, get_world_size
+from lhotse.dataset import DynamicBucketingSampler
+from lhotse.dataset.dataloading import get_rank
 from lhotse.dataset.sampling.base import CutSampler, SamplingDiagnostics
 from lhotse.utils import fastcopy, perturb_num_samples
 
-from toolkit.dataio.indexed import Lines
-from toolkit.dataio.line_index import LineIndex
+from toolkit.dataio.bins import duration_bins
+from toolkit.dataio.capped_constraints import CappedTimeConstraint
+from toolkit.dataio.lhotse_adapters import read_cuts
 from toolkit.errors import ConfigError
+
+# Cuts that wait in the buckets of StatelessSampler. They are drawn at random already: Lhotse's 20,000 take 20 s.
+_BUFFER = 2000
 
 
 def sampler_of(sampler: Callable[..., CutSampler], *cuts: CutSet) -> CutSampler:
@@ -47,69 +50,77 @@ class StatelessSampler(lhotse.dataset.StatelessSampler):
     """Batches of random cuts without end, other ones for each worker and rank.
 
     Lhotse's asks torch's Sampler for an argument that it no longer takes, reads lines with letters outside ASCII wrong,
-    and trusts whatever file has the name of its index; here the index is that of :mod:`toolkit.dataio.line_index`.
+    and trusts whatever file has the name of its index. Here the cuts are those of :func:`read_cuts`, and the budget is
+    a cap.
 
     Parameters
     ----------
     cuts_paths
-        A JSONL file of cuts, several, or pairs of such a file and a scale: how much more often its cuts are drawn.
+        A file of cuts, several, or pairs of such a file and a scale: how much more often its cuts are drawn.
     index_path
         Not needed; Lhotse's argument.
     base_seed
         Change it when training goes on, for instance with the number of steps, not to see the same batches again.
-    **options
-        ``max_duration``, ``max_cuts``, ``num_buckets``, ``duration_bins`` and ``quadratic_duration`` of Lhotse's
-        dynamic samplers.
+    num_buckets, duration_bins
+        Groups of similar duration that batches are drawn from, or where they end (seconds); one group by default.
+    caps
+        ``max_duration``, ``max_cuts`` and ``quadratic_duration`` of :class:`CappedTimeConstraint`.
     """
+
+    # Of the place where it is iterated, in the eyes of IterableDatasetWrapper, which warns of others.
+    rank, world_size = 0, 1
 
     def __init__(
         self,
         cuts_paths: str | Path | Sequence[str | Path] | Sequence[tuple[str | Path, float]],
         index_path: str | Path | None = None,  # noqa: ARG002
         base_seed: int = 0,
-        **options: Any,
+        *,
+        num_buckets: int | None = None,
+        duration_bins: Sequence[float] | None = None,
+        **caps: float | None,
     ) -> None:
         paths = [cuts_paths] if isinstance(cuts_paths, (str, Path)) else cuts_paths
         pairs = [(one, 1.0) if isinstance(one, (str, Path)) else one for one in paths]
-        self.base_seed, self.options = base_seed, {key: value for key, value in options.items() if value is not None}
-        if not {"max_duration", "max_cuts"} & set(self.options):
-            raise ConfigError("max_duration: missing; give it or max_cuts")
-        self.rank, self.world_size = get_rank(), get_world_size()
+        self.base_seed, self.constraint = base_seed, CappedTimeConstraint(**caps)
         self.diagnostics = SamplingDiagnostics()
+        self._rank = get_rank()
         self._transforms: list[Callable[[CutSet], CutSet]] = []
-        self._sources = [Lines(LineIndex.of(path, _measure, name="cuts"), _cut) for path, _ in pairs]
-        self._weights = [len(source) * scale for source, (_, scale) in zip(self._sources, pairs, strict=True)]
-        if not sum(self._weights) > 0:
+        self._sources, self._scales = [read_cuts(path) for path, _ in pairs], [scale for _, scale in pairs]
+        if not any(map(len, self._sources)):
             raise ConfigError(f"cuts_paths: {', '.join(str(path) for path, _ in pairs)}: no cuts to draw")
+        self.duration_bins = self._bins(num_buckets or 1) if duration_bins is None else list(duration_bins)
 
     def __iter__(self) -> Iterator[CutSet]:
         worker = torch.utils.data.get_worker_info()
-        rng = random.Random(self.base_seed + (0 if worker is None else worker.id) + 1000 * self.rank)
-        is_bucketing = {"num_buckets", "duration_bins"} & set(self.options)
-        kind = DynamicBucketingSampler if is_bucketing else DynamicCutSampler
-        sampler = kind(self._draw(rng), world_size=1, rank=0, **self.options)
+        # The rank is known here when make_worker_init_fn told it to the worker, else where the sampler was made.
+        place = (0 if worker is None else worker.id) + 1000 * (get_rank() or self._rank)
+        sampler = DynamicBucketingSampler(
+            self._draw(random.Random(self.base_seed + place)),
+            constraint=copy.deepcopy(self.constraint),
+            duration_bins=self.duration_bins,
+            buffer_size=_BUFFER,
+            rank=0,
+            world_size=1,
+        )
         for transform in self._transforms:
             sampler.map(transform)
         self.diagnostics = sampler.diagnostics
         yield from sampler
 
+    def _bins(self, count: int) -> list[float]:
+        """Ends of bins that minimise padding."""
+        scales = [np.full(len(source), scale) for source, scale in zip(self._sources, self._scales, strict=True)]
+        seconds = np.concatenate([source.lengths for source in self._sources])
+        return duration_bins(seconds, count, np.concatenate(scales)).tolist()
+
     def _draw(self, rng: random.Random) -> Iterator[Cut]:
         """Random cuts; one that is drawn again has another id."""
-        number = 0
-        while True:
-            source = rng.choices(self._sources, self._weights)[0]
+        weights = [len(source) * scale for source, scale in zip(self._sources, self._scales, strict=True)]
+        for number in itertools.count():
+            source = rng.choices(self._sources, weights)[0]
             cut = source[rng.randrange(len(source))]
-            cut.id = f"{cut.id}_it{number}"
-            yield cut
-            number += 1
-
-
-def _measure(line: bytes) -> float | None:
-    return 0.0 if line.strip() else None
-
-
-def _cut(line: bytes) -> Cut:
-    return deserialize_cut(json.loads(line))
+            yield fastcopy(cut, id=f"{cut.id}_it{number}")
 
 
 class PerturbTempo(lhotse.dataset.PerturbTempo):

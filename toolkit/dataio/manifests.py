@@ -166,7 +166,7 @@ def _twice(name: str) -> ManifestError:
     return ManifestError(f"utterance {name!r} appears twice; ids must be unique")
 
 
-def _cut(name: str, entry: Mapping[str, Any], info: AudioInfo, wav: Path) -> Cut:
+def _cut(name: str, entry: Mapping[str, Any], info: AudioInfo, wav: str) -> Cut:
     from toolkit.dataio.utterances import Utterance, file_source  # it imports lhotse
 
     custom = {key: value for key, value in entry.items() if key not in REQUIRED and key not in OPTIONAL}

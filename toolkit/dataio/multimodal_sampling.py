@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from lhotse.cut import Cut
-from lhotse.dataset.sampling.base import SamplingConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import FixedBucketBatchSizeConstraint
 
+from toolkit.dataio.capped_constraints import CappedConstraint
 from toolkit.dataio.text_adapters import Formattable, count_audio_tokens
 from toolkit.errors import ConfigError, DataError
 
@@ -75,11 +75,8 @@ def length_in_tokens(example: Cut | Formattable, token_equivalent_duration: floa
 
 
 @dataclass
-class MultimodalSamplingConstraint(SamplingConstraint):
+class MultimodalSamplingConstraint(CappedConstraint):
     """So many examples, and so many tokens with padding, make a batch.
-
-    In a DynamicBucketingSampler both are caps: a batch has room for the longest example that its bucket ever held,
-    where Lhotse's own constraints expect nothing longer than the batch has so far, and overshoot.
 
     Attributes
     ----------
@@ -95,65 +92,17 @@ class MultimodalSamplingConstraint(SamplingConstraint):
         Whether an example's answer counts too; without it, only what stands before it does.
     """
 
+    cap_fields = ("batch_tokens", "batch_size", "quadratic_factor")
+
     token_equivalent_duration: float | None = None
     batch_size: int | None = None
     batch_tokens: int | None = None
     quadratic_factor: float | None = None
     measure_total_length: bool = False
-    _count: int = field(default=0, init=False, repr=False)
-    _longest: float = field(default=0, init=False, repr=False)
-    _longest_to_come: float = field(default=0, init=False, repr=False)
-    _bins: Sequence[float] = field(default=(), init=False, repr=False)
-    # By bucket. Copies share it: the sampler fills its buckets with one copy, and collects batches with others.
-    _longest_seen: dict[int, int] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        for name in ("token_equivalent_duration", "batch_size", "batch_tokens", "quadratic_factor"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name}: expected more than 0, not {value!r}")
-        if self.batch_size is None and self.batch_tokens is None:
-            raise ConfigError("batch_tokens: missing; give it or batch_size")
 
     def measure_length(self, example: Cut | Formattable) -> int:
         """Tokens of an example."""
         return length_in_tokens(example, self.token_equivalent_duration, total=self.measure_total_length)
-
-    def select_bucket(self, buckets: Sequence[float], example: Any = None, example_len: Any = None) -> int:
-        """The first bucket that ends beyond the example, which is remembered if it is the longest there."""
-        length = self.measure_length(example) if example_len is None else example_len
-        place = bisect_left(buckets, length)
-        self._bins = buckets
-        self._longest_seen[place] = max(self._longest_seen.get(place, 0), length)
-        return place
-
-    def add(self, example: Cut | Formattable) -> None:
-        """The example is in the batch."""
-        length = self.measure_length(example)
-        seen = self._longest_seen.get(bisect_left(self._bins, length), 0)
-        self._longest = max(self._longest, self._effective(length))
-        self._longest_to_come = max(self._longest, self._longest_to_come, self._effective(seen))
-        self._count += 1
-
-    def exceeded(self) -> bool:
-        """Whether the batch is too large."""
-        return self._is_too_large(self._count, self._longest)
-
-    def close_to_exceeding(self) -> bool:
-        """Whether the batch could be too large with one more example."""
-        return self._is_too_large(self._count + 1, self._longest_to_come)
-
-    def reset(self) -> None:
-        """A new batch begins."""
-        self._count, self._longest, self._longest_to_come = 0, 0, 0
-
-    def _effective(self, length: int) -> float:
-        return length if self.quadratic_factor is None else length + length**2 / self.quadratic_factor
-
-    def _is_too_large(self, count: int, longest: float) -> bool:
-        return (self.batch_size is not None and count > self.batch_size) or (
-            self.batch_tokens is not None and count * longest > self.batch_tokens
-        )
 
 
 @dataclass

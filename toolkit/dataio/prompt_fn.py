@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lhotse.cut import Cut
 from torch import Tensor
@@ -25,6 +25,7 @@ from torch import Tensor
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.errors import DataError
 
+T = TypeVar("T")
 PromptFormatFn = Callable[[Any, PromptFormatter], dict[str, Tensor]]
 
 _FUNCTIONS: dict[tuple[type, type[PromptFormatter]], PromptFormatFn] = {}
@@ -59,6 +60,14 @@ def apply_prompt_format_fn(example: Any, prompt: PromptFormatter) -> dict[str, T
         f"{type(example).__name__} cannot be put into prompt format {prompt.NAME!r}: no function was registered for it "
         f"with @registered_prompt_format_fn; there are functions for {known}"
     )
+
+
+def tokenize_with_prompt(example: T, prompt: PromptFormatter) -> T:
+    """The example itself, with what :func:`apply_prompt_format_fn` makes of it as its attributes."""
+    formatted = apply_prompt_format_fn(example, prompt)
+    for name in ("input_ids", "context_ids", "answer_ids", "mask"):
+        setattr(example, name, formatted.get(name))
+    return example
 
 
 class Message(NamedTuple):

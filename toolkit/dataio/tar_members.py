@@ -11,11 +11,12 @@ import io
 import os
 from dataclasses import dataclass
 
+import soundfile
 from lhotse import AudioSource
 
 from toolkit.dataio.containers import AudioInfo, read_header_of_bytes
 from toolkit.dataio.tar_index import TarIndex, read_member
-from toolkit.errors import ManifestError
+from toolkit.errors import AudioError, ManifestError
 
 
 @dataclass(repr=False)
@@ -54,6 +55,15 @@ class TarMember(AudioSource):
             It is not audio, or holds no sample.
         """
         return read_header_of_bytes(self.read(), self.where)
+
+    def check(self) -> None:
+        """Raise an AudioError unless all of it can be decoded."""
+        try:
+            soundfile.read(io.BytesIO(self.read()))
+        except soundfile.LibsndfileError as error:
+            raise AudioError(
+                f"{self.where}: damaged or not audio ({error.error_string}); make the tar again"
+            ) from error
 
     def _prepare_for_reading(self, offset: float, duration: float | None) -> io.BytesIO:  # noqa: ARG002 (Lhotse's)
         return io.BytesIO(self.read())

@@ -17,12 +17,7 @@ import numpy as np
 from lhotse.cut import Cut
 from torch import Tensor
 
-from toolkit.dataio.prompt_fn import (
-    Message,
-    apply_prompt_format_fn,
-    encode_messages,
-    registered_prompt_format_fn,
-)
+from toolkit.dataio.prompt_fn import Message, encode_messages, registered_prompt_format_fn, tokenize_with_prompt
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.errors import DataError
 
@@ -51,11 +46,7 @@ class Formattable:
 
     def apply_prompt_format(self, prompt: PromptFormatter) -> Formattable:
         """The example itself, with its ``input_ids`` and the others of :func:`apply_prompt_format_fn`."""
-        for name in ("input_ids", "context_ids", "answer_ids", "mask"):
-            setattr(self, name, None)
-        for name, value in apply_prompt_format_fn(self, prompt).items():
-            setattr(self, name, value)
-        return self
+        return tokenize_with_prompt(self, prompt)
 
     @property
     def has_answer(self) -> bool:

@@ -1,87 +1,47 @@
-"""Text files and JSONL files of texts, as examples, one line in memory at a time. The names are NeMo's.
+"""Texts, pairs of texts and chats of files, by the number of their line. The names are NeMo's.
 
-Each reader is iterable, so that ``CutSet(reader)`` is a lazy CutSet. Its paths are patterns (``nmt_{0..31}.jsonl``) or
-lists; with ``shuffle_shards`` the files come in another order in each pass, which ``shard_seed`` decides.
+Paths are patterns (``nmt_{0..31}.jsonl``) or lists, and the files may be compressed (``.gz``). Each reader is
+:class:`~toolkit.dataio.indexed.Indexed`; its ``lengths`` are bytes of text, as only a tokenizer knows tokens. Iterated
+over with ``shuffle_shards``, the files come in another order in each pass, which ``shard_seed`` decides.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import zip_longest
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+import numpy as np
 from lhotse.dataset.dataloading import resolve_seed
-from lhotse.serialization import open_best
 
-from toolkit.dataio.line_index import damaged
-from toolkit.dataio.nemo_adapters import expand_sharded_filepaths
-from toolkit.dataio.text_adapters import Formattable, NeMoSFTExample, SourceTargetTextExample, TextExample
-from toolkit.errors import ConfigError, DataError, ManifestError
+from toolkit.dataio.indexed import Indexed, Lines
+from toolkit.dataio.line_index import LineIndex
+from toolkit.dataio.nemo_adapters import Paths, expand_sharded_filepaths
+from toolkit.dataio.shards import Shards
+from toolkit.dataio.text_adapters import NeMoSFTExample, SourceTargetTextExample, TextExample
+from toolkit.dataio.unpacked import unpacked
+from toolkit.errors import ConfigError, ManifestError
 
-T = TypeVar("T")
-Paths = str | Path | Sequence[str | Path]
 Seed = int | Literal["trng", "randomized"]
 
 
-@dataclass(kw_only=True)
-class ShardReader(ABC):
-    """Examples of files, one file after the other.
-
-    Attributes
-    ----------
-    shuffle_shards
-        Whether the order of the files is random.
-    shard_seed
-        A number for the same orders in every run, or Lhotse's ``trng`` or ``randomized``.
-    """
-
-    shuffle_shards: bool = False
-    shard_seed: Seed = "trng"
-    _passes: int = field(default=0, init=False, repr=False)
-
-    @abstractmethod
-    def shards(self) -> list[Any]:
-        """The files, or what else is read as one."""
-
-    @abstractmethod
-    def read(self, shard: Any) -> Iterator[Formattable]:
-        """The examples of one shard."""
-
-    def __iter__(self) -> Iterator[Formattable]:
-        shards = self.shards()
-        if self.shuffle_shards:
-            random.Random(resolve_seed(self.shard_seed) + self._passes).shuffle(shards)
-        self._passes += 1
-        for shard in shards:
-            yield from self.read(shard)
-
-
-@dataclass
-class LhotseTextAdapter(ShardReader):
+class LhotseTextAdapter(Shards):
     """A text of each line; empty lines are none."""
 
-    paths: Paths
-    language: str | None = None
-
-    def shards(self) -> list[str]:
-        """The files."""
-        return expand_sharded_filepaths(self.paths)
-
-    def read(self, shard: str) -> Iterator[TextExample]:
-        """The texts of one file."""
-        return (TextExample(text, self.language) for _, text in read_texts(shard) if text)
+    def __init__(
+        self, paths: Paths, language: str | None = None, *, shuffle_shards: bool = False, shard_seed: Seed = "trng"
+    ) -> None:
+        sources = [_filled_lines(path, partial(_text, language)) for path in expand_sharded_filepaths(paths)]
+        super().__init__(sources, shuffle=shuffle_shards, seed=shard_seed)
 
 
-@dataclass
-class LhotseTextPairAdapter(ShardReader):
-    """A source text and a target text of lines with the same number.
+class LhotseTextPairAdapter(Shards):
+    """A source text and a target text of lines with the same number; lines that are empty in both files are none.
 
-    Attributes
+    Parameters
     ----------
     source_paths, target_paths
         As many files of the one as of the other.
@@ -89,153 +49,143 @@ class LhotseTextPairAdapter(ShardReader):
         Of all their lines.
     questions_path, questions_language
         A file of questions, one a line, of which each pair gets one at random.
+
+    Raises
+    ------
+    ManifestError
+        One file has more lines than the other, or a text where the other has none.
     """
 
-    source_paths: Paths
-    target_paths: Paths
-    source_language: str | None = None
-    target_language: str | None = None
-    questions_path: str | Path | None = None
-    questions_language: str | None = None
-
-    def shards(self) -> list[tuple[str, str]]:
-        """The pairs of files."""
-        sources, targets = expand_sharded_filepaths(self.source_paths), expand_sharded_filepaths(self.target_paths)
+    def __init__(
+        self,
+        source_paths: Paths,
+        target_paths: Paths,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        questions_path: str | Path | None = None,
+        questions_language: str | None = None,
+        *,
+        shuffle_shards: bool = False,
+        shard_seed: Seed = "trng",
+    ) -> None:
+        sources, targets = expand_sharded_filepaths(source_paths), expand_sharded_filepaths(target_paths)
         if len(sources) != len(targets):
             counts = f"{len(sources)} and {len(targets)} files"
             raise ConfigError(f"source_paths, target_paths: {counts}; expected one target for each source")
-        return list(zip(sources, targets, strict=True))
-
-    def read(self, shard: tuple[str, str]) -> Iterator[SourceTargetTextExample]:
-        """The pairs of two files.
-
-        Raises
-        ------
-        ManifestError
-            One file has more lines than the other, or a text where the other has none.
-        """
-        questions = [text for _, text in read_texts(self.questions_path) if text] if self.questions_path else []
-        rng = random.Random(f"{resolve_seed(self.shard_seed)}/{self._passes}/{shard}")
-        for source, target in _aligned(*shard):
-            yield SourceTargetTextExample(
-                TextExample(source, self.source_language),
-                TextExample(target, self.target_language),
-                TextExample(rng.choice(questions), self.questions_language) if questions else None,
-            )
+        asked = list(LhotseTextAdapter(questions_path, questions_language)) if questions_path is not None else []
+        question = _Question(asked, resolve_seed(shard_seed))
+        pairs = [
+            _Pairs(_lines(source, source_language), _lines(target, target_language), question)
+            for source, target in zip(sources, targets, strict=True)
+        ]
+        super().__init__(pairs, shuffle=shuffle_shards, seed=shard_seed)
 
 
-def _aligned(source_path: str, target_path: str) -> Iterator[tuple[str, str]]:
-    """The texts of both files, line by line; lines that are empty in both are left out."""
-    lines = zip_longest(read_texts(source_path), read_texts(target_path), fillvalue=(0, None))
-    for (source_line, source), (target_line, target) in lines:
-        if source and target:
-            yield source, target
-        elif source != target:
-            (path, number), other = ((source_path, source_line), target_path)
-            if not source:
-                (path, number), other = ((target_path, target_line), source_path)
-            lacks = "ends before it" if None in (source, target) else "is empty there"
-            raise ManifestError(f"{path}: line {number}: has no counterpart: {other} {lacks}")
-
-
-@dataclass
-class LhotseTextPairAdapterFromJsonl(ShardReader):
+class LhotseTextPairAdapterFromJsonl(Shards):
     """Pairs of JSON objects, one a line; ``source`` and ``target`` are needed.
 
     ``{"source": "One.", "target": "Uno.", "source_lang": "en", "target_lang": "es", "prompt": "Translate:",
     "prompt_lang": "en"}``
     """
 
-    manifest_path: Paths
+    def __init__(self, manifest_path: Paths, *, shuffle_shards: bool = False, shard_seed: Seed = "trng") -> None:
+        sources = [json_lines(path, _pair) for path in expand_sharded_filepaths(manifest_path)]
+        super().__init__(sources, shuffle=shuffle_shards, seed=shard_seed)
 
-    def shards(self) -> list[str]:
-        """The files."""
-        return expand_sharded_filepaths(self.manifest_path)
 
-    def read(self, shard: str) -> Iterator[SourceTargetTextExample]:
-        """The pairs of one file."""
-        return read_jsonl(shard, _pair)
+class NeMoSFTJsonlAdapter(Shards):
+    """Chats of NeMo's fine-tuning files; see :class:`NeMoSFTExample`."""
+
+    def __init__(
+        self, paths: Paths, language: str | None = None, *, shuffle_shards: bool = False, shard_seed: Seed = "trng"
+    ) -> None:
+        sources = [json_lines(path, partial(_chat, language)) for path in expand_sharded_filepaths(paths)]
+        super().__init__(sources, shuffle=shuffle_shards, seed=shard_seed)
+
+
+def json_lines(path: str | Path, build: Callable[[dict[str, Any]], Any]) -> Lines[Any]:
+    """What ``build`` makes of each JSON object of a file of one a line."""
+    return _filled_lines(path, partial(_built, build))
+
+
+def _filled_lines(path: str | Path, build: Callable[[bytes], Any]) -> Lines[Any]:
+    """What ``build`` makes of each line that is not empty."""
+    return Lines(LineIndex.of(unpacked(path), lambda line: _bytes(line) or None, name="bytes of text"), build)
+
+
+def _lines(path: str | Path, language: str | None) -> Lines[TextExample]:
+    """The text of each line, empty ones too."""
+    return Lines(LineIndex.of(unpacked(path), _bytes, name="bytes of all lines"), partial(_text, language))
+
+
+def _bytes(line: bytes) -> int:
+    return len(line.strip())
+
+
+class _Pairs(Indexed[SourceTargetTextExample]):
+    """The lines of two files."""
+
+    def __init__(self, sources: Lines[TextExample], targets: Lines[TextExample], question: _Question) -> None:
+        self.sources, self.targets, self.question = sources, targets, question
+        _check_aligned(sources, targets)
+        self.numbers = np.flatnonzero(sources.lengths)
+        self.lengths = (sources.lengths + targets.lengths)[self.numbers]
+
+    def __getitem__(self, number: int) -> SourceTargetTextExample:
+        line = int(self.numbers[number])
+        return SourceTargetTextExample(self.sources[line], self.targets[line], self.question(line))
+
+
+def _check_aligned(sources: Lines[TextExample], targets: Lines[TextExample]) -> None:
+    """Raise a ManifestError for the first line that has no counterpart."""
+    both = min(len(sources), len(targets))
+    alone = np.flatnonzero((sources.lengths[:both] > 0) != (targets.lengths[:both] > 0))
+    if len(alone):
+        line = int(alone[0])
+        one, other = (sources, targets) if sources.lengths[line] else (targets, sources)
+        raise ManifestError(f"{one.index.where(line)}: has no counterpart: {other.index.path} is empty there")
+    if len(sources) != len(targets):
+        one, other = (sources, targets) if len(sources) > len(targets) else (targets, sources)
+        raise ManifestError(f"{one.index.where(both)}: has no counterpart: {other.index.path} ends before it")
+
+
+class _Question:
+    """A random one of some questions for each number, the same whenever that number comes."""
+
+    def __init__(self, questions: list[TextExample], seed: int) -> None:
+        self.questions, self.seed = questions, seed
+
+    def __call__(self, number: int) -> TextExample | None:
+        return random.Random(f"{self.seed}/{number}").choice(self.questions) if self.questions else None
+
+
+def _text(language: str | None, line: bytes) -> TextExample:
+    return TextExample(line.decode().strip(), language)
+
+
+def _built(build: Callable[[dict[str, Any]], Any], line: bytes) -> Any:
+    item = json.loads(line)
+    if not isinstance(item, dict):
+        raise TypeError(f"expected a JSON object, not a {type(item).__name__}")
+    return build(item)
 
 
 def _pair(item: dict[str, Any]) -> SourceTargetTextExample:
     return SourceTargetTextExample(
-        TextExample(_text(item, "source"), item.get("source_lang")),
-        TextExample(_text(item, "target"), item.get("target_lang")),
-        TextExample(_text(item, "prompt"), item.get("prompt_lang")) if "prompt" in item else None,
+        TextExample(text_of(item, "source"), item.get("source_lang")),
+        TextExample(text_of(item, "target"), item.get("target_lang")),
+        TextExample(text_of(item, "prompt"), item.get("prompt_lang")) if "prompt" in item else None,
     )
 
 
-@dataclass
-class NeMoSFTJsonlAdapter(ShardReader):
-    """Chats of NeMo's fine-tuning files; see :class:`NeMoSFTExample`."""
-
-    paths: Paths
-    language: str | None = None
-
-    def shards(self) -> list[str]:
-        """The files."""
-        return expand_sharded_filepaths(self.paths)
-
-    def read(self, shard: str) -> Iterator[NeMoSFTExample]:
-        """The chats of one file."""
-        return read_jsonl(shard, self._chat)
-
-    def _chat(self, item: dict[str, Any]) -> NeMoSFTExample:
-        for turn in item["conversations"]:
-            _text(turn, "from"), _text(turn, "value")
-        return NeMoSFTExample(item, self.language)
+def _chat(language: str | None, item: dict[str, Any]) -> NeMoSFTExample:
+    for turn in item["conversations"]:
+        text_of(turn, "from"), text_of(turn, "value")
+    return NeMoSFTExample(item, language)
 
 
-def _text(item: dict[str, Any], name: str) -> str:
+def text_of(item: dict[str, Any], name: str) -> str:
+    """A field of a JSON object that must be a text."""
     if not isinstance(item[name], str):
         raise TypeError(f"{name!r} is {item[name]!r}; expected a text")
     return item[name]
-
-
-def read_texts(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line, without white space around it.
-
-    Raises
-    ------
-    ManifestError
-        There is no such file, or a line is not UTF-8.
-    """
-    for number, line in _lines(path):
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"{path}: line {number}: not UTF-8 text ({error.reason})") from error
-        yield number, text
-
-
-def read_jsonl(path: str | Path, build: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-    """What ``build`` makes of each JSON object of a file of one a line.
-
-    Raises
-    ------
-    ManifestError
-        There is no such file, or a line is damaged: no JSON object, or ``build`` finds something wrong.
-    """
-    for number, line in _lines(path):
-        if line.strip():
-            try:
-                example = build(_object(line))
-            except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise damaged(f"{path}: line {number}", line, error) from error
-            yield example
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    item = json.loads(line)
-    if not isinstance(item, dict):
-        raise TypeError(f"expected a JSON object, not {type(item).__name__}")
-    return item
-
-
-def _lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Numbers and bytes of the lines of a file, which may be compressed (.gz)."""
-    try:
-        with open_best(path, "rb") as file:
-            yield from enumerate(file, start=1)
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -9,7 +9,7 @@ from lhotse import CutSet
 from omegaconf import DictConfig
 
 from toolkit.dataio.blend import endless
-from toolkit.dataio.config import plain
+from toolkit.dataio.config_values import plain
 from toolkit.dataio.conversation_readers import NeMoMultimodalConversationJsonlAdapter
 from toolkit.dataio.data_types import data_type_parser
 from toolkit.dataio.text_readers import (
@@ -23,9 +23,7 @@ from toolkit.dataio.text_readers import (
 def _read(reader: type, config: DictConfig, *keys: str) -> tuple[CutSet, bool]:
     """What ``reader`` makes of those keys that are set."""
     given = {key: plain(config[key]) for key in keys if config.get(key) is not None}
-    data = reader(**given, shuffle_shards=config.shuffle, shard_seed=config.shard_seed)
-    data.shards()  # a pattern that is none is an error now, and not when a worker process reads it
-    return endless(data, config), True
+    return endless(reader(**given, shuffle_shards=config.shuffle, shard_seed=config.shard_seed), config), True
 
 
 @data_type_parser("txt", needs="paths", takes="language")

@@ -25,6 +25,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -173,7 +174,7 @@ class PromptFormatter:
         if not answered:
             if self.INFERENCE_PREFIX:
                 pieces.append((self.encode_turn(self.INFERENCE_PREFIX, {}, {}), False))
-            ids = torch.tensor([token for tokens, _ in pieces for token in tokens])
+            ids = _joined(pieces)
             return {"input_ids": ids, "context_ids": ids}
         if self.INSERT_EOS:
             pieces[-1] = ([*pieces[-1][0], self.tokenizer.eos_id], True)
@@ -228,12 +229,18 @@ def _fill(template: str, slots: Iterable[str], values: Mapping[str, str]) -> str
     return re.sub(rf"\|({names})\|", lambda match: values[match[1]], template) if names else template
 
 
+def _joined(pieces: list[tuple[list[int], bool]]) -> Tensor:
+    """The ids of all pieces; by way of NumPy, as torch takes a list number by number."""
+    return torch.from_numpy(np.array([token for tokens, _ in pieces for token in tokens], np.int64))
+
+
 def _split_answer(pieces: list[tuple[list[int], bool]]) -> dict[str, Tensor]:
     """Ids and mask of all pieces, parted before the last one, the answer."""
-    ids = torch.tensor([token for tokens, _ in pieces for token in tokens])
+    ids = _joined(pieces)
     start = len(ids) - len(pieces[-1][0])
-    mask = torch.tensor([learned for tokens, learned in pieces for _ in tokens])
-    return {"input_ids": ids, "context_ids": ids[:start], "answer_ids": ids[start:], "mask": mask}
+    mask = np.repeat([learned for _, learned in pieces], [len(tokens) for tokens, _ in pieces])
+    answer = {"answer_ids": ids[start:], "mask": torch.from_numpy(mask)}
+    return {"input_ids": ids, "context_ids": ids[:start], **answer}
 
 
 def _check_templates(cls: type[PromptFormatter]) -> None:

@@ -1,4 +1,6 @@
-# Lhotse's samplers, batches and transforms, declared in YAML: each entry can be copied into a recipe.
+"""The YAML that test_lhotse_yaml.py builds; each entry can be copied into a recipe."""
+
+LHOTSE = """\
 cuts_file: !PLACEHOLDER       # JSONL of cuts, with features stored
 other_cuts_file: !PLACEHOLDER # cuts with the same ids, for pairs
 noise_file: !PLACEHOLDER      # JSONL of cuts of noise
@@ -137,9 +139,12 @@ signal_transforms:
     time_warp_factor: 80
     num_frame_masks: 2
     features_mask_size: 20
+    p: 1.0
   mvn: !new:lhotse.dataset.GlobalMVN
     feature_dim: 80
   smoothing: !new:lhotse.dataset.RandomizedSmoothing
     sigma: 0.1
+    sample_sigma: False
     p: 1.0
   dereverberation: !new:lhotse.dataset.signal_transforms.DereverbWPE  # of waveforms; needs `pip install nara-wpe`
+"""
