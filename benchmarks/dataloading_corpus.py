@@ -40,9 +40,14 @@ class Corpus:
         """The cuts by number, each built when it is asked for."""
         return Lines(LineIndex.of(self.path, _seconds, "seconds"), _build)
 
+    def opened(self, *, rank: int = 0, world_size: int = 1) -> tuple[Lines[Cut], BucketSampler]:
+        """The cuts and our sampler."""
+        source = self.source()
+        return source, BucketSampler.of(source, CONFIG, rank=rank, world_size=world_size)
+
     def sampler(self, *, rank: int = 0, world_size: int = 1) -> BucketSampler:
-        """Ours."""
-        return BucketSampler.of(self.source(), CONFIG, rank=rank, world_size=world_size)
+        """Ours alone."""
+        return self.opened(rank=rank, world_size=world_size)[1]
 
     def lhotse(self, *, rank: int = 0, world_size: int = 1) -> DynamicBucketingSampler:
         """Lhotse's, with its buffer of 20,000 cuts."""

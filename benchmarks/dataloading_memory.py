@@ -37,8 +37,8 @@ def rows(quick: bool) -> Iterator[Row]:
 def sample(path: Path) -> int:
     """Cuts in the first batches of ours, the index being built first."""
     corpus = Corpus(path, np.empty(0))
-    source = corpus.source()
-    return sum(len([source[number] for number in batch]) for _, batch in islice(corpus.sampler(), FIRST))
+    source, sampler = corpus.opened()
+    return sum(len([source[number] for number in batch]) for _, batch in islice(sampler, FIRST))
 
 
 def sample_with_lhotse(path: Path) -> int:

@@ -37,7 +37,7 @@ def expected(corpus: Corpus, batches: int) -> list[int]:
 
 def resumed(corpus: Corpus, batches: int) -> list[int]:
     """The same, entered there, its cuts built."""
-    source, sampler = corpus.source(), corpus.sampler()
+    source, sampler = corpus.opened()
     sampler.seek(3, batches)
     return [int(source[number].id) for number in next(iter(sampler))[1]]
 

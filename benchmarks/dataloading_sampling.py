@@ -80,8 +80,8 @@ def first_batch(corpus: Corpus) -> Row:
     """From the paths to the first batch of cuts."""
 
     def ours() -> list[str]:
-        source = corpus.source()
-        return [source[number].id for number in next(iter(corpus.sampler()))[1]]
+        source, sampler = corpus.opened()
+        return [source[number].id for number in next(iter(sampler))[1]]
 
     return compare(
         f"first batch of {len(corpus.lengths):,} cuts",
@@ -97,7 +97,7 @@ def first_batch(corpus: Corpus) -> Row:
 
 def build(corpus: Corpus, world_size: int) -> int:
     """The number of the cuts of the first rank, which are built batch after batch."""
-    source, sampler = corpus.source(), corpus.sampler(rank=0, world_size=world_size)
+    source, sampler = corpus.opened(rank=0, world_size=world_size)
     return sum(len([source[number] for number in batch]) for _, batch in sampler)
 
 

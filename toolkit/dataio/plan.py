@@ -77,7 +77,9 @@ def plan_batches(draw: Draw, buckets: Buckets, seed: Sequence[int], *, rank: int
     batches: where chunks make fewer, the largest are halved (or, with ``drop_last``, some of the others left out). Only
     a rank that has nothing but batches of one example left sees some of them twice.
     """
-    numbers = np.resize(draw.numbers, max(len(draw.numbers), world_size)) if len(draw.numbers) else draw.numbers
+    numbers = draw.numbers
+    if 0 < len(numbers) < world_size:
+        numbers = np.resize(numbers, world_size)  # repeats them
     chunks = max(1, min(draw.windows, len(numbers)) // world_size) * world_size
     bounds = np.arange(chunks + 1) * len(numbers) // chunks
     counts = _count(buckets, numbers, bounds).reshape(-1, world_size).sum(axis=0)
