@@ -340,3 +340,24 @@ def test_what_lhotse_alone_can_read_is_a_stream(corpus: Corpus) -> None:
     assert not isinstance(sources_of(cuts), Indexed)
     check(cuts, corpus)
     gc.collect()
+
+
+@pytest.mark.parametrize("layout", ["nemo", "speechbrain", "lhotse"])
+def test_a_line_of_a_manifest_takes_a_few_bytes_of_memory(corpus: Corpus, layout: str) -> None:
+    """A place, a size and a few numbers are kept: a million lines are 50 MB, however long they are."""
+    count, text = 2000, "WORD " * 100
+    if layout == "nemo":
+        line = corpus.nemo_lines()[0] | {"text": text}
+        path = corpus.write("long.jsonl", [line] * count)
+    elif layout == "speechbrain":
+        entry = json.dumps({"wav": "wav/utt-0.flac", "length": corpus.seconds("utt-0"), "words": text})
+        path = corpus.write("long.json", ["{", ",\n".join(f'"u{number}": {entry}' for number in range(count)), "}"])
+    else:
+        (cut, *_) = corpus.cuts()
+        cut.supervisions[0].text = text
+        CutSet([cut.with_id(f"u{number}") for number in range(count)]).to_file(corpus.folder / "long.jsonl.gz")
+        path = str(corpus.folder / "long.jsonl.gz")
+    cuts = read_cutset_from_config({"cuts_path" if layout == "lhotse" else "manifest_filepath": path})[0]
+    assert len(cuts) == count
+    assert cuts[count - 1].supervisions[0].text.strip() == text.strip()
+    assert len(pickle.dumps(cuts)) < 60 * count

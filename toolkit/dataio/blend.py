@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lhotse import CutSet
@@ -94,8 +95,13 @@ def on_sources(cuts: CutSet, change: Callable[[Iterable[Any]], Iterable[Any]]) -
 
 
 def mapped(cuts: CutSet, change: Callable[[Any], Any]) -> CutSet:
-    """The CutSet with ``change``, which leaves lengths as they are, applied to each example; Indexed stays Indexed."""
-    return on_sources(cuts, lambda data: (Mapped if isinstance(data, Indexed) else LazyMapper)(data, change))
+    """The CutSet with ``change``, which leaves lengths as they are, applied to each example."""
+    return on_sources(cuts, partial(map_source, change=change))
+
+
+def map_source(source: Iterable[Any], change: Callable[[Any], Any]) -> Iterable[Any]:
+    """The source with ``change``, which leaves lengths as they are, applied to each example; Indexed stays Indexed."""
+    return Mapped(source, change) if isinstance(source, Indexed) else LazyMapper(source, change)
 
 
 def count_examples(data: Iterable[Any]) -> int | None:

@@ -12,6 +12,7 @@ from lhotse.cut import Cut, MultiCut
 from lhotse.lazy import LazyFlattener, LazyMapper
 
 from toolkit.dataio.augment import SPEEDS, with_speed_copies
+from toolkit.dataio.blend import map_source
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.indexed import Indexed, Mapped
 from toolkit.dataio.reshape import Reshape
@@ -24,9 +25,9 @@ Source = Iterable[Any]
 def change_source(source: Source, config: DataConfig) -> Source:
     """The examples of a source as the configuration wants them, Indexed where it is; those without audio stay."""
     if config.channel_selector not in (None, "average"):  # channels are averaged when they are read
-        source = _mapped(source, partial(on_cuts, change=partial(select_channel, selector=config.channel_selector)))
+        source = map_source(source, partial(on_cuts, change=partial(select_channel, selector=config.channel_selector)))
     if config.sample_rate is not None:
-        source = _mapped(source, partial(on_cuts, change=partial(at_rate, sample_rate=config.sample_rate)))
+        source = map_source(source, partial(on_cuts, change=partial(at_rate, sample_rate=config.sample_rate)))
     if config.perturb_speed:
         source = with_copies(source)
     shape = Reshape.from_config(config)
@@ -36,10 +37,6 @@ def change_source(source: Source, config: DataConfig) -> Source:
         window, hop = config.cut_into_windows_duration, config.cut_into_windows_hop or config.cut_into_windows_duration
         source = in_windows(source, Windows(window, hop, config.keep_excessive_supervisions))
     return source
-
-
-def _mapped(source: Source, change: Callable[[Any], Any]) -> Source:
-    return (Mapped if isinstance(source, Indexed) else LazyMapper)(source, change)
 
 
 def on_cuts(example: Any, change: Callable[[Cut], Cut]) -> Any:
