@@ -37,6 +37,7 @@ setup(
         "speechbrain==1.1.*",
         "lhotse==1.33.*",
         "hyperpyyaml>=1.2.2,<2",
+        "omegaconf>=2.3,<3",
         "pyyaml>=6,<7",
         "ruamel.yaml>=0.17.28,<0.19",
         "sentencepiece>=0.2,<0.3",

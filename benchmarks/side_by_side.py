@@ -1,11 +1,21 @@
-"""Ours and a peer on the same input in one process: equal answers first, then CPU seconds, then their ratio."""
+"""Ours and a peer on the same input in one process: equal answers first, then CPU seconds, then their ratio.
+
+A table of ratios has a script, `<table>.py`, and parts of it, `<table>_<part>.py` with `rows(quick) -> Iterator[Row]`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import json
+import re
+import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 REPEATS = 5
@@ -21,14 +31,22 @@ class Row:
     peer_name: str
     ours: float
     peer: float
-    goal: float  # the ratio aimed at
+    goal: float | None  # the ratio aimed at
     answers_equal: bool | None  # None where nothing is to be compared
     note: str = ""
+    unit: str = "s"
+    most: float | None = None  # aimed at for ours, in that unit
 
     @property
     def ratio(self) -> float:
         """How many times as long the peer takes."""
         return self.peer / self.ours
+
+    @property
+    def aim(self) -> str:
+        """The goal in words."""
+        at_most = None if self.most is None else f"at most {self.most:g} {self.unit}"
+        return ", ".join(filter(None, [at_most, None if self.goal is None else f"{self.goal:g} x"]))
 
 
 def compare(
@@ -37,11 +55,12 @@ def compare(
     peer: Callable[[], Any],
     *,
     peer_name: str,
-    goal: float,
+    goal: float | None,
     same: Callable[[Any, Any], bool],
     repeats: int = REPEATS,
     peer_repeats: int | None = None,
     note: str = "",
+    most: float | None = None,
 ) -> Row:
     """Both answers compared, then both timed, in turns so that a busy machine disturbs both alike.
 
@@ -60,20 +79,55 @@ def compare(
         if turn < (peer_repeats or (SLOW_REPEATS if peer_times and peer_times[0] > SLOW else repeats)):
             peer_times.append(cpu_seconds(peer))
     note = "; ".join(filter(None, [note, f"peer timed {len(peer_times)} times"]))
-    return Row(name, peer_name, statistics.median(ours_times), statistics.median(peer_times), goal, True, note)
+    ours_time, peer_time = statistics.median(ours_times), statistics.median(peer_times)
+    return Row(name, peer_name, ours_time, peer_time, goal, True, note, most=most)
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
-    """CPU time, of all threads, that one call takes."""
-    began = time.process_time()
+    """CPU time, of all threads and of the processes that it starts and waits for, that one call takes."""
+    began = _cpu_clock()
     work()
-    return time.process_time() - began
+    return _cpu_clock() - began
+
+
+def _cpu_clock() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def report(table: str, description: str, parts: Sequence[str], arguments: list[str] | None = None) -> None:
+    """The command line of a table: prints a row as soon as it is measured, then all of them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a subset in under two minutes")
+    parser.add_argument("--only", choices=parts, help="one part")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
+    options = parser.parse_args(arguments)
+    rows = []
+    for part in [options.only] if options.only else parts:
+        for row in importlib.import_module(f"{table}_{part}").rows(options.quick):
+            print(f"{row.name} | {row.peer_name}: {row.ratio:.1f} x (goal {row.aim})", file=sys.stderr, flush=True)
+            rows.append(row)
+    print(markdown(rows))
+    if options.json:
+        fields = [asdict(row) | {"ratio": row.ratio} for row in rows]
+        options.json.write_text(json.dumps(fields, indent=1))
+    if not (options.quick or options.only):
+        results = Path(__file__).parent / f"results/{table}.md"
+        results.parent.mkdir(exist_ok=True)
+        results.write_text(above_table(results) + markdown(rows) + "\n")
+
+
+def above_table(results: Path) -> str:
+    """What somebody wrote above the table, which is kept."""
+    written = results.read_text() if results.exists() else ""
+    return re.split(r"^\| ", written, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def markdown(rows: list[Row]) -> str:
     """The rows as a table."""
-    lines = ["| search | peer | ours (s) | peer (s) | ratio | goal | |", "|---|---|--:|--:|--:|--:|---|"]
+    lines = ["| what | peer | ours | peer's | ratio | goal | |", "|---|---|--:|--:|--:|--:|---|"]
     for row in rows:
-        figures = f"{row.ours:.4f} | {row.peer:.4f} | {row.ratio:.1f} x | {row.goal:g} x"
-        lines.append(f"| {row.name} | {row.peer_name} | {figures} | {row.note} |")
+        digits = 4 if row.unit == "s" else 1
+        figures = " | ".join(f"{value:.{digits}f} {row.unit}" for value in (row.ours, row.peer))
+        lines.append(f"| {row.name} | {row.peer_name} | {figures} | {row.ratio:.1f} x | {row.aim} | {row.note} |")
     return "\n".join(lines)

@@ -34,6 +34,14 @@ SAFE_FUNCTIONS = ("len", "toolkit.pretrained.load_language_model")
 # Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
 
+# What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
+REPLACED = {
+    "StatelessSampler": "cannot be built with torch 2.11; use toolkit.dataio.lhotse_repairs.StatelessSampler",
+    "PerturbTempo": "needs SoX, which torchaudio dropped; use toolkit.dataio.lhotse_repairs.PerturbTempo",
+    "SpeechRecognitionDataset": "is gone; use lhotse.dataset.K2SpeechRecognitionDataset: a sampler has the cuts",
+    "maybe_pad": "is gone; use the method `pad` of a CutSet, or lhotse.dataset.collation.collate_audio, which pads",
+}
+
 # What toolkit and the scripts read by name; every other key must be referred to by one that is read.
 STANDARD_KEYS = {
     "seed": "initialisation, shuffling and augmentation all draw from it",
@@ -205,7 +213,15 @@ class HparamsDocument:
 
     def build(self) -> dict[str, Any]:
         """The objects that the document declares, by top-level key."""
-        return self._caught(lambda: load_hyperpyyaml(_uncommented(self.text())))
+        text = self._caught(lambda: _uncommented(self.text()))
+        for node in _yaml_nodes(YAML(typ="safe", pure=True).compose(text)):
+            self._check_replaced(node.tag.partition(":")[2])
+        return self._caught(lambda: load_hyperpyyaml(text))
+
+    def _check_replaced(self, name: str) -> None:
+        replacement = REPLACED.get(name.rpartition(".")[2])
+        if replacement is not None and name.startswith("lhotse."):
+            raise ConfigError(f"{self.path}: {name} {replacement}")
 
     def _caught(self, read: Callable[[], Any]) -> Any:
         """What ``read`` returns; the errors of a wrong document as a ConfigError."""

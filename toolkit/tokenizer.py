@@ -44,7 +44,7 @@ class Tokenizer:
 
     def __init__(self, model_file: str | Path):
         self.model_file = Path(model_file)
-        self._processor = _load(self.model_file)
+        self._processor = _load_with_blank(self.model_file)
         self._reported: set[str] = set()
 
     def __len__(self) -> int:
@@ -157,8 +157,14 @@ def _single_spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _load(model_file: Path) -> sentencepiece.SentencePieceProcessor:
-    """The SentencePiece model of a file."""
+def load_model(model_file: Path) -> sentencepiece.SentencePieceProcessor:
+    """The SentencePiece model of a file.
+
+    Raises
+    ------
+    TokenizerError
+        The file is missing or is no SentencePiece model.
+    """
     try:
         model = model_file.read_bytes()
     except OSError as error:
@@ -168,9 +174,14 @@ def _load(model_file: Path) -> sentencepiece.SentencePieceProcessor:
     try:
         if not model:  # SentencePiece takes an empty file for a model without pieces
             raise RuntimeError("the file is empty")
-        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise TokenizerError(f"{model_file}: not a SentencePiece model; `{TRAIN_COMMAND}` makes one") from error
+
+
+def _load_with_blank(model_file: Path) -> sentencepiece.SentencePieceProcessor:
+    """The SentencePiece model of a file, which leaves number 0 free."""
+    processor = load_model(model_file)
     if processor.unk_id() != Tokenizer.unk:
         raise TokenizerError(
             f"{model_file}: its unknown piece is number {processor.unk_id()}, expected 0, which models use as blank; "
@@ -215,11 +226,11 @@ def _train(texts: list[str], model_type: str, vocab_size: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise TokenizerError(_explain(str(error), vocab_size)) from error
+        raise TokenizerError(explain_training(str(error), vocab_size)) from error
     return model.getvalue()
 
 
-def _explain(message: str, vocab_size: int) -> str:
+def explain_training(message: str, vocab_size: int) -> str:
     """What an error of SentencePiece's trainer says, in terms of the field to change."""
     if largest := re.search(r"too high .* value <= (\d+)", message):
         return f"vocab_size {vocab_size}: the largest possible for these texts is {largest[1]}"

@@ -16,6 +16,7 @@ from torchaudio.functional import resample
 from toolkit.dataio.augment import Augmentation, impulse_response, list_audio, noise_cut, with_speed_copies
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.indexed import Listed
 from toolkit.dataio.manifests import read_manifest
 from toolkit.errors import AudioError, ConfigError, DataError
 
@@ -45,8 +46,14 @@ def noise_folder(folder: Path, *seconds: float, sample_rate: int = 16000) -> Pat
     return folder
 
 
+def duration(cut: Cut) -> float:
+    return cut.duration
+
+
 def test_speed_copies(cut: Cut) -> None:
-    plain, slow, fast = with_speed_copies([cut])
+    copies = with_speed_copies(Listed([cut], duration))
+    plain, slow, fast = copies
+    assert copies.lengths == pytest.approx([one.duration for one in (plain, slow, fast)], abs=1e-4)
     assert [one.id for one in (plain, slow, fast)] == ["utt", "utt_sp0.9", "utt_sp1.1"]
     assert (slow.duration, fast.duration) == (pytest.approx(1.5 / 0.9, abs=1e-4), pytest.approx(1.5 / 1.1, abs=1e-4))
     assert slow.supervisions[0].text == "YES"
@@ -72,7 +79,8 @@ def test_noise_has_the_ratio_asked_for_from_beginning_to_end(
 
 def test_noise_of_an_odd_length_fits_an_utterance_of_an_odd_length(tmp_path: Path, cut: Cut) -> None:
     augment = augmentation(noise_path=noise_folder(tmp_path / "noises", 0.1, 0.77, 3.21), noise_mix_prob=1.0)
-    for epoch, copy in enumerate(with_speed_copies([cut.truncate(duration=0.7654, preserve_id=True)]) * 5):
+    short = cut.truncate(duration=0.7654, preserve_id=True)
+    for epoch, copy in enumerate([*with_speed_copies(Listed([short], duration))] * 5):
         assert len(load_cut(augment(copy, epoch))) == copy.num_samples
 
 
@@ -167,7 +175,7 @@ def test_the_real_rooms_and_noises(cut: Cut) -> None:
         assert wet.square().mean().item() == pytest.approx(np.mean(SPEECH**2), rel=1e-3)
     for noise in augment.noises:
         alone = augmentation(noise_path=REAL, noise_mix_prob=1.0, noise_snr=[5, 5])
-        object.__setattr__(alone, "noises", (noise_cut(Path(noise.recording.sources[0].source), 16000),))
+        object.__setattr__(alone, "noises", (noise_cut(Path(noise.recording.sources[0].source)),))
         added = load_cut(alone(cut, 0)).numpy() - SPEECH
         assert np.isfinite(added).all()
         assert np.abs(added).max() < 20

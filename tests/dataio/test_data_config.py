@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from toolkit.dataio import config as config_module
-from toolkit.dataio.config import DataConfig
+from toolkit.dataio.config import DataConfig, multi_configs
+from toolkit.dataio.config_checks import checks_of
 from toolkit.errors import ConfigError
 
 GOOD = {"manifest_filepath": "train.json", "batch_duration": 100}
@@ -22,8 +24,38 @@ def test_defaults_are_nemos() -> None:
     assert (config.max_duration, config.batch_size, config.data_root) == (math.inf, None, "/data")
 
 
-def test_every_key_has_a_type() -> None:
-    assert list(config_module._KINDS) == [field.name for field in dataclasses.fields(DataConfig)]
+def test_every_key_is_checked_and_explained() -> None:
+    keys = [field.name for field in dataclasses.fields(DataConfig)]
+    assert [key for key, checks in checks_of(DataConfig).items() if not checks] == ["input_cfg"]
+    assert [key for key in keys if not re.search(rf"\b{key}\b", DataConfig.__doc__)] == []
+
+
+def test_keys_and_defaults_are_nemos() -> None:
+    """Against the table of LhotseDataLoadingConfig, as of NeMo 2.4."""
+    config = DataConfig.from_hparams("train_data", {"shar_path": "shar", "batch_size": 1})
+    nemo = {
+        "batch_duration": None, "quadratic_duration": None, "use_bucketing": False, "bucket_batch_size": None,
+        "num_buckets": 30, "num_cuts_for_bins_estimate": 10000, "bucket_duration_bins": None,
+        "bucket_buffer_size": 10000, "concurrent_bucketing": True, "bucketing_2d_strict_mode": True,
+        "shuffle_buffer_size": 10000, "drop_last": False, "shard_seed": "trng", "max_open_streams": None,
+        "multi_config": False, "sampler_fusion": "round_robin", "sampler_weights": None, "pretokenize": True,
+        "prompt_format": None, "use_multimodal_sampling": False, "audio_locator_tag": None,
+        "token_equivalent_duration": None, "batch_tokens": None, "quadratic_factor": None, "min_duration": -1,
+        "max_duration": math.inf, "min_tps": -1, "max_tps": math.inf, "min_tokens": None, "max_tokens": None,
+        "measure_total_length": True, "min_tpt": -1, "max_tpt": math.inf, "shuffle": False, "sample_rate": 16000,
+        "seed": 0, "num_workers": 0, "pin_memory": False, "channel_selector": None, "noise_path": None,
+        "noise_snr": (10.0, 20.0), "noise_mix_prob": 0.5, "perturb_speed": False, "concatenate_samples": False,
+        "concatenate_gap_seconds": 0.1, "concatenate_duration_factor": 1.0, "concatenate_merge_supervisions": True,
+        "db_norm": -25.0, "truncate_duration": None, "truncate_offset_type": "random",
+        "cut_into_windows_duration": None, "cut_into_windows_hop": None, "keep_excessive_supervisions": True,
+        "rir_enabled": False, "rir_path": None, "rir_prob": 0.5, "pad_min_duration": None, "pad_direction": "right",
+        "text_field": "text", "lang_field": "lang", "metadata_only": False, "force_finite": False,
+        "force_map_dataset": False, "force_iterable_dataset": False, "slice_length": None,
+        "skip_missing_manifest_entries": False,
+    }  # fmt: skip
+    assert {key: getattr(config, key) for key in nemo} == nemo
+    inputs = {"input_cfg", "manifest_filepath", "tarred_audio_filepaths", "cuts_path", "shar_path", "batch_size"}
+    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root"}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +75,14 @@ def test_every_key_has_a_type() -> None:
         ({"noise_mix_prob": 1.5}, "train_data.noise_mix_prob: expected a probability from 0 to 1, not 1.5"),
         ({"noise_snr": [20, 10]}, r"train_data.noise_snr: expected \[low, high\] in dB"),
         ({"noise_snr": 10}, r"train_data.noise_snr: expected \[low, high\] in dB, not 10"),
-        ({"rir_enabled": True}, "train_data.rir_path: missing, and rir_enabled is true"),
+        ({"seed": "random"}, "train_data.seed: expected a whole number, randomized or trng, not 'random'"),
+        ({"manifest_filepath": 3}, "train_data.manifest_filepath: expected a path, a list of paths"),
+        ({"sampler_fusion": "mix"}, "expected one of round_robin, randomized_round_robin, zip, not 'mix'"),
+        ({"min_tps": 5, "max_tps": 3}, "train_data.min_tps: 5 is above max_tps, which is 3"),
+        ({"bucket_duration_bins": [5, 3]}, "bucket_duration_bins: expected ascending numbers, or pairs of numbers"),
+        ({"bucket_batch_size": [5, 3]}, r"bucket_batch_size: \[5, 3\] needs as many bucket_duration_bins, not None"),
+        ({"force_map_dataset": True, "force_iterable_dataset": True}, "excludes force_iterable_dataset"),
+        ({"manifest_filepath": None, "tarred_audio_filepaths": "a.tar"}, "needs manifest_filepath"),
     ],
 )
 def test_problems_name_key_value_and_what_was_wanted(values: dict[str, object], said: str) -> None:
@@ -55,6 +94,56 @@ def test_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         DataConfig.from_hparams("valid_data", {"shufle": True, "seed": "a", "drop_last": 0})
     assert len(str(caught.value).splitlines()) == 5
+
+
+def test_null_is_the_default_except_where_it_means_something() -> None:
+    values = GOOD | dict.fromkeys(("max_duration", "shuffle", "sample_rate", "db_norm", "shuffle_buffer_size"))
+    config = DataConfig.from_hparams("train_data", values)
+    assert (config.max_duration, config.shuffle) == (math.inf, False)
+    assert (config.sample_rate, config.db_norm, config.shuffle_buffer_size) == (None, None, None)
+
+
+def test_omegaconf_and_yaml_files(tmp_path: Path) -> None:
+    written = OmegaConf.create(GOOD | {"seed": 3, "num_workers": "${seed}", "use_lhotse": True, "is_tarred": False})
+    OmegaConf.save(written, tmp_path / "data.yaml")
+    for values in (written, tmp_path / "data.yaml", str(tmp_path / "data.yaml")):
+        config = DataConfig.from_hparams("train_data", values)
+        assert (config.manifest_filepath, config.batch_duration, config.num_workers) == ("train.json", 100, 3)
+    with pytest.raises(ConfigError, match=r"train_data: .*none\.yaml: cannot be read"):
+        DataConfig.from_hparams("train_data", tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="train_data: Interpolation key 'speed' not found"):
+        DataConfig.from_hparams("train_data", OmegaConf.create(GOOD | {"seed": "${speed}"}))
+
+
+def test_several_data_sets_inherit_what_they_share() -> None:
+    values = {
+        "multi_config": True, "sampler_fusion": "zip", "sampler_weights": {"asr": 2, "nmt": 1}, "seed": 5,
+        "batch_size": 3, "asr": GOOD | {"seed": 6}, "nmt": {"input_cfg": [{"type": "txt", "paths": "a"}]},
+    }  # fmt: skip
+    whole, groups = multi_configs("train_data", values)
+    assert (whole.sampler_fusion, whole.sampler_weights) == ("zip", {"asr": 2, "nmt": 1})
+    assert [(group.seed, group.batch_size, group.multi_config) for group in groups.values()] == [
+        (6, 3, False),
+        (5, 3, False),
+    ]
+
+
+def test_all_problems_of_several_data_sets_at_once() -> None:
+    values = {
+        "multi_config": True, "sampler_weights": {"asr": 1}, "sed": 1, "shuffle": 3,
+        "asr": {"shuffle": 4, "manifest_filepath": "a"}, "nmt": {"batch_size": 0},
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        multi_configs("train_data", values)
+    assert str(caught.value).splitlines() == [
+        "train_data.sed: unknown key (did you mean 'seed'?)",
+        "train_data.shuffle: expected true or false, not 3",
+        "train_data.sampler_weights: are of asr, but the data sets are asr, nmt",
+        "train_data.asr.shuffle: expected true or false, not 4",
+        "train_data.asr.batch_duration: missing; give it or batch_size",
+        "train_data.nmt.batch_size: expected more than 0, not 0",
+        "train_data.nmt.manifest_filepath: missing; give it or input_cfg, cuts_path or shar_path",
+    ]
 
 
 def test_not_a_mapping() -> None:

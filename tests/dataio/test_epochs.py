@@ -1,46 +1,22 @@
-"""Sharing of batches among ranks, and entering an epoch anywhere."""
+"""Entering an epoch anywhere."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from toolkit.dataio.epochs import EpochLoader, EpochSampler, share
+from toolkit.dataio.epochs import EpochLoader, EpochSampler
+from toolkit.dataio.plan import Plan
 from toolkit.errors import AudioError
-
-SIZES = st.lists(st.integers(1, 5), max_size=12)
-
-
-def numbered(sizes: list[int]) -> list[list[int]]:
-    items = iter(range(sum(sizes)))
-    return [[next(items) for _ in range(size)] for size in sizes]
-
-
-@given(SIZES, st.integers(1, 4))
-def test_ranks_have_the_same_number_of_batches_and_all_items(sizes: list[int], world_size: int) -> None:
-    shares = [share(numbered(sizes), rank, world_size) for rank in range(world_size)]
-    assert len({len(one) for one in shares}) == 1
-    assert len(shares[0]) == -(-len(sizes) // world_size)
-    assert all(batch for one in shares for batch in one)
-    items = [item for one in shares for batch in one for item in batch]
-    assert set(items) == set(range(sum(sizes)))
-    if sum(sizes) >= len(shares[0]) * world_size:
-        assert len(items) == sum(sizes)
-
-
-@given(SIZES, st.integers(1, 4))
-def test_dropping_the_last_keeps_whole_batches(sizes: list[int], world_size: int) -> None:
-    batches = numbered(sizes)
-    shares = [share(batches, rank, world_size, drop_last=True) for rank in range(world_size)]
-    assert {len(one) for one in shares} == {len(sizes) // world_size}
-    assert sorted(batch for one in shares for batch in one) == batches[: len(sizes) // world_size * world_size]
 
 
 class Numbers(EpochSampler):
-    def batches(self, epoch: int) -> list[list[int]]:
-        return [[10 * epoch + place] for place in range(5)]
+    """Epochs of five, six, seven... batches of one example."""
+
+    def plan(self, epoch: int) -> Plan:
+        ends = np.arange(epoch + 5) + 1
+        return Plan(10 * epoch + ends - 1, ends - 1, ends)
 
 
 class Echo(Dataset):
@@ -55,20 +31,23 @@ class Echo(Dataset):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_epochs_follow_each_other_and_can_be_entered_anywhere(workers: int) -> None:
     loader = EpochLoader(Echo(), Numbers(), num_workers=workers, persistent_workers=workers > 0)
-    assert len(loader) == 5
     assert list(loader) == ["0:0", "0:1", "0:2", "0:3", "0:4"]
     assert next(iter(loader)) == "1:10"
-    loader.seek(3, 2)
-    assert list(loader) == ["3:32", "3:33", "3:34"]
-    assert list(loader) == ["4:40", "4:41", "4:42", "4:43", "4:44"]
-    loader.seek(4, batches=5)
+    loader.seek(3, 6)
+    assert list(loader) == ["3:36", "3:37"]
+    assert list(loader) == [f"4:4{place}" for place in range(9)]
+    loader.seek(4, batches=9)
     assert list(loader) == []
 
 
-def test_ranks_take_turns() -> None:
-    assert [item for _, [item] in Numbers(rank=1, world_size=2, drop_last=True)] == [1, 3]
-    assert len(Numbers(rank=0, world_size=2, drop_last=True)) == 2
-    assert len(Numbers(rank=0, world_size=2)) == 3
+def test_the_length_is_of_the_epoch_under_way() -> None:
+    loader = EpochLoader(Echo(), Numbers())
+    assert len(loader) == 5
+    assert [len(loader) for _ in loader] == [5] * 5
+    assert [len(loader) for _ in loader] == [6] * 6
+    loader.seek(9, batches=12)
+    assert len(loader) == 14
+    assert [len(loader) for _ in loader] == [14] * 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])

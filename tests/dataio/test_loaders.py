@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lhotse import CutSet
 
-from toolkit.dataio import loaders
+from toolkit.dataio import data_types, loaders
 from toolkit.dataio.batches import Batch
 from toolkit.dataio.loaders import load_split, load_splits
 from toolkit.dataio.manifests import write_manifest
@@ -174,8 +176,59 @@ def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
     names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
     assert names == {f"u{number}" for number in range(20) if 1 <= number % 7 <= 3}
     hparams["valid_data"] |= {"min_duration": 1.0, "max_duration": 2.0}
-    with pytest.raises(DataError, match=r"valid_data: .*all\.json: no utterance from min_duration to max_duration"):
+    with pytest.raises(DataError, match=r"valid_data: none of 20 examples is left; left out: 20 by min_duration"):
         load_split("valid_data", hparams)
+
+
+def folder_of_one(tmp_path: Path) -> dict[str, object]:
+    """A data set of one utterance without words, of another type."""
+    (tmp_path / "more").mkdir()
+    soundfile.write(tmp_path / "more/x.wav", samples(6), 16000, subtype="FLOAT")
+    return {"type": "audio_folder", "audio_dir": str(tmp_path / "more")}
+
+
+def test_data_sets_of_several_types_by_weight(hparams: dict[str, object], tmp_path: Path) -> None:
+    first = {"type": "speechbrain_json", "manifest_filepath": str(tmp_path / "all.json"), "weight": 2}
+    group = [first, folder_of_one(tmp_path) | {"weight": 1}]
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": group}
+    counts = collections.Counter(name for batch in load_split("train_data", hparams) for name in batch.ids)
+    assert counts["x"] == 7  # a third of an epoch of as many as there are
+    assert set(counts.values()) <= {1, 7}
+    # Evaluation hears each once.
+    hparams["valid_data"] |= {"manifest_filepath": None, "input_cfg": group}
+    names = [name for batch in load_split("valid_data", hparams) for name in batch.ids]
+    assert sorted(names) == sorted(["x", *(f"u{number}" for number in range(20))])
+
+
+def test_short_utterances_are_joined(hparams: dict[str, object]) -> None:
+    joined = {"concatenate_samples": True, "concatenate_gap_seconds": 0.01, "concatenate_duration_factor": 2.5}
+    hparams["valid_data"] |= joined | {"db_norm": None, "batch_duration": 1.0}
+    batches = list(load_split("valid_data", hparams))
+    names = [name for batch in batches for one in batch.ids for name in one.split("+")]
+    assert sorted(names) == sorted(f"u{number}" for number in range(20))
+    assert any("+" in one for batch in batches for one in batch.ids)
+    for batch in batches:
+        for row, ids in enumerate(batch.ids):
+            numbers = [int(name[1:]) for name in ids.split("+")]
+            parts = [part for number in numbers for part in (np.zeros(160, np.float32), samples(number))][1:]
+            torch.testing.assert_close(batch.wavs[row, : batch.samples[row]], torch.from_numpy(np.concatenate(parts)))
+            assert batch.words[row] == " ".join("A B" * (number % 3 + 1) for number in numbers)
+
+
+def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.dataio.data_types._TYPES", dict(data_types._TYPES))
+    data_types.data_type_parser("stream")(lambda _: (CutSet(iter([])), True))
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [{"type": "stream"}]}
+    with pytest.raises(ConfigError, match="train_data: some of its data can only be read from its beginning"):
+        load_split("train_data", hparams)
+
+
+def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A\n")
+    item = {"type": "txt", "paths": str(tmp_path / "a.txt")}
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item]}
+    with pytest.raises(ConfigError, match="train_data: expected utterances with audio, not TextExample"):
+        load_split("train_data", hparams)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "checkpoints": "",
     "hparams": "",
     "dataio": "files",
+    "sentencepiece_tokenizer": "tokenizer files",
+    "aggregate_tokenizer": "",
     "tokenizer": "files",
     "metrics": "files",
     "decoders": "models",

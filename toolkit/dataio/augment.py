@@ -10,41 +10,69 @@ import functools
 import io
 import json
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 from lhotse import AudioSource, MonoCut, Recording
+from lhotse.augmentation.utils import FastRandomRIRGenerator
 from lhotse.cut import Cut
+from lhotse.dataset.dataloading import resolve_seed
 from torchaudio.functional import resample
 
+from toolkit.dataio.concatenation import at_level
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.containers import decode_audio, probe_audio
+from toolkit.dataio.indexed import Concatenated, Indexed, Mapped
+from toolkit.dataio.reshape import Reshape
 from toolkit.errors import AudioError, ConfigError, DataError
 
 SPEEDS = (0.9, 1.1)
+
+# A room takes 30 ms to simulate, as long as reading an utterance, and is used again. Collections of recorded ones have
+# about as many.
+SIMULATED_ROOMS = 512
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
 
 # Below this, what is left of an utterance after one noise is not worth the beginning of the next (seconds).
 _SHORTEST_NOISE_S = 0.05
 
 
-def with_speed_copies(cuts: Iterable[Cut]) -> list[Cut]:
+def with_speed_copies(cuts: Indexed[Cut]) -> Indexed[Cut]:
     """The cuts and a copy of each at 0.9 and 1.1 of its speed (Ko et al. 2015), ids with ``_sp0.9`` or ``_sp1.1``."""
-    cuts = list(cuts)
-    return cuts + [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
+    copies = [Mapped(cuts, methodcaller("perturb_speed", speed), cuts.lengths / speed) for speed in SPEEDS]
+    return Concatenated([cuts, *copies])
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Reverberation, then noise, of some of the cuts."""
+    """Another part of long cuts or silence beside short ones, then reverberation, then noise of some of them.
+
+    Attributes
+    ----------
+    seed
+        Of all that is random.
+    shape
+        Bounds of the duration.
+    level
+        Of the audio before all else (dB), None for its own.
+    impulse_responses
+        Of rooms: files, or the numbers of simulated ones.
+    rir_prob
+        Share of the cuts that are reverberated.
+    noises, noise_mix_prob, noise_snr
+        Noises, share of the cuts that are noisy, and the range of their ratio (dB).
+    """
 
     seed: int
-    sample_rate: int
-    impulse_responses: tuple[Path, ...] = ()
+    shape: Reshape = field(default_factory=Reshape)
+    level: float | None = None
+    impulse_responses: Sequence[Path | int] = ()
     rir_prob: float = 0.0
     noises: tuple[MonoCut, ...] = ()
     noise_mix_prob: float = 0.0
@@ -53,23 +81,33 @@ class Augmentation:
     @classmethod
     def from_config(cls, config: DataConfig) -> Augmentation:
         """What the configuration asks for; its files are listed, and noises probed, here."""
-        plain = cls(config.seed, config.sample_rate)
+        seed = resolve_seed(config.seed)
+        level = config.db_norm if config.concatenate_samples else None
+        plain = cls(seed, replace(Reshape.from_config(config), seed=seed), level)
         if config.rir_enabled:
-            responses = tuple(list_audio(config.rir_path, "rir"))
+            responses = list_audio(config.rir_path, "rir") if config.rir_path is not None else range(SIMULATED_ROOMS)
             plain = replace(plain, impulse_responses=responses, rir_prob=config.rir_prob)
         if config.noise_path is not None:
-            noises = tuple(noise_cut(path, config.sample_rate) for path in list_audio(config.noise_path, "noise"))
+            noises = tuple(noise_cut(path) for path in list_audio(config.noise_path, "noise"))
             share, snr = config.noise_mix_prob, config.noise_snr
             plain = replace(plain, noises=noises, noise_mix_prob=share, noise_snr=snr)
         return plain
 
     def __call__(self, cut: Cut, epoch: int) -> Cut:
-        """The cut as this epoch hears it; same id, same duration."""
+        """The cut as this epoch hears it; same id, and the duration that it was planned with.
+
+        What is no cut stays as it is.
+        """
+        if not isinstance(cut, Cut):
+            return cut
+        cut = self.shape(cut, epoch)
+        if self.level is not None:
+            cut = at_level(cut, self.level)
         if not (self.impulse_responses or self.noises):
             return cut
         rng = random.Random(f"{self.seed}/{epoch}/{cut.id}")
         if self.impulse_responses and rng.random() < self.rir_prob:
-            response = impulse_response(rng.choice(self.impulse_responses), self.sample_rate)
+            response = impulse_response(rng.choice(self.impulse_responses), cut.sampling_rate)
             cut = cut.reverb_rir(response, affix_id=False, rir_channels=[0])
         if self.noises and rng.random() < self.noise_mix_prob:
             cut = self._mix(cut, rng)
@@ -80,6 +118,7 @@ class Augmentation:
         snr, end, position = rng.uniform(*self.noise_snr), cut.duration, 0.0
         while end - position > _SHORTEST_NOISE_S:
             noise = rng.choice(self.noises)
+            noise = noise if noise.sampling_rate == cut.sampling_rate else noise.resample(cut.sampling_rate)
             length = min(noise.duration, end - position)
             part = noise.truncate(offset=rng.uniform(0.0, noise.duration - length), duration=length, preserve_id=True)
             cut = cut.mix(part, offset_other_by=position, snr=snr, preserve_id="left")
@@ -131,26 +170,46 @@ def _read_list(path: Path, kind: str) -> list[Path]:
     return files
 
 
-def noise_cut(path: Path, sample_rate: int) -> MonoCut:
-    """The first channel of a noise, at the rate of the speech."""
+def noise_cut(path: Path) -> MonoCut:
+    """The first channel of a noise."""
     info = probe_audio(path)
     source = AudioSource("file", list(range(info.channels)), str(path))
     recording = Recording(path.name, [source], info.sample_rate, info.num_samples, info.length)
-    return MonoCut(path.name, 0.0, info.length, 0, [], recording=recording).resample(sample_rate)
+    return MonoCut(path.name, 0.0, info.length, 0, [], recording=recording)
 
 
-@functools.lru_cache(maxsize=512)
-def impulse_response(path: Path, sample_rate: int) -> Recording:
-    """The first channel of a room impulse response, decoded once: at the rate of the speech, its main peak upwards.
+@functools.lru_cache(maxsize=SIMULATED_ROOMS)
+def impulse_response(source: Path | int, sample_rate: int) -> Recording:
+    """The first channel of a room impulse response, made once: at the rate of the speech, its main peak upwards.
 
     Lhotse aligns speech with the largest value; of a response recorded with reversed polarity that is not its peak.
+
+    Parameters
+    ----------
+    source
+        Its file, or the number of a simulated room (Luo and Yu 2022, as Lhotse has it).
+    sample_rate
+        Of the speech (Hz).
     """
-    samples, rate = decode_audio(path)
-    response = resample(torch.from_numpy(samples[0]), rate, sample_rate).numpy()
+    if isinstance(source, Path):
+        samples, rate = decode_audio(source)
+        response = resample(torch.from_numpy(samples[0]), rate, sample_rate).numpy()
+    else:
+        response = _simulate(source, sample_rate)
     peak = response[np.abs(response).argmax()]
     if peak == 0:
-        raise AudioError(f"{path}: a silent impulse response")
+        raise AudioError(f"{source}: a silent impulse response")
     file = io.BytesIO()
     soundfile.write(file, response / peak, sample_rate, format="WAV", subtype="FLOAT")
-    source = AudioSource("memory", [0], file.getvalue())
-    return Recording(path.name, [source], sample_rate, len(response), len(response) / sample_rate)
+    audio = AudioSource("memory", [0], file.getvalue())
+    name = source.name if isinstance(source, Path) else f"room-{source}"
+    return Recording(name, [audio], sample_rate, len(response), len(response) / sample_rate)
+
+
+def _simulate(room: int, sample_rate: int) -> np.ndarray:
+    """Impulse response (S,) float32 of a simulated room."""
+    # Besides its own seeds Lhotse's generator draws from torch's; and it asks NumPy to round a tensor.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.manual_seed(room)
+        return FastRandomRIRGenerator(sr=sample_rate, room_seed=room, source_seed=room)()[0]

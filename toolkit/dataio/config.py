@@ -1,6 +1,6 @@
 """What a YAML says of one data set, checked once at the door.
 
-The keys and their meanings are those of NeMo's Lhotse integration, with ``data_root`` of ours::
+The keys, their meanings and their defaults are those of NeMo's Lhotse integration, with ``data_root`` of ours::
 
     train_data:
         manifest_filepath: manifests/train.json
@@ -13,149 +13,304 @@ The keys and their meanings are those of NeMo's Lhotse integration, with ``data_
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.dataio.config_checks import (
+    ABOVE_0,
+    BINS,
+    CHANNEL,
+    DECIBELS,
+    FROM_0,
+    NUMBER,
+    PATHS,
+    PROBABILITY,
+    SEED,
+    SIZES,
+    SWITCH,
+    TEXT,
+    WEIGHTS,
+    WHOLE,
+    one_of,
+    optional,
+    problems_of_ranges,
+    problems_of_values,
+)
+from toolkit.dataio.config_values import as_mapping
+from toolkit.errors import ConfigError
 
-_NUMBER = (int, float)
+Flag = Annotated[bool, SWITCH]
+Text = Annotated[str, TEXT]
+Paths = Annotated[Any, PATHS]
+Count = Annotated[int, WHOLE, ABOVE_0]
+Number = Annotated[float, NUMBER]
+Positive = Annotated[float, NUMBER, ABOVE_0]
+NotNegative = Annotated[float, NUMBER, FROM_0]
+Probability = Annotated[float, NUMBER, PROBABILITY]
+Seed = Annotated[int | Literal["randomized", "trng"], SEED]
+Decibels = Annotated[tuple[float, float], DECIBELS]
+
+# Of NeMo's configurations; what they choose there is decided by the files here.
+NEMO_ONLY = (
+    "use_lhotse",
+    "is_tarred",
+    "shuffle_n",
+    "bucketing_strategy",
+    "tarred_shard_strategy",
+    "use_start_end_token",
+)
+
+INPUTS = ("manifest_filepath", "input_cfg", "cuts_path", "shar_path")
+BATCH_SIZES = ("batch_duration", "batch_size", "batch_tokens", "bucket_batch_size")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """One data set and how it is batched and augmented.
+    """One data set and how it is read, batched and augmented.
 
     Attributes
     ----------
-    manifest_filepath, data_root
-        The manifest, and what its ``{data_root}`` stands for where that is not in ``data_root.txt`` beside it.
-    sample_rate
-        Of the batches; audio of another rate is resampled.
-    batch_duration, batch_size
-        Most seconds (with padding) and most utterances of a batch; at least one of them is needed.
-    num_buckets
-        Groups of similar duration that batches are drawn from when shuffling.
+    manifest_filepath, tarred_audio_filepaths
+        A manifest of NeMo or SpeechBrain (JSON, JSONL or CSV), and the tar files of its audio where it has such. A
+        list, or a list of [path, weight], is a blend. ``{0..31}`` and ``_OP_0..31_CL_`` stand for shards.
+    input_cfg
+        Data sets of any type with their weights and tags (see :mod:`toolkit.dataio.cutset`): a list, or a YAML file.
+    cuts_path, shar_path
+        Lhotse's cuts, and its shards: a folder, a list of folders, or a mapping of fields to files.
+    data_root
+        What ``{data_root}`` of a SpeechBrain manifest stands for where that is not in ``data_root.txt`` beside it.
+    skip_missing_manifest_entries
+        Tar files and their manifests may name examples that the other lacks: they are counted and left out.
+    metadata_only
+        Audio is never opened: examples can be counted and measured, but not heard.
+    text_field, lang_field
+        Where a NeMo manifest keeps transcript and language.
+    batch_duration, batch_size, batch_tokens
+        Most seconds, examples and tokens of a batch, padding included; at least one is needed. Tokens are counted by
+        ``use_multimodal_sampling`` only.
+    quadratic_duration, quadratic_factor
+        Seconds (tokens) at which an example counts twice, as attention's cost grows.
+    use_bucketing, num_buckets, bucket_duration_bins, bucket_batch_size, bucketing_2d_strict_mode
+        Batches of similar length: how many bins, or their upper ends (pairs: of input and output), most examples of
+        each, and whether examples beyond the second end are left out.
+    num_cuts_for_bins_estimate, bucket_buffer_size, shuffle_buffer_size, concurrent_bucketing
+        For sources without an index: examples looked at for the bins, waiting in buckets and waiting to be shuffled,
+        and whether a thread fills the buckets.
     shuffle
-        Training: batches of random utterances of similar duration, in an order that ``seed`` and the epoch decide.
-        Without it, evaluation: utterances from the longest to the shortest, always the same.
-    seed
-        Of the order and of the augmentation.
-    num_workers, pin_memory
-        Of the DataLoader: processes that read audio ahead (0: none), and page-locked batches for a GPU.
+        Training: batches of random examples of similar length, in an order that ``seed`` and the epoch decide. Without
+        it, evaluation: from the longest to the shortest, always the same.
+    seed, shard_seed
+        Of order and augmentation; of the order of shards and the choice within blends. ``randomized`` differs between
+        processes, ``trng`` between runs too.
     drop_last
         Leave out the last batch of each bucket where it is not full.
-    min_duration, max_duration
-        Utterances outside (seconds) are left out.
+    max_open_streams, slice_length
+        Of a blend of many shards: how many are read at a time, and how many examples before the next one's turn.
+    force_finite, force_map_dataset, force_iterable_dataset
+        A blend ends with its last example; batches are drawn in the main process, or in the workers.
+    multi_config, sampler_fusion, sampler_weights
+        Keys that hold configurations are data sets with samplers of their own, and how their batches alternate.
+    pretokenize, prompt_format, audio_locator_tag, token_equivalent_duration, use_multimodal_sampling
+        Tokenize before sampling, by which prompt; the token that stands for audio, and the seconds that count as one
+        token when lengths are tokens.
+    measure_total_length
+        Lengths in tokens are of prompt and answer together, rather than of the prompt.
+    min_duration, max_duration, min_tps, max_tps, min_tokens, max_tokens, min_tpt, max_tpt
+        Examples outside are left out: seconds, tokens a second of audio, tokens, tokens of the answer a token of the
+        prompt.
+    sample_rate, channel_selector
+        Audio of another rate is resampled (null: all must have the same); the channel, or the field that holds it.
+    num_workers, pin_memory
+        Of the DataLoader: processes that read audio ahead (0: none), and page-locked batches for a GPU.
     perturb_speed
         Add a copy of every utterance at 0.9 and one at 1.1 of its speed.
     noise_path, noise_snr, noise_mix_prob
         Noises (a folder, or a JSONL list of files), range of the signal-to-noise ratio (dB), share of utterances.
     rir_enabled, rir_path, rir_prob
-        Whether to reverberate, room impulse responses (as noises), share of utterances.
+        Whether to reverberate, room impulse responses (as noises; null: simulated rooms), share of utterances.
+    concatenate_samples, concatenate_gap_seconds, concatenate_duration_factor, concatenate_merge_supervisions, db_norm
+        Join the short utterances of a batch up to its longest times a factor, with silence between them, as one
+        transcript, at one loudness (dB; null: as they are).
+    truncate_duration, truncate_offset_type
+        Of longer utterances, one part of that length, from where.
+    cut_into_windows_duration, cut_into_windows_hop
+        Every part of that length, and the seconds from one to the next.
+    keep_excessive_supervisions
+        Parts of an utterance keep transcripts that reach beyond their ends.
+    pad_min_duration, pad_direction
+        Silence until this many seconds, on which side.
     """
 
-    manifest_filepath: str
-    data_root: str | None = None
-    sample_rate: int = 16000
-    batch_duration: float | None = None
-    batch_size: int | None = None
-    num_buckets: int = 30
-    shuffle: bool = False
-    seed: int = 0
-    num_workers: int = 0
-    pin_memory: bool = False
-    drop_last: bool = False
-    min_duration: float = 0.0
-    max_duration: float = math.inf
-    perturb_speed: bool = False
-    noise_path: str | None = None
-    noise_snr: tuple[float, float] = (10.0, 20.0)
-    noise_mix_prob: float = 0.5
-    rir_enabled: bool = False
-    rir_path: str | None = None
-    rir_prob: float = 0.5
+    manifest_filepath: Paths | None = None
+    tarred_audio_filepaths: Paths | None = None
+    input_cfg: Any = None
+    cuts_path: Paths | None = None
+    shar_path: Paths | None = None
+    data_root: Text | None = None
+    skip_missing_manifest_entries: Flag = False
+    metadata_only: Flag = False
+    text_field: Text = "text"
+    lang_field: Text = "lang"
+
+    batch_size: Count | None = None
+    batch_duration: Positive | None = None
+    batch_tokens: Count | None = None
+    quadratic_duration: Positive | None = None
+    quadratic_factor: Positive | None = None
+    use_bucketing: Flag = False
+    num_buckets: Count = 30
+    num_cuts_for_bins_estimate: Count = 10000
+    bucket_duration_bins: Annotated[list, BINS] | None = None
+    bucket_batch_size: Annotated[list[int], SIZES] | None = None
+    bucket_buffer_size: Count = 10000
+    concurrent_bucketing: Flag = True
+    bucketing_2d_strict_mode: Flag = True
+    drop_last: Flag = False
+
+    shuffle: Flag = False
+    shuffle_buffer_size: Count | None = 10000
+    seed: Seed = 0
+    shard_seed: Seed = "trng"
+    max_open_streams: Count | None = None
+    slice_length: Count | None = None
+    force_finite: Flag = False
+    force_map_dataset: Flag = False
+    force_iterable_dataset: Flag = False
+
+    multi_config: Flag = False
+    sampler_fusion: Annotated[str, one_of("round_robin", "randomized_round_robin", "zip")] = "round_robin"
+    sampler_weights: Annotated[dict[str, float], WEIGHTS] | None = None
+
+    pretokenize: Flag = True
+    prompt_format: Text | None = None
+    use_multimodal_sampling: Flag = False
+    audio_locator_tag: Text | None = None
+    token_equivalent_duration: Positive | None = None
+    measure_total_length: Flag = True
+
+    min_duration: Number = -1.0
+    max_duration: Positive = math.inf
+    min_tps: Number = -1.0
+    max_tps: Positive = math.inf
+    min_tokens: NotNegative | None = None
+    max_tokens: Positive | None = None
+    min_tpt: Number = -1.0
+    max_tpt: Positive = math.inf
+
+    sample_rate: Count | None = 16000
+    channel_selector: Annotated[int | str, CHANNEL] | None = None
+    num_workers: Annotated[int, WHOLE, FROM_0] = 0
+    pin_memory: Flag = False
+
+    noise_path: Text | None = None
+    noise_snr: Decibels = (10.0, 20.0)
+    noise_mix_prob: Probability = 0.5
+    perturb_speed: Flag = False
+    rir_enabled: Flag = False
+    rir_path: Text | None = None
+    rir_prob: Probability = 0.5
+    concatenate_samples: Flag = False
+    concatenate_gap_seconds: NotNegative = 0.1
+    concatenate_duration_factor: Positive = 1.0
+    concatenate_merge_supervisions: Flag = True
+    db_norm: Number | None = -25.0
+    truncate_duration: Positive | None = None
+    truncate_offset_type: Annotated[str, one_of("random", "start", "end")] = "random"
+    cut_into_windows_duration: Positive | None = None
+    cut_into_windows_hop: Positive | None = None
+    keep_excessive_supervisions: Flag = True
+    pad_min_duration: Positive | None = None
+    pad_direction: Annotated[str, one_of("right", "left", "both", "random")] = "right"
 
     @classmethod
-    def from_hparams(cls, name: str, values: Mapping[str, Any]) -> DataConfig:
+    def from_hparams(cls, name: str, values: Any, *, batched: bool = True) -> DataConfig:
         """The configuration under the YAML's key ``name``.
+
+        Parameters
+        ----------
+        values
+            A mapping, OmegaConf's or any other, or the path of a YAML file.
+        batched
+            Whether it has to say how large a batch is.
 
         Raises
         ------
         ConfigError
             Names every key that is unknown, missing or impossible, at once.
         """
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{name}: expected keys such as manifest_filepath and batch_duration, not {values!r}")
-        problems = list(_problems(values))
+        values = as_mapping(name, values)
+        problems = [*_problems(values), *_missing(values, batched=batched)]
         if problems:
             raise ConfigError("\n".join(f"{name}.{problem}" for problem in problems))
-        given = {key: value for key, value in values.items() if value is not None}
+        return cls._of(values)
+
+    @classmethod
+    def _of(cls, values: Mapping[str, Any]) -> DataConfig:
+        """Checked values: null is the default of keys that are never null."""
+        given = {key: value for key, value in values.items() if key not in NEMO_ONLY}
+        given = {key: value for key, value in given.items() if value is not None or key in optional(cls)}
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
         if "noise_snr" in given:
             given["noise_snr"] = tuple(given["noise_snr"])
-        return cls(**{key: str(value) if _KINDS[key] is str else value for key, value in given.items()})
+        return cls(**given)
 
 
-_KINDS: dict[str, Any] = {
-    "manifest_filepath": str,
-    "data_root": str,
-    "sample_rate": int,
-    "batch_duration": _NUMBER,
-    "batch_size": int,
-    "num_buckets": int,
-    "shuffle": bool,
-    "seed": int,
-    "num_workers": int,
-    "pin_memory": bool,
-    "drop_last": bool,
-    "min_duration": _NUMBER,
-    "max_duration": _NUMBER,
-    "perturb_speed": bool,
-    "noise_path": str,
-    "noise_snr": (list, tuple),
-    "noise_mix_prob": _NUMBER,
-    "rir_enabled": bool,
-    "rir_path": str,
-    "rir_prob": _NUMBER,
-}
-_WANTED = {int: "a whole number", _NUMBER: "a number", bool: "true or false", (list, tuple): "[low, high] in dB"}
-_ABOVE_ZERO = ("sample_rate", "batch_duration", "batch_size", "num_buckets", "max_duration")
-_NOT_NEGATIVE = ("num_workers", "min_duration")
+def multi_configs(name: str, values: Any) -> tuple[DataConfig, dict[str, DataConfig]]:
+    """What ``multi_config: true`` says of the whole, and of each data set, which inherits the keys beside it.
+
+    Raises
+    ------
+    ConfigError
+        Names every key of every data set that is unknown, missing or impossible, at once.
+    """
+    values = as_mapping(name, values)
+    known = DataConfig.__annotations__
+    groups = {key: value for key, value in values.items() if isinstance(value, Mapping) and key not in known}
+    shared = {key: value for key, value in values.items() if key not in groups}
+    inherited = {key: value for key, value in shared.items() if key not in _OF_THE_WHOLE}
+    groups = {key: inherited | group for key, group in groups.items()}
+    common = [*_problems(shared), *_fusion_problems(shared, groups)]
+    found = [f"{name}.{problem}" for problem in common]
+    for key, group in groups.items():
+        own = [problem for problem in _problems(group) if problem not in common]
+        found += [f"{name}.{key}.{problem}" for problem in [*own, *_missing(group)]]
+    if found:
+        raise ConfigError("\n".join(found))
+    return DataConfig._of(shared), {key: DataConfig._of(group) for key, group in groups.items()}
+
+
+_OF_THE_WHOLE = ("multi_config", "sampler_fusion", "sampler_weights", "num_workers", "pin_memory")
 
 
 def _problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Every complaint, each beginning with its key."""
-    known = [field.name for field in dataclasses.fields(DataConfig)]
-    for key, value in values.items():
-        if key not in known:
-            hint = did_you_mean(key, known) or f"; known: {', '.join(known)}"
-            yield f"{key}: unknown key{hint}"
-        elif value is not None:
-            yield from _value_problems(key, value)
-    if values.get("manifest_filepath") is None:
-        yield "manifest_filepath: missing"
-    if values.get("batch_duration") is None and values.get("batch_size") is None:
+    """Every complaint about what is there, each beginning with its key."""
+    yield from problems_of_values(DataConfig, values, NEMO_ONLY)
+    yield from problems_of_ranges(values)
+    if values.get("force_map_dataset") and values.get("force_iterable_dataset"):
+        yield "force_map_dataset: excludes force_iterable_dataset"
+    if values.get("cut_into_windows_duration") is not None and values.get("truncate_duration") is not None:
+        yield "cut_into_windows_duration: excludes truncate_duration"
+    bins, sizes = values.get("bucket_duration_bins"), values.get("bucket_batch_size")
+    if sizes is not None and (bins is None or len(bins) != len(sizes)):
+        yield f"bucket_batch_size: {sizes!r} needs as many bucket_duration_bins, not {bins!r}"
+    if values.get("tarred_audio_filepaths") is not None and values.get("manifest_filepath") is None:
+        yield "tarred_audio_filepaths: needs manifest_filepath"
+
+
+def _missing(values: Mapping[str, Any], *, batched: bool = True) -> Iterator[str]:
+    """Every complaint about what is not there."""
+    if all(values.get(key) is None for key in INPUTS):
+        yield f"manifest_filepath: missing; give it or {', '.join(INPUTS[1:-1])} or {INPUTS[-1]}"
+    if batched and all(values.get(key) is None for key in BATCH_SIZES):
         yield "batch_duration: missing; give it or batch_size"
-    if values.get("rir_enabled") and values.get("rir_path") is None:
-        yield "rir_path: missing, and rir_enabled is true"
 
 
-def _value_problems(key: str, value: Any) -> Iterator[str]:
-    kind = _KINDS[key]
-    # Paths may be pathlib's; True is an int to Python, but no count.
-    if kind is not str and (not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool)):
-        yield f"{key}: expected {_WANTED[kind]}, not {value!r}"
-    elif key in _ABOVE_ZERO and not value > 0:
-        yield f"{key}: expected more than 0, not {value!r}"
-    elif key in _NOT_NEGATIVE and not value >= 0:
-        yield f"{key}: expected 0 or more, not {value!r}"
-    elif key.endswith("_prob") and not 0 <= value <= 1:
-        yield f"{key}: expected a probability from 0 to 1, not {value!r}"
-    elif key == "noise_snr" and not _is_range(value):
-        yield f"noise_snr: expected [low, high] in dB, not {value!r}"
-
-
-def _is_range(value: Any) -> bool:
-    return len(value) == 2 and all(isinstance(end, _NUMBER) for end in value) and value[0] <= value[1]
+def _fusion_problems(shared: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[str]:
+    weights = shared.get("sampler_weights")
+    if not groups:
+        yield "multi_config: no key holds the configuration of a data set"
+    if isinstance(weights, Mapping) and set(weights) != set(groups):
+        yield f"sampler_weights: are of {', '.join(weights)}, but the data sets are {', '.join(groups)}"

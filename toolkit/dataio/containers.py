@@ -7,6 +7,7 @@ FFmpeg through PyAV. Nothing here needs torch, so that preparing a corpus starts
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ UNKNOWN_BYTES = 0x7FFFF000
 
 OGG_PAGE_BYTES = 65307  # at most
 MALFORMED = 3  # libsndfile's code of a file that it knows and cannot make sense of
+
+# Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
+LENGTH_TOLERANCE_S = 0.05
+
+# Other encodings cannot hold what is not a number.
+_FLOATING = ("FLOAT", "DOUBLE")
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,38 @@ def header_seconds(path: str | Path) -> float:
         return (container.duration or 0) / 1e6  # microseconds
 
 
+def read_header(path: str | Path) -> AudioInfo:
+    """Rate, samples and channels of a file, as its header says; nothing is decoded where that tells.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, not audio, or zero samples.
+    """
+    audio = _open(path)
+    if audio is None:
+        return probe_audio(path)
+    with audio:
+        _check_samples(path, audio.frames)
+        return AudioInfo(audio.samplerate, audio.frames, audio.channels)
+
+
+def read_header_of_bytes(content: bytes, where: str) -> AudioInfo:
+    """Rate, samples and channels of a file that libsndfile knows, in memory; ``where`` it is from is for messages.
+
+    Raises
+    ------
+    AudioError
+        It is not audio, or holds zero samples.
+    """
+    try:
+        info = soundfile.info(io.BytesIO(content))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{where}: not audio ({error.error_string})") from error
+    _check_samples(where, info.frames)
+    return AudioInfo(info.samplerate, info.frames, info.channels)
+
+
 def decode_audio(path: str | Path, start: float = 0.0, length: float | None = None) -> tuple[np.ndarray, int]:
     """Samples (C, S) float32 in [-1, 1] of a file from second ``start`` on, ``length`` seconds or all, and its rate.
 
@@ -102,9 +141,31 @@ def decode_audio(path: str | Path, start: float = 0.0, length: float | None = No
             count = -1 if length is None else round(length * rate)
             samples = _read(audio, path, start=round(start * rate), count=count).T
     _check_samples(path, samples.shape[1])
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: holds samples that are not finite numbers")
+    _check_finite(path, samples)
     return samples, rate
+
+
+def decode_into(path: str | Path, promised: AudioInfo, start: int, samples: np.ndarray) -> bool:
+    """Fill ``samples`` (S,) float32 from sample ``start`` of a file on; False when the file is not as promised.
+
+    Saves the copies on the way to a batch: with them, a .wav file takes twice as long. Only files of one channel that
+    libsndfile reads are read so.
+
+    Raises
+    ------
+    AudioError
+        As of :func:`decode_audio`.
+    """
+    audio = _open(path)
+    if audio is None:
+        return False
+    with audio:
+        if promised.channels > 1 or AudioInfo(audio.samplerate, audio.frames, audio.channels) != promised:
+            return False
+        _read(audio, path, start=start, count=len(samples), out=samples)
+        if audio.subtype in _FLOATING:
+            _check_finite(path, samples)
+    return True
 
 
 def _open(path: str | Path) -> soundfile.SoundFile | None:
@@ -167,18 +228,25 @@ def _last_ogg_page(path: Path) -> tuple[int, int]:
     return 27 + segments + sum(page[27 : 27 + segments]), len(page)
 
 
-def _read(audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int) -> np.ndarray:
-    """Samples (S, C) float32; fewer than ``count`` only beyond the end that the header promises."""
+def _read(
+    audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Samples (S, C) float32, or ``out``; fewer than ``count`` only beyond the end that the header promises."""
     promised = audio.frames - start if count < 0 else min(count, audio.frames - start)
     try:
         if start:
             audio.seek(start)
-        samples = audio.read(count, dtype="float32", always_2d=True)
+        samples = audio.read(count, dtype="float32", always_2d=True, out=out)
     except soundfile.LibsndfileError as error:
         raise _damaged(path, error) from error
     if len(samples) < promised:
         raise AudioError(f"{path}: cut off: its header promises {audio.frames} samples; copy the file again")
     return samples
+
+
+def _check_finite(path: str | Path, samples: np.ndarray) -> None:
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: holds samples that are not finite numbers")
 
 
 def _check_samples(path: str | Path, num_samples: int) -> None:

@@ -1,26 +1,29 @@
-"""The waveform of a Lhotse cut, with one clear error where there is none."""
+"""The waveforms of Lhotse cuts, with one clear error where there is none."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lhotse import AudioSource
 from lhotse.audio.backend import (
     AudioBackend,
     get_current_audio_backend,
     get_default_audio_backend,
     set_current_audio_backend,
 )
-from lhotse.cut import Cut, MixedCut
+from lhotse.cut import Cut, MixedCut, MonoCut
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
-from toolkit.dataio.containers import decode_audio
-from toolkit.dataio.manifests import LENGTH_TOLERANCE_S
+from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, decode_audio, decode_into
+from toolkit.dataio.tar_members import TarMember
 from toolkit.errors import AudioError
 
 
@@ -65,6 +68,54 @@ def our_reading() -> Iterator[None]:
 _TOLERANCE = "LHOTSE_AUDIO_DURATION_MISMATCH_TOLERANCE"
 
 
+def load_cuts(cuts: Sequence[Cut]) -> tuple[Tensor, Tensor]:
+    """Waveforms (B, S) float32 of cuts, padded with zeros, and (B,) int64 samples of each.
+
+    Raises
+    ------
+    AudioError
+        Names the utterance, the file and the reason.
+    """
+    changed = {row: load_cut(cut).numpy() for row, cut in enumerate(cuts) if _plain_file(cut) is None}
+    counts = [len(changed[row]) if row in changed else cut.num_samples for row, cut in enumerate(cuts)]
+    wavs = _zeros(len(cuts), max(counts))
+    rows = wavs.numpy()
+    for row, (cut, count) in enumerate(zip(cuts, counts, strict=True)):
+        if row in changed:
+            rows[row, :count] = changed[row]
+        elif not _read_plain(cut, rows[row, :count]):
+            rows[row, :count] = load_cut(cut).numpy()
+    return wavs, torch.tensor(counts)
+
+
+def _zeros(*shape: int) -> Tensor:
+    """Zeros of that shape; in a worker process, in shared memory, to which they would be copied otherwise."""
+    if get_worker_info() is None:
+        return torch.zeros(shape)
+    # As torch's own collation does; the system gives it out filled with zeros.
+    storage = torch.UntypedStorage._new_shared(4 * math.prod(shape))
+    return torch.empty(0).set_(storage, 0, shape)
+
+
+def _plain_file(cut: Cut) -> str | None:
+    """The file of a cut that is a piece of one file of one channel and nothing more."""
+    if not isinstance(cut, MonoCut) or not cut.has_recording or cut.recording.transforms:
+        return None
+    sources = cut.recording.sources
+    single = len(sources) == 1 and sources[0].type == "file" and len(sources[0].channels) == 1
+    return sources[0].source if single else None
+
+
+def _read_plain(cut: MonoCut, samples: np.ndarray) -> bool:
+    """Fill (S,) float32; False when the file is not exactly what the cut says, which Lhotse judges."""
+    recording = cut.recording
+    promised = AudioInfo(recording.sampling_rate, recording.num_samples)
+    try:
+        return decode_into(_plain_file(cut), promised, round(cut.start * cut.sampling_rate), samples)
+    except AudioError as error:
+        raise AudioError(f"utterance {cut.id!r}: {error}") from error
+
+
 def load_cut(cut: Cut) -> Tensor:
     """Waveform (S,) float32 of a cut with all its transforms; channels are averaged.
 
@@ -83,19 +134,29 @@ def load_cut(cut: Cut) -> Tensor:
 
 def _explain(cut: Cut, error: Exception) -> AudioError:
     """The first file of the cut that cannot be read, else what Lhotse said of it."""
-    paths = list(_paths(cut))
-    for path in paths:
+    sources = list(_sources(cut))
+    for source in sources:
         try:
-            decode_audio(path)
+            if isinstance(source, TarMember):
+                source.check()
+            elif source.type == "file":
+                decode_audio(source.source)
         except AudioError as reason:
             return AudioError(f"utterance {cut.id!r}: {reason}")
+    where = ", ".join(map(_where, sources))
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return AudioError(f"utterance {cut.id!r}: {', '.join(map(str, paths))}: not what the manifest says: {reason}")
+    return AudioError(f"utterance {cut.id!r}: {where}: not what the manifest says: {reason}")
 
 
-def _paths(cut: Cut) -> Iterator[Path]:
+def _where(source: AudioSource) -> str:
+    if isinstance(source, TarMember):
+        return source.where
+    return source.source if isinstance(source.source, str) else "audio in memory"
+
+
+def _sources(cut: Cut) -> Iterator[AudioSource]:
     for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
         if isinstance(part, MixedCut):
-            yield from _paths(part)
+            yield from _sources(part)
         elif part.has_recording:
-            yield from (Path(source.source) for source in part.recording.sources if source.type == "file")
+            yield from part.recording.sources

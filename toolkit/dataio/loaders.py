@@ -13,23 +13,25 @@ that iterates an evaluation loader gets all of it, so that the main rank alone c
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from lhotse.cut import Cut
 from torch.utils.data import Dataset
 
-from toolkit.dataio.augment import Augmentation, with_speed_copies
-from toolkit.dataio.batches import Batch, pad_tokens, pad_wavs
+from toolkit.dataio.augment import Augmentation
+from toolkit.dataio.batches import Batch, pad_tokens
+from toolkit.dataio.blend import Blend, sources_of
+from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.cut_audio import load_cuts
+from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
-from toolkit.dataio.manifests import read_manifest
-from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
-from toolkit.errors import AudioError, ConfigError, DataError, did_you_mean
-
-logger = logging.getLogger(__name__)
+from toolkit.dataio.indexed import Concatenated, Indexed
+from toolkit.dataio.preparation import prepare_cuts
+from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler, caps_of
+from toolkit.errors import ConfigError, DataError, did_you_mean
 
 
 class Encoder(Protocol):
@@ -40,19 +42,27 @@ class Encoder(Protocol):
 
 
 class CutDataset(Dataset):
-    """The batch of an (epoch, cuts) pair; an AudioError in its place when audio cannot be read."""
+    """The batch of an (epoch, numbers of cuts) pair; a DataError in its place when one of them cannot be read."""
 
-    def __init__(self, tokenizer: Encoder, augmentation: Augmentation) -> None:
-        self.tokenizer = tokenizer
-        self.augmentation = augmentation
+    def __init__(
+        self,
+        source: Indexed[Cut],
+        tokenizer: Encoder,
+        augmentation: Augmentation,
+        concatenation: Concatenation | None = None,
+    ) -> None:
+        self.source, self.tokenizer = source, tokenizer
+        self.augmentation, self.concatenation = augmentation, concatenation
 
-    def __getitem__(self, drawn: tuple[int, list[Cut]]) -> Batch | AudioError:
-        epoch, cuts = drawn
+    def __getitem__(self, drawn: tuple[int, list[int]]) -> Batch | DataError:
+        epoch, numbers = drawn
         try:
-            wavs, samples = pad_wavs([load_cut(self.augmentation(cut, epoch)) for cut in cuts])
-        except AudioError as error:
+            cuts = [self.augmentation(self.source[number], epoch) for number in numbers]
+            cuts = self.concatenation(cuts) if self.concatenation else cuts
+            wavs, samples = load_cuts(cuts)
+        except DataError as error:
             return error
-        words = [cut.supervisions[0].text for cut in cuts]
+        words = [" ".join(supervision.text or "" for supervision in cut.supervisions) for cut in cuts]
         tokens, counts = pad_tokens([self.tokenizer.encode(text) for text in words])
         return Batch([cut.id for cut in cuts], wavs, samples, words, tokens, counts)
 
@@ -79,14 +89,17 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     key, _, test = name.partition(".")
     values = require(key, hparams)
     config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
-    cuts = _cuts(name, config)
-    if config.shuffle:
-        rank, world_size = rank_and_world_size()
-        sampler = BucketSampler(cuts, config, rank=rank, world_size=world_size)
+    source, weights = _examples(name, config)
+    rank, world_size = rank_and_world_size()
+    if not config.shuffle:
+        sampler = LongestFirstSampler(source.lengths, caps_of(config), drop_last=config.drop_last)
+    elif weights is None:
+        sampler = BucketSampler.of(source, config, rank=rank, world_size=world_size)
     else:
-        sampler = LongestFirstSampler(cuts, config)
+        sampler = BucketSampler.of_blend(source, weights, config, rank=rank, world_size=world_size)
+    changes = Augmentation.from_config(config), Concatenation.from_config(config)
     return EpochLoader(
-        CutDataset(require("tokenizer", hparams), Augmentation.from_config(config)),
+        CutDataset(source, require("tokenizer", hparams), *changes),
         sampler,
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
@@ -132,14 +145,19 @@ def named_tests(key: str, hparams: Mapping[str, Any]) -> Mapping[str, Any]:
     return tests
 
 
-def _cuts(name: str, config: DataConfig) -> list[Cut]:
-    """The utterances of the configured duration and rate, with their copies at other speeds."""
-    everything = read_manifest(config.manifest_filepath, config.data_root)
-    kept = [cut for cut in everything if config.min_duration <= cut.duration <= config.max_duration]
-    if len(kept) < len(everything):
-        outside = f"outside {config.min_duration} to {config.max_duration} s"
-        logger.info("%s: %d of %d utterances are %s", name, len(everything) - len(kept), len(everything), outside)
-    if not kept:
-        raise DataError(f"{name}: {config.manifest_filepath}: no utterance from min_duration to max_duration")
-    kept = [cut if cut.sampling_rate == config.sample_rate else cut.resample(config.sample_rate) for cut in kept]
-    return with_speed_copies(kept) if config.perturb_speed else kept
+def _examples(name: str, config: DataConfig) -> tuple[Indexed[Cut], Sequence[float] | None]:
+    """The utterances of a data set, as the configuration wants them; and the weights of the parts of a blend.
+
+    Evaluation hears every utterance once, whatever its weight.
+    """
+    cuts, _ = read_cutset_from_config(config if config.shuffle else replace(config, force_finite=True))
+    data = sources_of(prepare_cuts(cuts, config, name))
+    sources = data.sources if isinstance(data, Blend) else [data]
+    if not all(isinstance(source, Indexed) for source in sources):
+        raise ConfigError(f"{name}: some of its data can only be read from its beginning; make a manifest of it")
+    others = [type(source[0]).__name__ for source in sources if not isinstance(source[0], Cut)]
+    if others:
+        raise ConfigError(f"{name}: expected utterances with audio, not {others[0]}")
+    if len(sources) == 1:
+        return sources[0], None
+    return Concatenated(sources), None if data.finite else data.weights

@@ -22,7 +22,8 @@ import numpy as np
 import soundfile
 
 from toolkit.dataio.containers import AudioInfo, probe_audio
-from toolkit.dataio.manifests import PLACEHOLDER, write_manifest
+from toolkit.dataio.manifest_entries import PLACEHOLDER
+from toolkit.dataio.manifests import write_manifest
 from toolkit.errors import AudioError, DataError
 from toolkit.files import replacing, write_atomically
 

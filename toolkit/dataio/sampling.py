@@ -1,127 +1,92 @@
-"""Which cuts make a batch: Lhotse's samplers, with a cap that holds and an order that the epoch's number decides."""
+"""Samplers: the plan of each epoch, batch after batch, from any batch on."""
 
 from __future__ import annotations
 
-import math
-import random
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
-from lhotse.dataset.sampling.base import TimeConstraint
-from lhotse.dataset.sampling.dynamic_bucketing import FixedBucketBatchSizeConstraint, estimate_duration_buckets
+import numpy as np
 
+from toolkit.dataio.bins import duration_bins
+from toolkit.dataio.buckets import Buckets, Caps
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.epochs import EpochSampler
-
-# How many cuts wait in the buckets of a shuffling sampler; all of a smaller data set.
-_BUFFER = 20000
-
-
-@dataclass(frozen=True)
-class Buckets:
-    """Ranges of duration, and how many cuts of each fit a batch.
-
-    Lhotse's time constraint stops after the cut that *probably* fills the batch, and overshoots by a third at times. A
-    number of cuts for each bucket, of its longest cut, is a cap.
-    """
-
-    bins: list[float]
-    longest: list[float]
-    batch_sizes: list[int]
-
-    @classmethod
-    def of(cls, cuts: Sequence[Cut], config: DataConfig) -> Buckets:
-        """Buckets of about equal total duration."""
-        wanted = min(config.num_buckets, len(cuts))
-        bins = [float(edge) for edge in estimate_duration_buckets(cuts, wanted)] if wanted > 1 else []
-        longest = [0.0] * (len(bins) + 1)
-        for cut in cuts:
-            place = bisect_left(bins, cut.duration)
-            longest[place] = max(longest[place], cut.duration)
-        return cls(bins, longest, [_fitting(seconds, config) for seconds in longest])
-
-    def constraint(self) -> FixedBucketBatchSizeConstraint:
-        """The cap, as Lhotse's sampler takes it."""
-        return FixedBucketBatchSizeConstraint([*self.bins, math.inf], self.batch_sizes)
-
-    def count_batches(self, cuts: Sequence[Cut], *, drop_last: bool) -> int:
-        """How many batches the cuts make."""
-        counts = [0] * len(self.batch_sizes)
-        for cut in cuts:
-            counts[bisect_left(self.bins, cut.duration)] += 1
-        pairs = zip(counts, self.batch_sizes, strict=True)
-        return sum(count // size if drop_last else -(-count // size) for count, size in pairs)
-
-
-def _fitting(seconds: float, config: DataConfig) -> int:
-    """How many cuts of that duration fit a batch; at least one."""
-    by_size = config.batch_size or math.inf
-    # Durations are decimal fractions: 10 cuts of 0.7 s do fit 7 s.
-    by_time = config.batch_duration / seconds + 1e-9 if config.batch_duration and seconds else math.inf
-    limit = min(by_size, by_time)
-    return max(1, math.floor(limit)) if limit < math.inf else 1
+from toolkit.dataio.draws import EveryExample, WeightedBlend
+from toolkit.dataio.epochs import EpochSampler, agreed_seed
+from toolkit.dataio.indexed import Concatenated, Indexed
+from toolkit.dataio.plan import Draw, Plan, plan_batches, plan_longest_first
+from toolkit.errors import ConfigError
 
 
 class BucketSampler(EpochSampler):
-    """Training: random cuts of similar duration make a batch."""
+    """Training: random examples of similar length make a batch, and batches come in random order.
 
-    def __init__(self, cuts: Sequence[Cut], config: DataConfig, *, rank: int = 0, world_size: int = 1) -> None:
-        super().__init__(rank=rank, world_size=world_size, drop_last=config.drop_last)
-        self.cuts = list(cuts)
-        self.seed = config.seed
-        self.buckets = Buckets.of(self.cuts, config)
+    Parameters
+    ----------
+    draw
+        From an epoch to its examples: :class:`~toolkit.dataio.draws.EveryExample` or
+        :class:`~toolkit.dataio.draws.WeightedBlend`.
+    buckets
+        Which examples may share a batch.
+    seed
+        With the epoch, decides which do, and their order.
+    rank, world_size
+        The place of this process among those that share the examples.
+    """
 
-    def count(self) -> int:
-        """How many batches any epoch has, of all ranks together."""
-        return self.buckets.count_batches(self.cuts, drop_last=self.drop_last)
+    def __init__(
+        self, draw: Callable[[int], Draw], buckets: Buckets, *, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__()
+        self.draw, self.buckets, self.seed = draw, buckets, seed
+        self.rank, self.world_size = rank, world_size
 
-    def batches(self, epoch: int) -> list[list[Cut]]:
-        """The epoch's batches, in random order."""
-        rng = random.Random(f"{self.seed}/{epoch}")
-        sampler = DynamicBucketingSampler(
-            # A list rather than a CutSet: of eager CutSets Lhotse warns, and it would shuffle in its buffer only.
-            rng.sample(self.cuts, len(self.cuts)),
-            constraint=self.buckets.constraint(),
-            duration_bins=self.buckets.bins,
-            # With fewer, a moment may come when no bucket holds a whole batch.
-            buffer_size=max(_BUFFER, sum(self.buckets.batch_sizes)),
-            shuffle=True,
-            drop_last=self.drop_last,
-            seed=rng.getrandbits(32),
-            # With False, Lhotse 1.33 takes empty buckets for filled ones and ends the epoch before its last batches.
-            sync_buckets=True,
-            rank=0,
-            world_size=1,
-        )
-        batches = [list(batch) for batch in sampler]
-        # Lhotse visits the buckets in the same order in every epoch, and leaves small batches for the end.
-        rng.shuffle(batches)
-        return batches
+    @classmethod
+    def of(cls, source: Indexed, config: DataConfig, *, rank: int = 0, world_size: int = 1) -> BucketSampler:
+        """The sampler of all examples of a source, once an epoch."""
+        seed = agreed_seed(config.seed)
+        draw = EveryExample(len(source), seed=seed, pieces=source.pieces)
+        return cls(draw, _buckets(source.lengths, config), seed=seed, rank=rank, world_size=world_size)
+
+    @classmethod
+    def of_blend(
+        cls, source: Concatenated, weights: Sequence[float], config: DataConfig, *, rank: int = 0, world_size: int = 1
+    ) -> BucketSampler:
+        """The sampler of a blend of the parts of ``source`` by weight; an epoch is as many examples as they have."""
+        counts = [len(part) for part in source.sources]
+        seed = agreed_seed(config.seed)
+        draw = WeightedBlend(counts, weights, len(source), seed=seed, pieces=source.pieces)
+        seen = np.repeat(np.divide(weights, counts), counts)
+        return cls(draw, _buckets(source.lengths, config, seen), seed=seed, rank=rank, world_size=world_size)
+
+    def plan(self, epoch: int) -> Plan:
+        """Batches of an epoch on this rank."""
+        seed = (self.seed, epoch)
+        return plan_batches(self.draw(epoch), self.buckets, seed, rank=self.rank, world_size=self.world_size)
 
 
 class LongestFirstSampler(EpochSampler):
-    """Evaluation: from the longest cut to the shortest, which pads least and shows at once whether memory suffices."""
+    """Evaluation: from the longest to the shortest, which pads least and shows at once whether memory suffices."""
 
-    def __init__(self, cuts: Sequence[Cut], config: DataConfig) -> None:
-        super().__init__(drop_last=config.drop_last)
-        self.cuts = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
-        self.cap = _LongestFirstConstraint(config.batch_duration, config.batch_size)
+    def __init__(self, lengths: np.ndarray, caps: Caps, *, drop_last: bool = False) -> None:
+        super().__init__()
+        self.lengths, self.caps, self.drop_last = lengths, caps, drop_last
 
-    def batches(self, epoch: int) -> list[list[Cut]]:  # noqa: ARG002 (all epochs are the same)
-        """All cuts."""
-        cap = self.cap.copy()
-        sampler = DynamicCutSampler(self.cuts, constraint=cap, drop_last=self.drop_last, rank=0, world_size=1)
-        return [list(batch) for batch in sampler]
+    def plan(self, epoch: int) -> Plan:  # noqa: ARG002 (all epochs are the same)
+        """All examples."""
+        return plan_longest_first(self.lengths, self.caps, drop_last=self.drop_last)
 
 
-class _LongestFirstConstraint(TimeConstraint):
-    """A cap on seconds with padding, exact when the longest cut comes first.
+def caps_of(config: DataConfig) -> Caps:
+    """What a configuration says of the size of a batch."""
+    return Caps(config.batch_duration, config.batch_size, config.quadratic_duration)
 
-    A cut that is longer than the cap is a batch of its own, without Lhotse's warning.
-    """
 
-    def exceeded(self) -> bool:
-        return self.num_cuts > 1 and super().exceeded()
+def _buckets(lengths: np.ndarray, config: DataConfig, weights: np.ndarray | None = None) -> Buckets:
+    """Buckets as the configuration has them, or else so many that pad least."""
+    ends, sizes = config.bucket_duration_bins, config.bucket_batch_size
+    if ends is None:
+        ends = duration_bins(lengths, config.num_buckets, weights)
+    elif np.ndim(ends) > 1:
+        raise ConfigError("bucket_duration_bins: pairs are of two lengths; expected durations, such as [5.0, 10.0]")
+    if sizes is None:
+        return Buckets.by_length(lengths, caps_of(config), ends, drop_last=config.drop_last)
+    return Buckets.of_sizes(lengths, ends, sizes, drop_last=config.drop_last)

@@ -23,8 +23,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from toolkit.dataio.batches import TextBatch, pad_tokens
-from toolkit.dataio.epochs import EpochLoader, EpochSampler, rank_and_world_size
+from toolkit.dataio.buckets import Buckets, Caps
+from toolkit.dataio.draws import EveryExample
+from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.loaders import Encoder, named_tests, require
+from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
 from toolkit.errors import ConfigError, DataError
 
 # Below the output folder: Arrow copies of the text files, which are mapped into memory rather than read.
@@ -68,41 +71,6 @@ def _texts(lines: datasets.Dataset) -> Iterator[str]:
         yield from block["text"]
 
 
-class SentenceSampler(EpochSampler):
-    """Sentences of similar length make a batch of at most ``batch_tokens`` tokens, eos and padding included."""
-
-    def __init__(
-        self,
-        lengths: np.ndarray,
-        batch_tokens: int,
-        *,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(rank=rank, world_size=world_size)
-        self.lengths, self.batch_tokens, self.seed = lengths, batch_tokens, seed
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """With a seed, random batches in random order; without, from the longest to the shortest sentence."""
-        if self.seed is None:
-            return self._pack(np.argsort(-self.lengths, kind="stable"))
-        rng = np.random.default_rng([self.seed, epoch])
-        mixed = rng.permutation(len(self.lengths))
-        batches = self._pack(mixed[np.argsort(-self.lengths[mixed], kind="stable")])
-        rng.shuffle(batches)
-        return batches
-
-    def _pack(self, order: np.ndarray) -> list[list[int]]:
-        """Longest first, so that the first sentence of a batch decides how many fit."""
-        batches, start = [], 0
-        while start < len(order):
-            fitting = max(1, self.batch_tokens // (int(self.lengths[order[start]]) + 1))
-            batches.append(order[start : start + fitting].tolist())
-            start += fitting
-        return batches
-
-
 def load_text_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, dict[str, EpochLoader]]:
     """Loaders of ``train_text``, ``valid_text`` and of each entry of ``test_text``.
 
@@ -130,9 +98,13 @@ def load_text(
     dataset = SentenceDataset(read_lines(name, files, hparams), require("tokenizer", hparams))
     if not len(dataset):
         raise DataError(f"{name}: {files}: holds no sentence")
-    rank, world_size = rank_and_world_size() if seed is not None else (0, 1)
-    sampler = SentenceSampler(dataset.lengths, batch_tokens, seed=seed, rank=rank, world_size=world_size)
-    return EpochLoader(dataset, sampler)
+    lengths, caps = dataset.lengths + 1, Caps(batch_tokens)  # eos is a token too
+    if seed is None:
+        return EpochLoader(dataset, LongestFirstSampler(lengths, caps))
+    buckets = Buckets.by_length(lengths, caps, np.unique(lengths)[:-1])  # one for each length, so as to pad least
+    rank, world_size = rank_and_world_size()
+    draw = EveryExample(len(dataset), seed=seed)
+    return EpochLoader(dataset, BucketSampler(draw, buckets, seed=seed, rank=rank, world_size=world_size))
 
 
 def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
