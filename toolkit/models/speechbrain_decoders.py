@@ -39,6 +39,7 @@ class SpeechBrainTransformerDecoder(nn.Module):
         if not hasattr(model, "decoder"):
             raise ModelError(f"{type(model).__name__} has no decoder layers: set num_decoder_layers to 1 or more")
         self.model, self.output = model, output
+        self.memory_size = model.decoder.layers[0].multihead_attn.att.embed_dim
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, D) with (A,) frames."""
@@ -87,6 +88,8 @@ class SpeechBrainRNNDecoder(nn.Module):
     def __init__(self, embedding: nn.Module, decoder: nn.Module, output: nn.Module) -> None:
         super().__init__()
         self.embedding, self.decoder, self.output = embedding, decoder, output
+        attention = decoder.attn
+        self.memory_size = (attention.key_linear if decoder.attn_type == "keyvalue" else attention.mlp_enc).in_features
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, F) with (A,) frames."""
