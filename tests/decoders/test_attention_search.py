@@ -369,6 +369,18 @@ def test_what_needs_attention_weights_asks_for_them():
             AttentionSearcher(**options)(Recogniser(4), random_frames(1, 3, 4), frames)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("decoder", NEURAL)
+def test_decoders_in_half_precision(decoder, dtype):
+    model, encoded = neural(decoder)
+    frames, lm = torch.full((8,), 14), TransformerLM(9, 16, layers=1, heads=2, hidden=32).eval()
+    searcher = AttentionSearcher(ctc_weight=0.3, lm=lm, lm_weight=0.4, coverage_penalty=0.1)
+    exact = searcher(model.float(), encoded.float(), frames)
+    lm.to(dtype)
+    rounded = searcher(model.to(dtype), encoded.to(dtype), frames)
+    assert [one.score for (one,) in rounded] == pytest.approx([one.score for (one,) in exact], abs=0.05)
+
+
 class HalfRecogniser(Recogniser):
     """Gives its CTC output in half precision."""
 

@@ -115,9 +115,11 @@ CASES = [
     (rnn, (), (), {}),
     (rnn, ("ctc",), (), {}),
     (rnn, ("rnnlm",), ("ctc",), {}),
-    (rnn, ("coverage", "transformerlm"), (), {"eos_threshold": 2.0}),
+    (rnn, ("coverage", "transformerlm"), (), {}),
     (rnn, ("length",), (), {"length_normalization": False}),
-    (rnn, (), (), {"using_max_attn_shift": True, "max_attn_shift": 25}),
+    (transformer, (), (), {"length_normalization": False}),
+    (transformer, (), (), {"eos_threshold": 1.1}),
+    (rnn, (), (), {"using_max_attn_shift": True, "max_attn_shift": 15}),
     (lambda: rnn("lstm", "content", 2), (), (), {}),
     (lambda: rnn("gru", "keyvalue"), (), (), {}),
 ]
@@ -126,11 +128,12 @@ CASES = [
 @pytest.mark.parametrize(("model", "full", "partial", "options"), CASES)
 @torch.no_grad()
 def test_same_hypotheses_and_scores(model, full, partial, options):
-    compared = 0
+    compared, changed = 0, False
     for seed in range(3):
         torch.manual_seed(seed)
         parts, encoded, frames = model(), torch.randn(3, T, SIZE), torch.tensor([T, 20, 25])
         found = read(searcher_of(s2s, parts, full, partial, **options)(encoded, frames / T))
+        changed |= found != read(searcher_of(s2s, parts)(encoded, frames / T))
         for row, count in enumerate(frames.tolist()):  # one by one: SpeechBrain's limits are those of the longest
             peer = searcher_of(peers, parts, full, partial, **options)
             expected = read(peer(encoded[row : row + 1, :count], torch.ones(1)))[0]
@@ -142,6 +145,7 @@ def test_same_hypotheses_and_scores(model, full, partial, options):
                 assert ours[1] == pytest.approx(theirs[1], abs=1e-4)
                 assert ours[2] == pytest.approx(theirs[2], abs=1e-3)
     assert compared >= 6
+    assert changed == bool(full or partial or options)  # an option that changes nothing would not be tested
 
 
 @torch.no_grad()
@@ -246,6 +250,26 @@ def test_recurrent_language_models_of_speechbrain_step_by_step(cell):
     for position, expected in enumerate(lm(tokens)[0].log_softmax(-1).unbind(dim=1)):
         log_probs, state = module.step(tokens[:, position], state)
         torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_has_another_vocabulary_is_refused_at_once():
+    lm = RNNLM(V + 1, 8, rnn_neurons=12, dnn_neurons=10, return_hidden=True)
+    for parts in (rnn(), rnn(attention="keyvalue"), transformer()):
+        searcher = s2s.S2SRNNBeamSearchLM if "embedding" in parts else s2s.S2STransformerBeamSearcher
+        with pytest.raises(ModelError, match="SpeechBrainRNNLM predicts 21 tokens, but the recogniser has 20"):
+            searcher(**parts, bos_index=1, eos_index=2, language_model=lm, lm_weight=0.5)
+        with pytest.raises(ModelError, match="the decoder predicts 20 tokens, but CTC 19"):
+            searcher(**parts, ctc_linear=Linear(input_size=SIZE, n_neurons=V - 1), ctc_weight=0.3)
+        searcher(**parts, language_model=lm)  # without a weight
+
+
+def test_a_searcher_leaves_modules_and_random_numbers_as_they_were():
+    parts = transformer()
+    for module in parts["modules"]:
+        module.train()
+    before = torch.get_rng_state()
+    assert s2s.S2STransformerBeamSearcher(**parts).decoder.model.decoder.training
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_models_that_cannot_be_stepped_are_refused():

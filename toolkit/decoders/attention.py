@@ -154,22 +154,21 @@ class _Search:
         self.fewest = [min(pair) for pair in zip(fewest, self.most, strict=True)]
         first = self.scorer.log_probs[:, :1]
         self.scores = torch.zeros_like(first)  # (A, K), -inf where there is none
-        self.tokens = first.new_zeros(len(frames), 1, 0, dtype=torch.int64)  # (A, K, length)
-        self.log_probs = first.new_zeros(len(frames), 1, 0)  # (A, K, length), the decoder's
+        self.tokens = first.new_zeros(len(frames), 0, dtype=torch.int64)  # (N, length), N = A * K
+        self.log_probs = first.new_zeros(len(frames), 0)  # (N, length), the decoder's
 
     def run(self) -> list[list[Hypothesis]]:
         """The finished hypotheses of each utterance, in the order they were found."""
         while self.utterances:
             scores, parents, tokens = self._extend()
-            self._append(parents, tokens)
             ended = tokens == self.options.eos_index
-            self._finish(scores, ended)
-            self._go_on(scores.masked_fill(ended, -math.inf), parents)
+            self._finish(scores, parents, ended & (scores > -math.inf))
+            self._go_on(scores.masked_fill(ended, -math.inf), parents, tokens)
         return self.finished
 
     def _extend(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The best continuations of each utterance: scores, slots they continue, tokens, each (A, K')."""
-        (A, K), length = self.scores.shape, self.tokens.shape[2]
+        """The best continuations of each utterance: scores, hypotheses they continue, tokens, each (A, K')."""
+        (A, K), length = self.scores.shape, self.tokens.shape[1]
         too_short = self._of_hypotheses([length < self.fewest[name] for name in self.utterances])
         too_long = self._of_hypotheses([length >= self.most[name] for name in self.utterances])
         scores, candidates = self.scorer.score(too_short, too_long)
@@ -177,7 +176,8 @@ class _Search:
         everything = scores.add_(self._without_jumps().view(A * K, 1)).view(A, K * C)
         best, index = everything.topk(min(self.options.beam_size, K * C), dim=1)
         tokens = index % C if candidates is None else candidates.view(A, K * C).gather(1, index)
-        return best, index.div(C, rounding_mode="floor"), tokens
+        first = K * torch.arange(A, device=index.device)[:, None]
+        return best, first + index.div(C, rounding_mode="floor"), tokens
 
     def _of_hypotheses(self, utterances: list[bool]) -> Tensor | None:
         """What holds of an utterance, for each of its hypotheses (N,); None where it holds of none."""
@@ -193,50 +193,45 @@ class _Search:
         others = (~jumped & (self.scores > -math.inf)).any(dim=1, keepdim=True)
         return self.scores.masked_fill(jumped & others, -math.inf)
 
-    def _append(self, parents: Tensor, tokens: Tensor) -> None:
-        """Write down the continuations (A, K')."""
-        A, K = self.scores.shape
-        rows = torch.arange(A, device=tokens.device)[:, None]
-        new = self.scorer.log_probs.view(A, K, -1)[rows, parents, tokens]
-        self.tokens = torch.cat([self.tokens[rows, parents], tokens[:, :, None]], dim=2)
-        self.log_probs = torch.cat([self.log_probs[rows, parents], new[:, :, None]], dim=2)
-
-    def _finish(self, scores: Tensor, ended: Tensor) -> None:
-        """Collect the hypotheses that ended here."""
-        rows, columns = (ended & (scores > -math.inf)).nonzero(as_tuple=True)
-        length = self.tokens.shape[2] if self.options.length_normalization else 1
-        found = (part[rows, columns].tolist() for part in (scores, self.tokens, self.log_probs))
-        for row, score, tokens, log_probs in zip(rows.tolist(), *found, strict=True):
+    def _finish(self, scores: Tensor, parents: Tensor, ended: Tensor) -> None:
+        """Collect the hypotheses that ended here, where ``ended`` (A, K') is true."""
+        rows, columns = ended.nonzero(as_tuple=True)
+        scores, parents = scores[rows, columns], parents[rows, columns]
+        last = self.scorer.log_probs[parents, self.options.eos_index, None]
+        found = scores, self.tokens[parents], torch.cat([self.log_probs[parents], last], dim=1)
+        count = self.tokens.shape[1] + 1 if self.options.length_normalization else 1
+        for row, score, tokens, log_probs in zip(rows.tolist(), *(part.tolist() for part in found), strict=True):
             finished = self.finished[self.utterances[row]]
             if len(finished) < self.options.beam_size:
-                finished.append(Hypothesis(tokens[:-1], score / length, log_probs=log_probs))
+                finished.append(Hypothesis(tokens, score / count, log_probs=log_probs))
 
-    def _go_on(self, scores: Tensor, parents: Tensor) -> None:
-        """Continue with the utterances in which a live hypothesis can still become one of the best."""
-        best, most_live = scores.max(dim=1).values.tolist(), int((scores > -math.inf).sum(dim=1).max())
-        staying = [row for row, name in enumerate(self.utterances) if self._open(name, best[row])]
-        if not staying:
-            self.utterances = []
-            return
-        all_stay, before = len(staying) == len(self.utterances), self.scores.shape[1]
-        rows = torch.tensor(staying, device=scores.device)
-        self.scores, slots = scores[rows].topk(most_live, dim=1)  # those that ended leave their places
+    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> None:
+        """Continue with the utterances in which a live hypothesis, one of ``scores`` (A, K'), can still get ahead."""
+        live = [[score for score in row if score > -math.inf] for row in scores.tolist()]
+        staying = [row for row, name in enumerate(self.utterances) if live[row] and self._open(name, max(live[row]))]
+        all_stay = len(staying) == len(self.utterances)
         self.utterances = [self.utterances[row] for row in staying]
-        rows = rows[:, None]
-        self.tokens, self.log_probs = self.tokens[rows, slots], self.log_probs[rows, slots]
-        hypotheses = (rows * before + parents[rows, slots]).flatten()
-        self.scorer.advance(Extension(hypotheses, self.tokens[:, :, -1].flatten(), None if all_stay else rows[:, 0]))
+        if not staying:
+            return
+        rows = torch.tensor(staying, device=scores.device)
+        most_live = max(len(live[row]) for row in staying)
+        self.scores, slots = scores[rows].topk(most_live, dim=1)  # those that ended leave their places
+        hypotheses, new = (part[rows].gather(1, slots).flatten() for part in (parents, tokens))
+        new_log_probs = self.scorer.log_probs[hypotheses, new, None]
+        self.tokens = torch.cat([self.tokens[hypotheses], new[:, None]], dim=1)
+        self.log_probs = torch.cat([self.log_probs[hypotheses], new_log_probs], dim=1)
+        self.scorer.advance(Extension(hypotheses, new, None if all_stay else rows))
 
     def _open(self, utterance: int, score: float) -> bool:
         """Whether a live hypothesis of this score can still get into the best ``topk`` of its utterance."""
         finished, topk = sorted(hypothesis.score for hypothesis in self.finished[utterance]), self.options.topk
-        if score == -math.inf or len(finished) >= self.options.beam_size:
+        if len(finished) >= self.options.beam_size:
             return False
         return len(finished) < topk or self._attainable(score, self.most[utterance]) > finished[-topk]
 
     def _attainable(self, score: float, most: int) -> float:
         """The highest score a hypothesis can end with, were all later tokens certain: at once, or at full length."""
-        length = self.tokens.shape[2]
+        length = self.tokens.shape[1] + 1
         at_once, in_full = (score + self.most_per_token * count for count in (1, most - length + 1))
         if self.options.length_normalization:
             return max(at_once / (length + 1), in_full / (most + 1))

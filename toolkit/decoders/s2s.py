@@ -31,7 +31,7 @@ class S2SBeamSearcher(nn.Module):
     Parameters
     ----------
     decoder : Module
-        Of the step protocol.
+        Of the step protocol, with the size of the encoder's frames as ``memory_size``.
     return_topk : bool
         Return all ``topk`` hypotheses, padded with 0, instead of the best one as a list.
     language_model, ctc_linear, blank_index
@@ -40,6 +40,13 @@ class S2SBeamSearcher(nn.Module):
         SpeechBrain's number for what is impossible; here that is ``-inf``, whatever is given.
     options
         Those of `AttentionSearcher`.
+
+    Raises
+    ------
+    ConfigError
+        An option cannot be, or contradicts another one.
+    ModelError
+        Decoder, CTC output and language models are not of one vocabulary.
     """
 
     def __init__(
@@ -61,6 +68,13 @@ class S2SBeamSearcher(nn.Module):
             scorer = CTCScorer(ctc_linear, blank_index)
             options["scorer"] = ScorerBuilder({"ctc": options.pop("ctc_weight", 0.0)}, partial_scorers=[scorer])
         self.search = AttentionSearcher(**options)
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Search one frame of silence: what does not fit is said now, and not when the first epoch is over."""
+        like = next(self.decoder.parameters())
+        with torch.random.fork_rng([like.device] if like.is_cuda else []):  # dropout may draw random numbers
+            self(like.new_zeros(1, 1, self.decoder.memory_size), like.new_ones(1))
 
     def forward(self, enc_states: Tensor, wav_len: Tensor) -> Result:
         """Encoder states (B, T, F) and relative lengths (B,) -> hypotheses, lengths, scores, log-probabilities.

@@ -78,12 +78,11 @@ class TokenTree:
         seen = (self.visible == 0).any(dim=1)  # (A, used)
         count = int(seen.sum(dim=1).max()) if seen.shape[1] else 0
         kept = seen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
-        layers, two, rows, heads, _, size = self.buffers.shape
         room = max(self.GROWTH * self.beam, count // 2)
-        larger = self.buffers.new_empty(layers, two, rows, heads, count + room, size)
-        index = kept[:, None, :, None].expand(rows, heads, count, size)
-        larger[:, :, :, :, :count] = self.buffers.gather(4, index.expand(layers, two, *index.shape))
-        self.buffers = larger
+        old, shape = self.buffers, self.buffers.shape
+        self.buffers = old.new_empty(*shape[:4], count + room, shape[5])
+        for row, index in enumerate(kept):
+            self.buffers[:, :, row, :, :count] = old[:, :, row].index_select(3, index)
         self.visible = self.visible.gather(2, kept[:, None].expand(-1, self.beam, -1))
         return count
 

@@ -36,13 +36,13 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     A, T, D = keys.shape
     queries, location = queries.view(A, -1, 1, D), location.unflatten(0, (A, -1))
     K, block = queries.shape[1], max(1, BLOCK // max(1, T * D))
-    if torch.is_grad_enabled() or keys.is_cuda or block >= A * K:
+    if torch.is_grad_enabled() or keys.is_cuda:
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
-    energies = keys.new_empty(A, K, T)
+    energies, room = keys.new_empty(A, K, T), keys.new_empty(min(block, K), T, D)
     for utterance in range(A):
         for first in range(0, K, block):
             part = utterance, slice(first, first + block)
-            sums = (keys[utterance] + queries[part]).flatten(0, 1)
+            sums = torch.add(keys[utterance], queries[part], out=room[: K - first]).flatten(0, 1)
             sums.addmm_(location[part].flatten(0, 1), weight.T, beta=2.0, alpha=2.0).sigmoid_()
             energies[part] = (sums @ energy).view(-1, T)
     return (2.0 * energies - energy.sum()).flatten(0, 1)

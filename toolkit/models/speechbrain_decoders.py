@@ -39,11 +39,12 @@ class SpeechBrainTransformerDecoder(nn.Module):
         if not hasattr(model, "decoder"):
             raise ModelError(f"{type(model).__name__} has no decoder layers: set num_decoder_layers to 1 or more")
         self.model, self.output = model, output
+        self.memory_size = model.decoder.layers[0].multihead_attn.att.embed_dim
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, D) with (A,) frames."""
         layers = self.model.decoder.layers
-        projected = [part.contiguous() for layer in layers for part in _project(layer.multihead_attn.att, memory)[1:]]
+        projected = [part for layer in layers for part in _keys_values(layer.multihead_attn.att, memory)]
         return {
             "tree": _tree(layers[0].self_attn.att, len(layers), rows=len(memory)),
             "memory": Shared((attention_bias(frames, memory.size(1), like=memory), *projected)),
@@ -87,15 +88,16 @@ class SpeechBrainRNNDecoder(nn.Module):
     def __init__(self, embedding: nn.Module, decoder: nn.Module, output: nn.Module) -> None:
         super().__init__()
         self.embedding, self.decoder, self.output = embedding, decoder, output
+        attention = decoder.attn
+        self.memory_size = (attention.key_linear if decoder.attn_type == "keyvalue" else attention.mlp_enc).in_features
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, F) with (A,) frames."""
         decoder, A = self.decoder, len(memory)
-        keys, values = memory, memory
         if decoder.attn_type == "keyvalue":
             keys, values = decoder.attn.key_linear(memory), decoder.attn.value_linear(memory)
-        else:
-            keys = decoder.attn.mlp_enc(memory)
+        else:  # what is projected of a mean is the mean of what is projected
+            keys, values = decoder.attn.mlp_enc(memory), decoder.attn.mlp_out(memory)
         bias = attention_bias(frames, memory.size(1), like=memory)[:, 0]
         hidden = memory.new_zeros(A, decoder.num_layers, decoder.hidden_size)
         return {
@@ -118,10 +120,10 @@ class SpeechBrainRNNDecoder(nn.Module):
 
     def _look(self, output: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """What the cells' output (N, H) finds in the memory: contexts (N, D), weights (N, T)."""
-        attention, (memory, keys, bias) = self.decoder.attn, state["memory"].tensors
+        attention, (values, keys, bias) = self.decoder.attn, state["memory"].tensors
         if self.decoder.attn_type == "keyvalue":
             queries = attention.query_linear(output).view(len(keys), -1, keys.shape[2])
-            return attend((queries @ keys.transpose(1, 2)).flatten(0, 1) / attention.scaling, memory, bias)
+            return attend((queries @ keys.transpose(1, 2)).flatten(0, 1) / attention.scaling, values, bias)
         queries, energy = attention.mlp_dec(output), attention.mlp_attn.weight[0]
         if self.decoder.attn_type == "location":
             location = location_features(state["weights"], attention.conv_loc.weight)
@@ -130,8 +132,7 @@ class SpeechBrainRNNDecoder(nn.Module):
         else:
             location, weight = output.new_zeros(len(output), keys.shape[1], 0), output.new_zeros(keys.shape[2], 0)
         energies = additive_energies(keys, queries, location, weight=weight, energy=energy)
-        context, weights = attend(energies * attention.scaling, memory, bias)
-        return attention.mlp_out(context), weights
+        return attend(energies * attention.scaling, values, bias)
 
 
 class SpeechBrainTransformerLM(nn.Module):
@@ -221,6 +222,13 @@ def _queries(attention: nn.MultiheadAttention, values: Tensor) -> Tensor:
     """(A, K, D) -> (A, heads, K, d)."""
     size = attention.embed_dim
     return _split(attention, linear(values, attention.in_proj_weight[:size], attention.in_proj_bias[:size]))
+
+
+def _keys_values(attention: nn.MultiheadAttention, memory: Tensor) -> list[Tensor]:
+    """Keys and values of the memory (A, T, D), each (A, heads, T, d)."""
+    size = attention.embed_dim
+    projected = linear(memory, attention.in_proj_weight[size:], attention.in_proj_bias[size:])
+    return [_split(attention, part).contiguous() for part in projected.chunk(2, dim=-1)]
 
 
 def _project(attention: nn.MultiheadAttention, values: Tensor) -> list[Tensor]:
