@@ -86,14 +86,24 @@ def test_on_soft_posteriors_the_texts_are_theirs_or_of_a_higher_score(arpa, thei
     assert found == texts != peer
 
 
+def test_a_space_that_is_clear_is_heard_after_an_unknown_word_as_by_them(arpa, theirs, caplog):
+    # The word is the beginning of a known one, and costs something only when the space comes: a search that may pass
+    # the space over as an unlikely blank prefers that, and has lost the way when the next letter costs as much.
+    caplog.set_level(logging.ERROR)
+    known = [word for word in WORDS if word != "cat"]
+    spoken = posteriors("the cat sat on a mat", 7.0)
+    peer = theirs.build_ctcdecoder(LABELS, arpa, unigrams=known)
+    mine = ours.build_ctcdecoder(LABELS, arpa, unigrams=known)
+    assert mine.decode(spoken) == peer.decode(spoken) == "the cat sat on a mat"
+
+
 def test_scores_and_word_frames_are_theirs(arpa, theirs, caplog):
     caplog.set_level(logging.ERROR)
     spoken = posteriors("the cat sat on that mat", 9.0)
     peer = theirs.build_ctcdecoder(LABELS, arpa, unigrams=WORDS).decode_beams(spoken)[0]
     mine = ours.build_ctcdecoder(LABELS, arpa).decode_beams(spoken)[0]
     assert mine[0] == peer[0] == "the cat sat on that mat"
-    assert mine[3:] == pytest.approx(peer[3:], abs=1e-2)  # theirs leaves out the paths that it pruned
-    assert mine[3] >= peer[3] - 1e-4
+    assert mine[3:] == pytest.approx(peer[3:], abs=1e-4)
     assert mine[2] == [(word, tuple(frames)) for word, frames in peer[2]]
 
 

@@ -105,18 +105,23 @@ def settle(scores: Floats, items: Numbers, size: int, score: float, item: int) -
 
 
 @inner()
-def best_tokens(row: Floats, scores: Floats, tokens: Numbers, token_min_logp: float) -> int:
-    """The tokens worth trying in a frame, best first, blank not among them; their number."""
-    size, most = 0, row[0]
-    for token in range(1, len(row)):
-        most = max(most, row[token])
-    if len(scores) == 0:
-        return 0
+def likely(frame: Floats, row: Floats, token_min_logp: float) -> None:
+    """Copy a frame into ``row``, where tokens less likely than that are impossible, unless there is no likelier one."""
+    most = frame[0]
+    for token in range(1, len(frame)):
+        most = max(most, frame[token])
+    least = min(most, token_min_logp)
+    for token in range(len(frame)):
+        row[token] = frame[token] if frame[token] >= least else -math.inf
+
+
+@inner()
+def best_tokens(row: Floats, scores: Floats, tokens: Numbers) -> int:
+    """The tokens that are possible in a frame, best first, blank not among them; their number."""
+    size = 0
     for token in range(1, len(row)):
         logp = row[token]
-        if logp == -math.inf or (logp < token_min_logp and logp < most):
-            continue
-        if size < len(scores) or logp > scores[0]:
+        if logp > -math.inf and (size < len(scores) or logp > scores[0]):
             size = keep(scores, tokens, size, logp, token)
     for left in range(size - 1, 0, -1):  # heap sort: the worst goes last
         logp, token = scores[left], tokens[left]
@@ -380,6 +385,7 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
     V, K = frames.shape[1], pruning.beam_size
     C = min(pruning.candidates, V - 1)
     scratch = Scratch(
+        np.empty(V),
         np.empty(C, np.int64),
         np.empty(C),
         np.empty(K, PLACE),
@@ -391,11 +397,11 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
         np.empty(MEMO, REMEMBERED),
     )
     scratch.memo.extension[:] = NOWHERE
-    for row in frames:
+    for frame in frames:
         progress = search.progress[0]
         progress.frames += 1
-        if row[0] > pruning.blank_skip_logp:
-            progress.skipped += row[0]
+        if frame[0] > pruning.blank_skip_logp:
+            progress.skipped += frame[0]
             progress.after_blank = 1
             continue
         if progress.after_blank == 1:
@@ -403,6 +409,8 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
         if search.progress[0].nodes + K > len(search.nodes):
             search = with_room(search)
             scratch.memo.extension[:] = NOWHERE
+        row = scratch.row
+        likely(frame, row, pruning.token_min_logp)
         stay(row, search, scratch, pruning, fusion)
         go_on(row, search, scratch, pruning, fusion)
         choose(row, search, scratch, pruning, fusion)
@@ -469,7 +477,7 @@ def offer(scratch: Scratch, progress: Record, pruning: Pruning, score: float, it
 def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """Try the extensions of each prefix, the best candidates first, as long as they can get among the best."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
-    count = best_tokens(row, scratch.token_scores, scratch.tokens, pruning.token_min_logp)
+    count = best_tokens(row, scratch.token_scores, scratch.tokens)
     for slot in range(progress.active):
         place, node = beam[slot], nodes[beam[slot].node]
         base = place.total + node.settled + pruning.length_bonus

@@ -88,6 +88,7 @@ class Search(NamedTuple):
 class Scratch(NamedTuple):
     """Space for one frame: what the loop over frames would otherwise allocate."""
 
+    row: NDArray[np.float64]  # (V,) the frame, with unlikely tokens as impossible
     tokens: NDArray[np.int64]  # (C,) candidates, best first
     token_scores: NDArray[np.float64]  # (C,)
     stays: NDArray[np.void]  # (K,) PLACE, the prefixes of the beam after this frame
