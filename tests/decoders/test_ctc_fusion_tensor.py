@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -78,6 +79,20 @@ def test_both_back_ends_give_the_same_answer(pieces, name, seed, scale, preset):
         for first, second in zip(one, other, strict=True):
             tied = sum(abs(best.score - first.score) < 1e-4 for best in one) > 1
             assert tied or first.tokens == second.tokens
+
+
+def test_both_back_ends_give_the_same_answer_in_an_alphabet_of_more_than_64_letters():
+    pieces = ["", "▁", *map(chr, range(0x4E00, 0x4E00 + 90))]
+    draw = random.Random(0)
+    sentences = [["".join(draw.choices(pieces[2:], k=2)) for _ in range(3)] for _ in range(400)]
+    fusion = CTCFusion(tokenizer=pieces, word_ngram=train_ngram(sentences, 2))
+    log_probs, frames = random_frames(3, 25, len(pieces), seed=4, scale=2.0), torch.tensor([25, 25, 25])
+    compiled, tensor = (
+        CTCPrefixSearcher(backend=backend, fusion=fusion)(Recogniser(), log_probs, frames)
+        for backend in ("compiled", "tensor")
+    )
+    assert [best.tokens for (best,) in compiled] == [best.tokens for (best,) in tensor]
+    assert all(len(best.tokens) > 5 for (best,) in compiled)
 
 
 @pytest.mark.parametrize("backend", ["compiled", "tensor"])

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from toolkit.decoders.ctc_fusion_tables import TABLE_MEGABYTES, FusionTensors
-from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Rows, Spelling, Weights, no_fusion, no_rows
+from toolkit.decoders.ctc_tables import ANSWER, Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion, no_rows
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
 from toolkit.decoders.spelling import MARK, Alphabet, HasPieces, pieces_of
@@ -207,10 +207,12 @@ def _automaton(model: NgramModel, boundaries: bool) -> Ngram:
     return Ngram(arcs, model.arc_logp, model.backoff_logp, model.backoff_state, begin)
 
 
-def _written_out(model: NgramModel, ids: np.ndarray) -> Rows:
+def _written_out(model: NgramModel, ids: np.ndarray) -> np.ndarray:
     """All answers about these tokens, if they fit."""
     known, columns = np.unique(ids, return_inverse=True)
     table = fastest_table(model, known, TABLE_MEGABYTES)
     if isinstance(table, CompactTable):
         return no_rows()
-    return Rows(table.logp.numpy()[:, columns], table.following.numpy()[:, columns])
+    rows = np.empty((model.states, len(columns)), ANSWER)
+    rows["logp"], rows["next"] = table.logp.numpy()[:, columns], table.following.numpy()[:, columns]
+    return rows
