@@ -109,10 +109,12 @@ def test_an_n_gram_too_large_to_be_written_out_scores_the_same(pieces, backend, 
     assert [best.score for best in found[0]] == pytest.approx([best.score for best in found[1]], abs=1e-5)
 
 
-def test_chunks_give_the_answer_of_the_whole():
+@pytest.mark.parametrize("preset", ["default", "fast"])
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
+def test_chunks_give_the_answer_of_the_whole(backend, preset):
     log_probs = random_frames(30, len(CHARACTERS), seed=3)
     options = {"fusion": CTCFusion(tokenizer=CHARACTERS, **options_of("all", CHARACTERS)), "topk": 4}
-    searcher = CTCPrefixSearcher(backend="tensor", **options)
+    searcher = CTCPrefixSearcher(backend=backend, preset=preset, **options)
     stream = searcher.stream()
     for chunk in log_probs.split([7, 0, 11, 12]):
         stream.feed(chunk)

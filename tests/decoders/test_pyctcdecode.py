@@ -161,6 +161,18 @@ def test_what_is_wrong_is_named():
     decoder = ours.build_ctcdecoder(LABELS)
     with pytest.raises(ModelError, match=r"\(frames, 13\), got \(4, 3\)"):
         decoder.decode(np.zeros((4, 3)))
-    with pytest.raises(ModelError, match="NaN"):
-        decoder.decode(np.full((4, 13), math.nan))
+    for wrong in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ModelError, match=r"NaN, \+inf or a frame of -inf"):
+            decoder.decode(np.full((4, 13), wrong))
+    for name in ("beam_prune_logp", "token_min_logp", "hotword_weight"):
+        with pytest.raises(ConfigError, match=f"{name} must be a number, got nan"):
+            decoder.decode(np.zeros((4, 13)), **{name: math.nan})
+    with pytest.raises(ConfigError, match=r"beam_width .* at least 1, got 0"):
+        decoder.decode(np.zeros((4, 13)), beam_width=0)
     assert decoder.decode(np.zeros((0, 13))) == ""
+
+
+def test_a_column_of_minus_infinity_is_never_heard():
+    logits = np.random.default_rng(0).normal(size=(50, len(LABELS)))
+    logits[:, LABELS.index("a")] = -math.inf
+    assert "a" not in ours.build_ctcdecoder(LABELS).decode(logits)
