@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+from torch import nn
 
 from toolkit.decoders import ctc_alignment
+from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.decoders.ctc_alignment import aligned
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.words import Word, words_of
@@ -69,6 +71,20 @@ def test_words_are_what_stands_between_spaces(pieces, tokens):
     start = len(tokens) == 6
     assert first == Word("AB", int(start), 2 + start, pytest.approx(0.1 + 0.1 * start))
     assert second == Word("A", len(tokens) - 1, len(tokens), pytest.approx(0.1 * len(tokens)))
+
+
+def test_each_of_the_best_transcripts_has_words_with_frames_and_confidence():
+    pieces, said = ["", "▁", "A", "B"], [2, 0, 3, 1, 0, 3, 3, 0, 2]  # AB BA
+    log_probs = torch.full((9, 4), 0.02, dtype=torch.float64)
+    log_probs[range(9), said] = 0.94
+    log_probs[0, [2, 3]] = torch.tensor([0.56, 0.4], dtype=torch.float64)  # or BB BA
+    model = nn.Identity()
+    model.ctc_log_probs = model.forward
+    found = CTCPrefixSearcher(topk=2, align=True)(model, log_probs.log()[None], torch.tensor([9]))[0]
+    best, second = (words_of(hypothesis, pieces) for hypothesis in found)
+    assert best == [Word("AB", 0, 3, pytest.approx(0.56)), Word("BA", 5, 9, pytest.approx(0.94))]
+    assert second == [Word("BB", 0, 3, pytest.approx(0.4)), Word("BA", 5, 9, pytest.approx(0.94))]
+    assert found[0].confidence == pytest.approx([0.56, *[0.94] * 4])
 
 
 def test_words_need_an_alignment():

@@ -174,6 +174,17 @@ def test_long_unknown_words_cost_more_than_the_words_they_are_glued_from(tmp_pat
     assert gains[True] < 0.0
 
 
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
+def test_a_space_after_a_long_unknown_word_is_not_put_off(tmp_path, backend):
+    words, spoken = tmp_path / "rare.arpa", [2, 3] * 8 + [1, 3, 0, 3, 0, 3]  # abab... bbb
+    words.write_text(ARPA)
+    log_probs = torch.full((len(spoken), 4), -40.0, dtype=torch.float64)
+    log_probs[range(len(spoken)), spoken] = 0.0
+    log_probs[16] = torch.tensor([-40.0, math.log(0.6), math.log(0.4), -40.0])  # a space, or another letter
+    fusion = CTCFusion(tokenizer=CHARACTERS, word_ngram=words)
+    assert search(log_probs, fusion, beam_size=1, topk=1, backend=backend)[0].tokens == [*spoken[:16], 1, 3, 3, 3]
+
+
 def test_a_phrase_that_breaks_off_earns_nothing():
     fusion = CTCFusion(tokenizer=CHARACTERS, hotwords=["ab ab"], hotword_weight=4.0)
     log_probs = torch.full((9, 4), -30.0, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -80,6 +81,20 @@ def test_both_back_ends_give_the_same_answer(pieces, name, seed, scale, preset):
             assert tied or first.tokens == second.tokens
 
 
+def test_both_back_ends_give_the_same_answer_in_an_alphabet_of_more_than_64_letters():
+    pieces = ["", "▁", *map(chr, range(0x4E00, 0x4E00 + 90))]
+    draw = random.Random(0)
+    sentences = [["".join(draw.choices(pieces[2:], k=2)) for _ in range(3)] for _ in range(400)]
+    fusion = CTCFusion(tokenizer=pieces, word_ngram=train_ngram(sentences, 2))
+    log_probs, frames = random_frames(3, 25, len(pieces), seed=4, scale=2.0), torch.tensor([25, 25, 25])
+    compiled, tensor = (
+        CTCPrefixSearcher(backend=backend, fusion=fusion)(Recogniser(), log_probs, frames)
+        for backend in ("compiled", "tensor")
+    )
+    assert [best.tokens for (best,) in compiled] == [best.tokens for (best,) in tensor]
+    assert all(len(best.tokens) > 5 for (best,) in compiled)
+
+
 @pytest.mark.parametrize("backend", ["compiled", "tensor"])
 @pytest.mark.parametrize("pieces", [CHARACTERS, PIECES], ids=["characters", "pieces"])
 def test_an_n_gram_too_large_to_be_written_out_scores_the_same(pieces, backend, monkeypatch):
@@ -94,10 +109,12 @@ def test_an_n_gram_too_large_to_be_written_out_scores_the_same(pieces, backend, 
     assert [best.score for best in found[0]] == pytest.approx([best.score for best in found[1]], abs=1e-5)
 
 
-def test_chunks_give_the_answer_of_the_whole():
+@pytest.mark.parametrize("preset", ["default", "fast"])
+@pytest.mark.parametrize("backend", ["compiled", "tensor"])
+def test_chunks_give_the_answer_of_the_whole(backend, preset):
     log_probs = random_frames(30, len(CHARACTERS), seed=3)
     options = {"fusion": CTCFusion(tokenizer=CHARACTERS, **options_of("all", CHARACTERS)), "topk": 4}
-    searcher = CTCPrefixSearcher(backend="tensor", **options)
+    searcher = CTCPrefixSearcher(backend=backend, preset=preset, **options)
     stream = searcher.stream()
     for chunk in log_probs.split([7, 0, 11, 12]):
         stream.feed(chunk)

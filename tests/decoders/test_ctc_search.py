@@ -343,15 +343,14 @@ def test_output_that_is_no_number_is_refused_and_padding_is_not_looked_at(backen
     assert all(math.isfinite(best.score) for (best,) in searcher(Recogniser(), log_probs, torch.tensor([5, 3])))
 
 
-@pytest.mark.parametrize("scale", [0.5, 3.0])
-def test_unlikely_tokens_extend_nothing_unless_there_is_none_better(scale):
-    log_probs = random_frames(1, 30, 6, seed=8, scale=scale)
-    found = search(log_probs, token_min_logp=-0.7, topk=16)[0]
-    best = log_probs[0].max(dim=1).values
-    allowed = {token for row, top in zip(log_probs[0], best, strict=True) for token in range(6) if row[token] in (top,)}
-    allowed |= set((log_probs[0] >= -0.7).nonzero()[:, 1].tolist())
-    assert {token for hypothesis in found for token in hypothesis.tokens} <= allowed
-    assert search(log_probs, token_min_logp=-30.0) == search(log_probs)
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.5, 3.0]), token_min_logp=st.sampled_from([-0.7, -2.0]))
+def test_unlikely_tokens_are_impossible_unless_there_is_no_likelier_one(seed, scale, token_min_logp):
+    log_probs = random_frames(6, 4, seed=seed, scale=scale)
+    likely = [[p if p >= token_min_logp or p == max(row) else -INF for p in row] for row in log_probs.tolist()]
+    expected = every_transcript(torch.tensor(likely, dtype=torch.float64))
+    found = search(log_probs[None], beam_size=500, topk=500, token_min_logp=token_min_logp, **EVERYTHING)[0]
+    assert {tuple(h.tokens): h.score for h in found} == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_beam_larger_than_all_transcripts_and_a_vocabulary_of_blank():

@@ -89,7 +89,7 @@ class CTCPrefixSearcher:
     candidates
         Only this many best tokens of a frame may extend a prefix; None tries all.
     token_min_logp
-        Nor may tokens less likely than this, unless a frame has no likelier one; ``-inf`` tries all.
+        Tokens less likely than this, blank and repeats too, are impossible in a frame that has a likelier one.
     beam_prune_logp
         Prefixes this much worse than the best one leave the beam; ``-inf`` keeps them.
     blank_skip

@@ -98,8 +98,6 @@ def extend_beam(beam: Beam, frames: Frames, t: int, bonus: Tensor | float) -> tu
     repeated = beam.blank.masked_fill(separates, -math.inf)
     extension = torch.where(repeats, repeated[:, :, None], total[:, :, None])
     extension = (extension + log_probs.gather(1, candidates)[:, None, :]).masked_fill_(merged, -math.inf)
-    if frames.allowed is not None:
-        extension.masked_fill_(~frames.allowed[:, t, None, :], -math.inf)
     fusion = (beam.fusion[:, :, None] + bonus).expand_as(extension)
 
     token = torch.cat([stay_token, extension.flatten(1)], dim=1)

@@ -20,11 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.decoders.ctc_tables import (
-    MEMO,
     NODE,
     NOWHERE,
     PLACE,
-    REMEMBERED,
     UNIT,
     Arcs,
     FusionTables,
@@ -55,14 +53,14 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
     return decorate
 
 
-# The same for functions that make no arrays: without counting references to those they are given, which would take
-# three quarters of the time (numba counts atomically, at every call, for each of the forty arrays of a search).
-inner = functools.partial(compiled, _nrt=False)
+# The same for functions that make no arrays: written out where they are called, as a call would copy all of the forty
+# arrays of a search, and without counting references to them, which numba does atomically, for each of them.
+inlined = functools.partial(compiled, forceinline=True, _nrt=False)
 
 SPACE = 0  # the character
 
 
-@inner(forceinline=True)
+@inlined()
 def logaddexp(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     if a < b:
@@ -75,7 +73,7 @@ def logaddexp(a: float, b: float) -> float:
 # The best of many: a heap whose root is the worst that was kept.
 
 
-@inner(forceinline=True)
+@inlined()
 def keep(scores: Floats, items: Numbers, size: int, score: float, item: int) -> int:
     """Put an item into a heap that has room (size < len(scores)) or whose root is worse; the new size."""
     if size < len(scores):
@@ -89,7 +87,7 @@ def keep(scores: Floats, items: Numbers, size: int, score: float, item: int) -> 
     return size
 
 
-@inner(forceinline=True)
+@inlined()
 def settle(scores: Floats, items: Numbers, size: int, score: float, item: int) -> None:
     """Replace the root, and let the new item sink to its place."""
     place = 0
@@ -104,19 +102,24 @@ def settle(scores: Floats, items: Numbers, size: int, score: float, item: int) -
     scores[place], items[place] = score, item
 
 
-@inner()
-def best_tokens(row: Floats, scores: Floats, tokens: Numbers, token_min_logp: float) -> int:
-    """The tokens worth trying in a frame, best first, blank not among them; their number."""
-    size, most = 0, row[0]
-    for token in range(1, len(row)):
-        most = max(most, row[token])
-    if len(scores) == 0:
-        return 0
+@inlined()
+def likely(frame: Floats, row: Floats, token_min_logp: float) -> None:
+    """Copy a frame into ``row``, where tokens less likely than that are impossible, unless there is no likelier one."""
+    most = frame[0]
+    for token in range(1, len(frame)):
+        most = max(most, frame[token])
+    least = min(most, token_min_logp)
+    for token in range(len(frame)):
+        row[token] = frame[token] if frame[token] >= least else -math.inf
+
+
+@inlined()
+def best_tokens(row: Floats, scores: Floats, tokens: Numbers) -> int:
+    """The tokens that are possible in a frame, best first, blank not among them; their number."""
+    size = 0
     for token in range(1, len(row)):
         logp = row[token]
-        if logp == -math.inf or (logp < token_min_logp and logp < most):
-            continue
-        if size < len(scores) or logp > scores[0]:
+        if logp > -math.inf and (size < len(scores) or logp > scores[0]):
             size = keep(scores, tokens, size, logp, token)
     for left in range(size - 1, 0, -1):  # heap sort: the worst goes last
         logp, token = scores[left], tokens[left]
@@ -128,7 +131,7 @@ def best_tokens(row: Floats, scores: Floats, tokens: Numbers, token_min_logp: fl
 # Automata.
 
 
-@inner(forceinline=True)
+@inlined()
 def find(arcs: Arcs, state: int, label: int) -> int:
     """The arc of this label, or NOWHERE."""
     low, high = arcs.start[state], arcs.start[state + 1]
@@ -141,7 +144,7 @@ def find(arcs: Arcs, state: int, label: int) -> int:
     return low if low < arcs.start[state + 1] and arcs.label[low] == label else NOWHERE
 
 
-@inner(forceinline=True)
+@inlined()
 def look_up(ngram: Ngram, state: int, word: int) -> tuple[float, int]:
     """Log-probability of a word after a state of an n-gram, and the state after both."""
     logp = 0.0
@@ -154,32 +157,32 @@ def look_up(ngram: Ngram, state: int, word: int) -> tuple[float, int]:
     return logp + ngram.logp[word], ngram.arcs.next[word]
 
 
-@inner(forceinline=True)
+@inlined()
 def token_logp(fusion: FusionTables, state: int, token: int) -> float:
     """Log-probability of a token after a state of the token n-gram."""
-    if len(fusion.token_rows.logp) > 0:
-        return fusion.token_rows.logp[state, token]
+    if len(fusion.token_rows) > 0:
+        return fusion.token_rows[state, token].logp
     return look_up(fusion.tokens, state, fusion.token_ids[token])[0]
 
 
-@inner(forceinline=True)
+@inlined()
 def token_next(fusion: FusionTables, state: int, token: int) -> int:
-    """The state after both: another place in memory, which is slow to reach, and which few extensions need."""
-    if len(fusion.token_rows.logp) > 0:
-        return fusion.token_rows.next[state, token]
+    """The state after both."""
+    if len(fusion.token_rows) > 0:
+        return fusion.token_rows[state, token].next
     return look_up(fusion.tokens, state, fusion.token_ids[token])[1]
 
 
-@inner(forceinline=True)
+@inlined()
 def spell(spelling: Spelling, state: int, letter: int) -> int:
     """The state of the vocabulary's tree after one more letter."""
-    if state == NOWHERE:
+    if state == NOWHERE or (spelling.follows[state] >> (letter & 63)) & 1 == 0:
         return NOWHERE
     arc = find(spelling.arcs, state, letter)
     return spelling.arcs.next[arc] if arc != NOWHERE else NOWHERE
 
 
-@inner(forceinline=True)
+@inlined()
 def listen(phrases: Phrases, state: int, letter: int) -> int:
     """The state of the hotword automaton after one more letter."""
     while True:
@@ -194,13 +197,13 @@ def listen(phrases: Phrases, state: int, letter: int) -> int:
 # Fusion: what language models and hotwords add to a prefix.
 
 
-@inner(forceinline=True)
+@inlined()
 def stretch(letters: int) -> float:
     """How many times the penalty an unknown word of so many letters pays."""
     return letters / UNIT if letters > UNIT else 1.0
 
 
-@inner()
+@inlined()
 def complete(node: Record, fusion: FusionTables) -> None:
     """Look up, once, what completing the word that a prefix ends in adds, and where it leads."""
     if not math.isnan(node.word_score):
@@ -216,7 +219,7 @@ def complete(node: Record, fusion: FusionTables) -> None:
     node.word_next = state
 
 
-@inner()
+@inlined()
 def extend(before: Record, after: Record, token: int, length_bonus: float, fusion: FusionTables) -> float:
     """Fill in ``after``, the prefix ``before`` extended by a token, but for its token state; fusion's score of it."""
     weights, letters = fusion.weights, fusion.letters
@@ -260,7 +263,7 @@ def extend(before: Record, after: Record, token: int, length_bonus: float, fusio
     return after.settled + after.pending
 
 
-@inner()
+@inlined()
 def end(node: Record, fusion: FusionTables) -> float:
     """Fusion's score of a prefix that is the whole transcript."""
     weights = fusion.weights
@@ -281,7 +284,7 @@ def end(node: Record, fusion: FusionTables) -> float:
 # The tree of prefixes.
 
 
-@inner()
+@inlined()
 def plant(search: Search, fusion: FusionTables) -> None:
     """The state before the first frame: the empty prefix, certain."""
     root, place, progress = search.nodes[0], search.beam[0], search.progress[0]
@@ -336,14 +339,14 @@ def renumber(search: Search) -> tuple[Numbers, int]:
     return numbers, size
 
 
-@inner(forceinline=True)
+@inlined()
 def hang(nodes: Records, node: int, parent: int) -> None:
     """Make a prefix the first child of another."""
     nodes[node].parent, nodes[node].sibling = parent, nodes[parent].child
     nodes[parent].child = node
 
 
-@inner()
+@inlined()
 def extension(search: Search, parent: int, token: int, length_bonus: float, fusion: FusionTables) -> int:
     """The number of a prefix's extension by a token, which is made if there is none."""
     nodes, progress = search.nodes, search.progress[0]
@@ -365,7 +368,7 @@ def extension(search: Search, parent: int, token: int, length_bonus: float, fusi
     return node
 
 
-@inner(forceinline=True)
+@inlined()
 def fused(fusion: FusionTables) -> bool:
     """Whether there is anything but CTC and the length bonus."""
     return fusion.weights.words or fusion.weights.tokens or fusion.weights.phrases
@@ -380,6 +383,7 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
     V, K = frames.shape[1], pruning.beam_size
     C = min(pruning.candidates, V - 1)
     scratch = Scratch(
+        np.empty(V),
         np.empty(C, np.int64),
         np.empty(C),
         np.empty(K, PLACE),
@@ -388,28 +392,27 @@ def feed(frames: Floats, search: Search, pruning: Pruning, fusion: FusionTables)
         np.empty(K, np.int64),
         np.full((K, V), NOWHERE, np.int64),
         np.empty(1, NODE),
-        np.empty(MEMO, REMEMBERED),
     )
-    scratch.memo.extension[:] = NOWHERE
-    for row in frames:
+    for frame in frames:
         progress = search.progress[0]
         progress.frames += 1
-        if row[0] > pruning.blank_skip_logp:
-            progress.skipped += row[0]
+        if frame[0] > pruning.blank_skip_logp:
+            progress.skipped += frame[0]
             progress.after_blank = 1
             continue
         if progress.after_blank == 1:
             blank_out(search)
         if search.progress[0].nodes + K > len(search.nodes):
             search = with_room(search)
-            scratch.memo.extension[:] = NOWHERE
+        row = scratch.row
+        likely(frame, row, pruning.token_min_logp)
         stay(row, search, scratch, pruning, fusion)
         go_on(row, search, scratch, pruning, fusion)
         choose(row, search, scratch, pruning, fusion)
     return search
 
 
-@inner()
+@inlined()
 def blank_out(search: Search) -> None:
     """All paths go through a certain blank."""
     progress = search.progress[0]
@@ -418,7 +421,7 @@ def blank_out(search: Search) -> None:
         search.beam[slot].blank, search.beam[slot].token = search.beam[slot].total, -math.inf
 
 
-@inner()
+@inlined()
 def stay(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """The prefixes of the beam after a frame that adds nothing to them, with the paths of those that they extend."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
@@ -434,13 +437,13 @@ def stay(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion
         offer(scratch, progress, pruning, after.total + node.settled + node.pending, slot * len(row))
 
 
-@inner(forceinline=True)
+@inlined()
 def separates(token: int, fusion: FusionTables) -> bool:
     """Whether a token is a space of a search that knows words."""
     return fusion.weights.words and token == fusion.letters.separator
 
 
-@inner(forceinline=True)
+@inlined()
 def arriving(search: Search, scratch: Scratch, node: Record) -> float:
     """Log-probability of the paths that complete a prefix from its parent, which is then no longer to be extended."""
     if node.parent == NOWHERE:
@@ -453,7 +456,7 @@ def arriving(search: Search, scratch: Scratch, node: Record) -> float:
     return place.blank if parent.token == node.token else place.total  # a repeat needs a blank between
 
 
-@inner(forceinline=True)
+@inlined()
 def offer(scratch: Scratch, progress: Record, pruning: Pruning, score: float, item: int) -> None:
     """Keep what is better than the threshold, and raise that."""
     if score <= progress.threshold:
@@ -465,11 +468,11 @@ def offer(scratch: Scratch, progress: Record, pruning: Pruning, score: float, it
         progress.threshold = max(progress.threshold, scratch.scores[0])
 
 
-@inner()
+@inlined()
 def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """Try the extensions of each prefix, the best candidates first, as long as they can get among the best."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
-    count = best_tokens(row, scratch.token_scores, scratch.tokens, pruning.token_min_logp)
+    count = best_tokens(row, scratch.token_scores, scratch.tokens)
     for slot in range(progress.active):
         place, node = beam[slot], nodes[beam[slot].node]
         base = place.total + node.settled + pruning.length_bonus
@@ -492,13 +495,13 @@ def go_on(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusio
             else:
                 score = place.blank + row[token]
             if fused(fusion):
-                score += remembered(place.node * len(row) + token, node, token, pruning.length_bonus, fusion, scratch)
+                score += extend(node, scratch.trial[0], token, pruning.length_bonus, fusion)
             else:
                 score += node.settled + pruning.length_bonus
             offer(scratch, progress, pruning, score, slot * len(row) + token)
 
 
-@inner(forceinline=True)
+@inlined()
 def most_gained(node: Record, fusion: FusionTables) -> tuple[float, float]:
     """What fusion's score of an extension is above ``settled`` at the most: of a token inside a word, and of others."""
     weights = fusion.weights
@@ -513,25 +516,14 @@ def most_gained(node: Record, fusion: FusionTables) -> tuple[float, float]:
     return inside, between
 
 
-@inner(forceinline=True)
-def remembered(
-    extension: int, node: Record, token: int, length_bonus: float, fusion: FusionTables, scratch: Scratch
-) -> float:
-    """Fusion's score of an extension, which most frames ask for again: prefixes stay in the beam for some."""
-    memory = scratch.memo[(extension * 40503 >> 3) & (MEMO - 1)]
-    if memory.extension != extension:
-        memory.extension, memory.score = extension, extend(node, scratch.trial[0], token, length_bonus, fusion)
-    return memory.score
-
-
-@inner()
+@inlined()
 def choose(row: Floats, search: Search, scratch: Scratch, pruning: Pruning, fusion: FusionTables) -> None:
     """Make the best of this frame the beam."""
     nodes, beam, progress = search.nodes, search.beam, search.progress[0]
     for slot in range(progress.active):
         nodes[beam[slot].node].slot = NOWHERE
     active = 0
-    for place in range(progress.kept):
+    for place in range(progress.kept - 1, -1, -1):  # the worst is the first of the heap: better ones are tried earlier
         if scratch.scores[place] < progress.best + pruning.beam_prune_logp:
             continue
         slot, token = divmod(scratch.items[place], len(row))
@@ -588,7 +580,7 @@ def tokens_of(nodes: Records, node: int) -> Numbers:
     return tokens
 
 
-@inner()
+@inlined()
 def shared(search: Search) -> int:
     """The longest prefix that all of the beam begin with: nothing to come can change it."""
     nodes, beam = search.nodes, search.beam

@@ -20,9 +20,8 @@ class Frames:
     score of every prefix exactly as it was: the answer does not depend on the batch.
     """
 
-    log_probs: Tensor  # (B, T, V)
+    log_probs: Tensor  # (B, T, V), where unlikely tokens are impossible
     tokens: Tensor  # (B, T, C) the candidates of each frame, blank not among them
-    allowed: Tensor | None  # (B, T, C) those of them that may extend a prefix; None: all
     after_blank: Tensor  # (B, T) whether frames were skipped just before this one
     ends_in_blank: Tensor  # (B,) whether frames were skipped after the last one
     skipped_logp: Tensor  # (B,) sum of the blank's log-probability over the skipped frames
@@ -55,6 +54,7 @@ def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank
     log_probs = log_probs.gather(1, position[..., None].expand(B, T, V))
     filler = torch.full((V,), -math.inf, dtype=log_probs.dtype, device=log_probs.device)
     filler[0] = 0.0
+    log_probs = likely(log_probs, pruning.token_min_logp)
     log_probs = torch.where((torch.arange(T, device=counts.device) < counts[:, None])[..., None], log_probs, filler)
     gap = position.diff(dim=1, prepend=position.new_full((B, 1), -1)) > 1
     if after_blank is None:
@@ -63,9 +63,15 @@ def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank
     tokens = best_tokens(log_probs, pruning.candidates)
     last = torch.where(live, torch.arange(S, device=counts.device), -1).amax(dim=1) if S else frames - 1
     ends_in_blank = torch.where(counts > 0, last < frames - 1, after_blank | (frames > 0))
-    return Frames(
-        log_probs, tokens, _allowed(log_probs, tokens, pruning.token_min_logp), gap, ends_in_blank, skipped_logp
-    )
+    return Frames(log_probs, tokens, gap, ends_in_blank, skipped_logp)
+
+
+def likely(log_probs: Tensor, token_min_logp: float) -> Tensor:
+    """(..., V) where tokens less likely than that, blank too, are impossible, unless a frame has no likelier one."""
+    if token_min_logp == -math.inf:
+        return log_probs
+    least = log_probs.amax(dim=-1, keepdim=True).clamp_max(token_min_logp)
+    return log_probs.masked_fill(log_probs < least, -math.inf)
 
 
 def best_tokens(log_probs: Tensor, count: int) -> Tensor:
@@ -74,11 +80,3 @@ def best_tokens(log_probs: Tensor, count: int) -> Tensor:
     if count >= V - 1:
         return torch.arange(1, V, device=log_probs.device).expand(B, T, V - 1)
     return log_probs[..., 1:].topk(count, dim=-1).indices + 1
-
-
-def _allowed(log_probs: Tensor, tokens: Tensor, token_min_logp: float) -> Tensor | None:
-    """Which candidates (B, T, C) are likely enough, or the likeliest of their frame."""
-    if token_min_logp == -math.inf:
-        return None
-    logp = log_probs.gather(2, tokens)
-    return (logp >= token_min_logp) | (logp == log_probs.amax(dim=2, keepdim=True))

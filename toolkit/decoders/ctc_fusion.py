@@ -5,8 +5,9 @@ alpha ln p(word | words before) + beta, and a word outside the vocabulary alpha 
 while a word is being spelled that no word of the vocabulary begins with, the prefix is unk_score_offset worse.
 
 Two things are different, because that way rewards glued words ("HELLOWORLD" pays for one unknown word, however long,
-instead of two or three known ones). An unknown word costs more the longer it is (``unk_by_length``), complete as while
-it is spelled; and a token n-gram, where there is one, says what an unknown word's spelling is worth.
+instead of two or three known ones). An unknown word costs more the longer it is, and costs that much from the letter on
+that makes it unknown (``unk_by_length``): a space after it costs no more, so that a search has no reason to put it off.
+And a token n-gram, where there is one, says what an unknown word's spelling is worth.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from toolkit.decoders.ctc_fusion_tables import TABLE_MEGABYTES, FusionTensors
-from toolkit.decoders.ctc_tables import Arcs, FusionTables, Ngram, Rows, Spelling, Weights, no_fusion, no_rows
+from toolkit.decoders.ctc_tables import ANSWER, Arcs, FusionTables, Ngram, Spelling, Weights, no_fusion, no_rows
 from toolkit.decoders.hotwords import known_phrases, phrase_automaton
 from toolkit.decoders.options import check_range
 from toolkit.decoders.spelling import MARK, Alphabet, HasPieces, pieces_of
@@ -175,7 +176,8 @@ class CTCFusion:
 
     def _weights(self, tables: FusionTables) -> Weights:
         """The numbers, in natural logs."""
-        offset = -math.inf if self.closed_vocabulary else self.unk_score_offset
+        offset = -math.inf if self.closed_vocabulary else float(self.unk_score_offset)
+        unknown = offset if self.closed_vocabulary else self.alpha * LN10 * offset
         earned_at_once = 1 if tables.letters.begins_word.any() else int(np.diff(tables.letters.start).max())
         reward = float(tables.phrases.reward.max() * earned_at_once + tables.phrases.promise.max())
         return Weights(
@@ -185,8 +187,8 @@ class CTCFusion:
             boundaries=self.boundaries,
             alpha=float(self.alpha),
             beta=float(self.beta),
-            unknown=-math.inf if self.closed_vocabulary else self.alpha * LN10 * self.unk_score_offset,
-            unknown_part=float(offset),
+            unknown=unknown,
+            unknown_part=unknown if self.unk_by_length else offset,
             unknown_by_length=bool(self.unk_by_length),
             token_weight=float(self.token_weight),
             most=reward,
@@ -207,10 +209,12 @@ def _automaton(model: NgramModel, boundaries: bool) -> Ngram:
     return Ngram(arcs, model.arc_logp, model.backoff_logp, model.backoff_state, begin)
 
 
-def _written_out(model: NgramModel, ids: np.ndarray) -> Rows:
+def _written_out(model: NgramModel, ids: np.ndarray) -> np.ndarray:
     """All answers about these tokens, if they fit."""
     known, columns = np.unique(ids, return_inverse=True)
     table = fastest_table(model, known, TABLE_MEGABYTES)
     if isinstance(table, CompactTable):
         return no_rows()
-    return Rows(table.logp.numpy()[:, columns], table.following.numpy()[:, columns])
+    rows = np.empty((model.states, len(columns)), ANSWER)
+    rows["logp"], rows["next"] = table.logp.numpy()[:, columns], table.following.numpy()[:, columns]
+    return rows

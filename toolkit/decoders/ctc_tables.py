@@ -88,6 +88,7 @@ class Search(NamedTuple):
 class Scratch(NamedTuple):
     """Space for one frame: what the loop over frames would otherwise allocate."""
 
+    row: NDArray[np.float64]  # (V,) the frame, with unlikely tokens as impossible
     tokens: NDArray[np.int64]  # (C,) candidates, best first
     token_scores: NDArray[np.float64]  # (C,)
     stays: NDArray[np.void]  # (K,) PLACE, the prefixes of the beam after this frame
@@ -96,11 +97,6 @@ class Scratch(NamedTuple):
     items: NDArray[np.int64]  # (K,) place * V + token, token 0 for a prefix that stays
     merged: NDArray[np.int64]  # (K, V) the last frame in which this extension was a prefix of the beam itself
     trial: NDArray[np.void]  # (1,) NODE
-    memo: NDArray[np.void]  # (MEMO,) fusion scores, by a hash of prefix and token
-
-
-MEMO = 1 << 13  # fits the cache of a core, and holds what a beam of 100 asks for again in the next frames
-REMEMBERED = np.dtype([("extension", np.int64), ("score", np.float64)])  # node * V + token, and fusion's score of it
 
 
 class Arcs(NamedTuple):
@@ -121,11 +117,8 @@ class Ngram(NamedTuple):
     begin: int
 
 
-class Rows(NamedTuple):
-    """An n-gram over tokens with all answers written out; without states where that would take too much memory."""
-
-    logp: Floats  # (S, V) natural log
-    next: Ints  # (S, V)
+# What an n-gram says of a token in a state. Both numbers are needed, and come from memory together.
+ANSWER = np.dtype([("logp", np.float32), ("next", np.int32)])
 
 
 class Spelling(NamedTuple):
@@ -133,6 +126,7 @@ class Spelling(NamedTuple):
 
     arcs: Arcs
     word: Ints  # (S,) number in the word n-gram of the word that ends here, or NOWHERE
+    follows: NDArray[np.int64]  # (S,) the labels of the arcs, a bit each, by their remainder of 64
 
 
 class Phrases(NamedTuple):
@@ -179,7 +173,7 @@ class FusionTables(NamedTuple):
     words: Ngram
     tokens: Ngram
     token_ids: Ints  # (V,) the token n-gram's numbers of the recogniser's tokens
-    token_rows: Rows  # the token n-gram once more, by the recogniser's tokens
+    token_rows: NDArray[np.void]  # (S, V) ANSWER: the token n-gram written out; (0, 0) where that takes too much memory
     phrases: Phrases
 
 
@@ -193,9 +187,9 @@ def no_ngram() -> Ngram:
     return Ngram(no_arcs(), np.zeros(0, np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32), 0)
 
 
-def no_rows() -> Rows:
+def no_rows() -> NDArray[np.void]:
     """No answers."""
-    return Rows(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
+    return np.empty((0, 0), ANSWER)
 
 
 def no_fusion() -> FusionTables:
@@ -204,7 +198,7 @@ def no_fusion() -> FusionTables:
     return FusionTables(
         weights=Weights(False, False, False, False, 0.0, 0.0, 0.0, 0.0, False, 0.0, 0.0),
         letters=Letters(np.zeros(1, np.int64), none, np.zeros(0, np.bool_), NOWHERE),
-        spelling=Spelling(no_arcs(), np.full(1, NOWHERE, np.int32)),
+        spelling=Spelling(no_arcs(), np.full(1, NOWHERE, np.int32), np.zeros(1, np.int64)),
         words=no_ngram(),
         tokens=no_ngram(),
         token_ids=none,

@@ -9,6 +9,7 @@ ARPA), and ``lm_start_state`` is not taken.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -161,6 +162,8 @@ class BeamSearchDecoderCTC:
     ) -> tuple[list[CompiledSearch], list[NDArray[np.float64]]]:
         """Each utterance searched to its end, and its log-probabilities, blank first."""
         check_count("beam_width", beam_width)
+        check_range("beam_prune_logp", beam_prune_logp, -math.inf, 0.0)
+        check_range("token_min_logp", token_min_logp, -math.inf, 0.0)
         check_range("hotword_weight", hotword_weight, 0.0)
         outputs = [self._log_probs(np.asarray(logits)) for logits in logits_list]
         pruning = Pruning(beam_width, ALL, float(token_min_logp), float(beam_prune_logp), 0.0, 0.0)
@@ -181,12 +184,12 @@ class BeamSearchDecoderCTC:
         if logits.ndim != 2 or logits.shape[1] != len(self.pieces):
             raise ModelError(f"logits must have the shape (frames, {len(self.pieces)}), got {logits.shape}")
         logits = logits.astype(np.float64)
-        if np.isnan(logits).any():
-            raise ModelError("logits hold NaN: the model diverged, or its input did")
         if len(logits) and logits.min() >= 0.0 and np.allclose(logits.sum(axis=1), 1.0, atol=1e-3):  # float16's, too
             log_probs = np.log(np.clip(logits, SMALLEST, 1.0))
         else:
             log_probs = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy().clip(np.log(SMALLEST), 0.0)
+        if np.isnan(log_probs).any():
+            raise ModelError("logits hold NaN, +inf or a frame of -inf: the model diverged, or its input did")
         order = [self.blank, *(place for place in range(len(self.pieces)) if place != self.blank)]
         return np.ascontiguousarray(log_probs[:, order])
 

@@ -89,4 +89,6 @@ def _tree(table: np.ndarray, numbers: np.ndarray) -> Spelling:
     label = np.concatenate([*labels, np.zeros(0, np.int32)]).astype(np.int32)
     word = np.full(count, NOWHERE, np.int32)
     word[word_state] = numbers
-    return Spelling(Arcs(start, label, np.arange(1, count, dtype=np.int32)), word)
+    follows = np.zeros(count, np.int64)
+    np.bitwise_or.at(follows, parent, np.int64(1) << (label.astype(np.int64) & 63))
+    return Spelling(Arcs(start, label, np.arange(1, count, dtype=np.int32)), word, follows)
