@@ -1,10 +1,11 @@
-"""What beam, language models and n-grams are worth to a CTC recogniser: WER, CER and real-time factor of each search.
+"""What beam, language models and n-grams are worth to a recogniser: WER, CER and real-time factor of each search.
 
     cd recipes/AN4
     OMP_NUM_THREADS=1 python ../../benchmarks/searches.py results/ctc manifests/valid.json   # weights are chosen on it
     OMP_NUM_THREADS=1 python ../../benchmarks/searches.py results/ctc manifests/test.json
 
-The audio is encoded once, in the first row. A real-time factor is CPU seconds by seconds of audio, median of three.
+The searches are those of a transducer where the run has one, and else of CTC. The audio is encoded once, in the first row.
+A real-time factor is CPU seconds by seconds of audio, median of three.
 """
 
 from __future__ import annotations
@@ -13,36 +14,32 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolkit.dataio.loaders import load_split
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
+from toolkit.decoders.transducer import TransducerBeamSearcher
+from toolkit.decoders.transducer_greedy import TransducerGreedySearcher
 from toolkit.metrics.error_rate import ErrorRateTracker
+from toolkit.models.transducer import TransducerModel
 from toolkit.pretrained import load_language_model, load_model_folder
 
 REPEATS = 3
 
 
 class Spoken(NamedTuple):
-    """A batch's CTC output (B, T, V) with (B,) frames, and what was said."""
+    """A batch's encoder output (B, T, D) with (B,) frames, and what was said."""
 
-    log_probs: Tensor
+    encoded: Tensor
     frames: Tensor
     ids: list[str]
     words: list[str]
-
-
-class Posteriors(nn.Module):
-    """A recogniser whose encoder output already is its CTC output."""
-
-    def ctc_log_probs(self, encoded: Tensor) -> Tensor:
-        """The same."""
-        return encoded
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,23 +53,37 @@ def main(arguments: list[str] | None = None) -> None:
     factor = (time.process_time() - began) / seconds
     print("| search | WER (%) | sub, ins, del | CER (%) | real-time factor |", "|---|--:|---|--:|--:|", sep="\n")
     print(f"| (encoder) |||| {factor:.4f} |")
+    searches = transducer_searches if isinstance(run["model"], TransducerModel) else ctc_searches
     for name, search in searches(run["tokenizer"], options):
-        print(row(name, search, spoken, tokenizer=run["tokenizer"], seconds=seconds), flush=True)
+        print(row(name, partial(search, run["model"]), spoken, tokenizer=run["tokenizer"], seconds=seconds), flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="output folder of train.py with a CTC model")
+    parser.add_argument("run", type=Path, help="output folder of train.py with a CTC model or a transducer")
     parser.add_argument("manifest", type=Path, help="what is recognised")
     parser.add_argument("--lm", default="results/lm_char", help="folder of a neural language model, %(default)s")
     parser.add_argument("--tokens", default="results/ngram_char", help="of an n-gram over its tokens, %(default)s")
-    parser.add_argument("--words", default="results/ngram", help="of an n-gram over words, %(default)s")
+    parser.add_argument("--words", default="results/ngram", help="of an n-gram over words, for CTC, %(default)s")
     return parser.parse_args(arguments)
 
 
-def searches(tokenizer: Any, options: argparse.Namespace) -> Iterator[tuple[str, Callable]]:
-    """Each search by name, the simplest first."""
+def transducer_searches(_tokenizer: Any, options: argparse.Namespace) -> Iterator[tuple[str, Callable]]:
+    """Each search of a transducer by name, the simplest first."""
+    lm, tokens = map(load_language_model, (options.lm, options.tokens))
+    yield "greedy", TransducerGreedySearcher()
+    for name, given in {
+        "transducer": {},
+        "+ LSTM": {"lm": lm, "lm_weight": 0.2, "length_bonus": 0.3},
+        "+ character n-gram": {"lm": tokens, "lm_weight": 0.2, "length_bonus": 0.3},
+    }.items():
+        for beam in (4, 8, 16):
+            yield f"{name}, beam {beam}", TransducerBeamSearcher(beam_size=beam, **given)
+
+
+def ctc_searches(tokenizer: Any, options: argparse.Namespace) -> Iterator[tuple[str, Callable]]:
+    """Each search of a CTC model by name, the simplest first."""
     lm, tokens, words = map(load_language_model, (options.lm, options.tokens, options.words))
     yield "greedy", CTCGreedySearcher()
     yield "prefix, beam 16", CTCPrefixSearcher(beam_size=16)
@@ -92,22 +103,23 @@ def searches(tokenizer: Any, options: argparse.Namespace) -> Iterator[tuple[str,
 
 @torch.no_grad()
 def encode(run: dict[str, Any], data: dict[str, Any]) -> tuple[list[Spoken], float]:
-    """The CTC output of all utterances, and how many seconds of audio they are."""
+    """The encoder's output of all utterances, and how many seconds of audio they are."""
     loader, model = load_split("data", {"data": data, "tokenizer": run["tokenizer"]}), run["model"]
     spoken, samples = [], 0
     for batch in loader:
         encoded, frames = model.encode(batch.wavs, batch.samples)
-        spoken.append(Spoken(model.ctc_log_probs(encoded), frames, batch.ids, batch.words))
+        spoken.append(Spoken(encoded, frames, batch.ids, batch.words))
         samples += int(batch.samples.sum())
     return spoken, samples / run["sample_rate"]
 
 
+@torch.no_grad()
 def row(name: str, search: Callable, spoken: list[Spoken], *, tokenizer: Any, seconds: float) -> str:
     """A search's line of the table."""
-    model, times = Posteriors(), []
+    times = []
     for _ in range(1 + REPEATS):  # the first time is not counted: code is compiled or read from its cache
         began = time.process_time()
-        found = [search(model, one.log_probs, one.frames) for one in spoken]
+        found = [search(one.encoded, one.frames) for one in spoken]
         times.append(time.process_time() - began)
     scored = ErrorRateTracker()
     for one, hypotheses in zip(spoken, found, strict=True):
