@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python ../../benchmarks/searches.py results/ctc manifests/valid.json   # weights are chosen on it
     OMP_NUM_THREADS=1 python ../../benchmarks/searches.py results/ctc manifests/test.json
 
-The searches are those of a transducer where the run has one, and else of CTC. The audio is encoded once, in the first row.
-A real-time factor is CPU seconds by seconds of audio, median of three.
+The searches are those of a transducer where the run has one, and else of CTC. The audio is encoded once, in the first
+row. A real-time factor is CPU seconds by seconds of audio, median of three.
 """
 
 from __future__ import annotations
