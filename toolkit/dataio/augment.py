@@ -44,8 +44,15 @@ _SHORTEST_NOISE_S = 0.05
 
 
 def with_speed_copies(cuts: Indexed[Cut]) -> Indexed[Cut]:
-    """The cuts and a copy of each at 0.9 and 1.1 of its speed (Ko et al. 2015), ids with ``_sp0.9`` or ``_sp1.1``."""
-    copies = [Mapped(cuts, methodcaller("perturb_speed", speed), cuts.lengths / speed) for speed in SPEEDS]
+    """The cuts and a copy of each at 0.9 and 1.1 of its speed (Ko et al. 2015), ids with ``_sp0.9`` or ``_sp1.1``.
+
+    All have the sampling rate of the first.
+    """
+    rate = cuts[0].sampling_rate
+    copies = []
+    for speed in SPEEDS:
+        lengths = np.floor(cuts.lengths * rate / speed + 0.5) / rate  # a whole number of samples, as Lhotse rounds it
+        copies.append(Mapped(cuts, methodcaller("perturb_speed", speed), lengths))
     return Concatenated([cuts, *copies])
 
 

@@ -56,7 +56,8 @@ class CTCFusion:
     alpha, beta
         Weight of the word n-gram, and what each word adds.
     unk_score_offset
-        What an unknown word adds, as log10, to its probability: 0 or less.
+        What an unknown word adds, as log10, to its probability: 0 or less. Beside a token n-gram, which has a price for
+        its spelling, nearer to 0.
     unk_by_length
         Unknown words of more than six letters cost as many times as much as they are times as long.
     unigrams
