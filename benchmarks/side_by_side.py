@@ -105,7 +105,11 @@ def report(table: str, description: str, parts: Sequence[str], arguments: list[s
     rows = []
     for part in [options.only] if options.only else parts:
         for row in importlib.import_module(f"{table}_{part}").rows(options.quick):
-            print(f"{row.name} | {row.peer_name}: {row.ratio:.1f} x (goal {row.aim})", file=sys.stderr, flush=True)
+            print(
+                f"{row.name} | {row.peer_name}: {times(row.ratio)} (goal {row.aim or 'none'})",
+                file=sys.stderr,
+                flush=True,
+            )
             rows.append(row)
     print(markdown(rows))
     if options.json:
@@ -123,11 +127,16 @@ def above_table(results: Path) -> str:
     return re.split(r"^\| ", written, maxsplit=1, flags=re.MULTILINE)[0]
 
 
+def times(ratio: float) -> str:
+    """Finer where goals are close: ``1.25 x``, ``183.3 x``."""
+    return f"{ratio:.{2 if ratio < 10 else 1}f} x"
+
+
 def markdown(rows: list[Row]) -> str:
     """The rows as a table."""
     lines = ["| what | peer | ours | peer's | ratio | goal | |", "|---|---|--:|--:|--:|--:|---|"]
     for row in rows:
         digits = 4 if row.unit == "s" else 1
         figures = " | ".join(f"{value:.{digits}f} {row.unit}" for value in (row.ours, row.peer))
-        lines.append(f"| {row.name} | {row.peer_name} | {figures} | {row.ratio:.1f} x | {row.aim} | {row.note} |")
+        lines.append(f"| {row.name} | {row.peer_name} | {figures} | {times(row.ratio)} | {row.aim} | {row.note} |")
     return "\n".join(lines)
