@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from toolkit.dataio.bins import duration_bins
-from toolkit.dataio.buckets import Buckets, Caps
+from toolkit.dataio.buckets import Buckets, Caps, Unsorted
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.draws import EveryExample, WeightedBlend
 from toolkit.dataio.epochs import EpochSampler, agreed_seed
 from toolkit.dataio.indexed import Concatenated, Indexed
 from toolkit.dataio.plan import Draw, Plan, plan_batches, plan_longest_first
-from toolkit.errors import ConfigError
 
 
 class BucketSampler(EpochSampler):
-    """Training: random examples of similar length make a batch, and batches come in random order.
+    """Training: random examples of similar length, or any, make a batch, and batches come in random order.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BucketSampler(EpochSampler):
     """
 
     def __init__(
-        self, draw: Callable[[int], Draw], buckets: Buckets, *, seed: int, rank: int = 0, world_size: int = 1
+        self, draw: Callable[[int], Draw], buckets: Buckets | Unsorted, *, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         super().__init__()
         self.draw, self.buckets, self.seed = draw, buckets, seed
@@ -48,12 +48,19 @@ class BucketSampler(EpochSampler):
 
     @classmethod
     def of_blend(
-        cls, source: Concatenated, weights: Sequence[float], config: DataConfig, *, rank: int = 0, world_size: int = 1
+        cls,
+        source: Concatenated,
+        weights: Sequence[float],
+        config: DataConfig,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        examples: int | None = None,
     ) -> BucketSampler:
         """The sampler of a blend of the parts of ``source`` by weight; an epoch is as many examples as they have."""
         counts = [len(part) for part in source.sources]
         seed = agreed_seed(config.seed)
-        draw = WeightedBlend(counts, weights, len(source), seed=seed, pieces=source.pieces)
+        draw = WeightedBlend(counts, weights, examples or len(source), seed=seed, pieces=source.pieces)
         seen = np.repeat(np.divide(weights, counts), counts)
         return cls(draw, _buckets(source.lengths, config, seen), seed=seed, rank=rank, world_size=world_size)
 
@@ -66,27 +73,35 @@ class BucketSampler(EpochSampler):
 class LongestFirstSampler(EpochSampler):
     """Evaluation: from the longest to the shortest, which pads least and shows at once whether memory suffices."""
 
-    def __init__(self, lengths: np.ndarray, caps: Caps, *, drop_last: bool = False) -> None:
+    def __init__(
+        self, lengths: np.ndarray, caps: Caps, *, drop_last: bool = False, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__()
-        self.lengths, self.caps, self.drop_last = lengths, caps, drop_last
+        self.lengths, self.caps, self.options = lengths, caps, {"drop_last": drop_last}
+        self.options |= {"rank": rank, "world_size": world_size}
 
     def plan(self, epoch: int) -> Plan:  # noqa: ARG002 (all epochs are the same)
-        """All examples."""
-        return plan_longest_first(self.lengths, self.caps, drop_last=self.drop_last)
+        """All examples, or the rank's share of them."""
+        return plan_longest_first(self.lengths, self.caps, **self.options)
 
 
 def caps_of(config: DataConfig) -> Caps:
-    """What a configuration says of the size of a batch."""
+    """What a configuration says of the size of a batch: in tokens with ``use_multimodal_sampling``, else in seconds."""
+    if config.use_multimodal_sampling:
+        return Caps(config.batch_tokens, config.batch_size, config.quadratic_factor)
     return Caps(config.batch_duration, config.batch_size, config.quadratic_duration)
 
 
-def _buckets(lengths: np.ndarray, config: DataConfig, weights: np.ndarray | None = None) -> Buckets:
+def _buckets(lengths: np.ndarray, config: DataConfig, weights: np.ndarray | None = None) -> Buckets | Unsorted:
     """Buckets as the configuration has them, or else so many that pad least."""
+    if not config.use_bucketing:
+        return Unsorted(lengths, caps_of(config), drop_last=config.drop_last)
     ends, sizes = config.bucket_duration_bins, config.bucket_batch_size
     if ends is None:
         ends = duration_bins(lengths, config.num_buckets, weights)
-    elif np.ndim(ends) > 1:
-        raise ConfigError("bucket_duration_bins: pairs are of two lengths; expected durations, such as [5.0, 10.0]")
+    elif np.ndim(ends) > 1:  # lengths are the numbers of their pairs, none of which is within another
+        buckets = Buckets.of_sizes(lengths, range(len(ends)), sizes, drop_last=config.drop_last)
+        return replace(buckets, nested=False)
     if sizes is None:
         return Buckets.by_length(lengths, caps_of(config), ends, drop_last=config.drop_last)
     return Buckets.of_sizes(lengths, ends, sizes, drop_last=config.drop_last)
