@@ -114,7 +114,7 @@ class Buckets:
         if beyond:
             raise ConfigError(
                 f"bucket_duration_bins: {beyond} of {len(lengths)} examples are longer than the last, {ends[-1]:g}; "
-                "set max_duration to leave them out"
+                "set max_duration (max_tokens) to leave them out"
             )
         nested = all(short >= long for short, long in pairwise(sizes))
         return cls(numbers.astype(np.uint16), np.array(sizes[::-1]), nested, drop_last)

@@ -64,15 +64,17 @@ class Plan(Sequence[np.ndarray]):
 
 
 def plan_longest_first(
-    lengths: np.ndarray, caps: Caps, *, drop_last: bool = False, rank: int = 0, world_size: int = 1
+    lengths: np.ndarray, batches: Caps | Buckets, *, drop_last: bool = False, rank: int = 0, world_size: int = 1
 ) -> Plan:
     """From the longest example to the shortest, each batch as full as it can be; the ranks take them in turns.
 
     All ranks get the same number of batches, as of :func:`plan_batches`.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    fitting = caps.fitting(np.asarray(lengths)[order])
-    plan = _cut(order, fitting, [len(order)], drop_last=drop_last)
+    if isinstance(batches, Buckets):
+        plan = _pack(order, batches)
+    else:
+        plan = _cut(order, batches.fitting(np.asarray(lengths)[order]), [len(order)], drop_last=drop_last)
     rounds = len(plan) // world_size if drop_last else -(-len(plan) // world_size)
     plan = plan.take(np.arange(rounds * world_size)) if drop_last else _grow(plan, rounds * world_size)
     return plan.take(np.arange(rank, rounds * world_size, world_size))
