@@ -196,10 +196,21 @@ class Examples:
         """The examples of what a sampler yields."""
         epoch, examples = drawn
         if self.source is not None:
-            examples = [self.source[number] for number in examples]
+            examples = self._built(self.source, examples)
         examples = [self.augmentation(example, epoch) for example in examples]
         joins = self.concatenation is not None and all(isinstance(example, Cut) for example in examples)
         return self.concatenation(examples) if joins else examples
+
+    def _built(self, source: Indexed[Any], numbers: list[int]) -> list[Any]:
+        """The examples of these numbers; a cut that comes again, as of a small source without end, has another id."""
+        examples, seen = [], Counter[int]()
+        for number in numbers:
+            example = source[number]
+            if seen[number] and isinstance(example, Cut):
+                example = example.with_id(f"{example.id}_repeat{seen[number]}")
+            examples.append(example)
+            seen[number] += 1
+        return examples
 
 
 @dataclass(frozen=True)
