@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 import math
 import random
 import re
@@ -68,13 +69,16 @@ class Reader:
     """A stream of cuts, another order in each pass where it is to shuffle."""
 
     def __init__(self, config: Any) -> None:
-        self.config, self.passes = config, 0
+        self.config, self.epoch = config, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[MonoCut]:
         numbers = list(range(self.config.get("count", COUNT)))
         if self.config.shuffle:
-            random.Random(resolve_seed(self.config.shard_seed) + self.passes).shuffle(numbers)
-        self.passes += 1
+            random.Random(resolve_seed(self.config.shard_seed) + self.epoch).shuffle(numbers)
+        self.epoch += 1
         for number in numbers:
             if number == self.config.get("damaged"):
                 raise DataError("shard 3 is damaged")
@@ -162,8 +166,10 @@ def test_orders_are_of_seed_and_epoch(data: dict[str, Any]) -> None:
     assert epochs == [list(again) for _ in range(2)]
     assert epochs[0] != epochs[1]
     assert list(make(data | {"seed": 4})) not in epochs
-    # A seed that is drawn is another one in each run.
+    # A seed that is drawn is another one in each run; ranks have to be connected to know it.
     assert list(make(data | {"seed": "trng"})) != list(make(data | {"seed": "trng"}))
+    with pytest.raises(ConfigError, match=r"config\.seed: 2 processes that torch.distributed does not connect"):
+        make(data | {"seed": "trng"}, 1, 2)
 
 
 # The cap
@@ -249,6 +255,29 @@ def test_the_state_of_an_endless_run_is_of_the_epoch_it_is_in(cuts_path: str, mo
     assert list(islice(again, 2)) == list(islice(loader, 2))
     with pytest.raises(ConfigError, match="expected the epoch and the batches of a loader's"):
         again.load_state_dict({"epoch": 1})
+
+
+def test_hf_streams_are_shared_by_workers(tmp_path: Path) -> None:
+    """Each worker of `datasets` would read one of the three files, and take each second batch of that."""
+    for part in range(3):
+        rows = [{"audio": f"{tmp_path}/{part}-{number}.wav", "id": f"{part}-{number}"} for number in range(5)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        for row in rows:
+            soundfile.write(row["audio"], np.zeros(1600), 16000)
+    files = [str(tmp_path / f"{part}.jsonl") for part in range(3)]
+    item = {"type": "hf_dataset", "path": "json", "data_files": files, "streaming": True}
+    config = {"input_cfg": [item], "batch_size": 2, "num_workers": 2, "shuffle": True}
+    parts = [list(make(config, rank, 2)) for rank in range(2)]
+    names = sorted(name for part in parts for batch in part for name in batch)
+    assert names == [f"{part}-{number}" for part in range(3) for number in range(5)]
+
+
+def test_a_blend_of_both_kinds(cuts_path: str) -> None:
+    items = [{"type": "lhotse", "cuts_path": cuts_path, "weight": 1}, {"type": "stream", "count": 9, "weight": 1}]
+    config = {"input_cfg": items, "batch_size": 4, "shuffle": True, "force_finite": True}
+    parts = [list(make(config, rank, 2)) for rank in range(2)]
+    counts = collections.Counter(name for part in parts for batch in part for name in batch)
+    assert counts == {name: 1 + (int(name[1:]) < 9) for name in ALL}
 
 
 # Blends, several samplers

@@ -40,7 +40,7 @@ from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig, multi_configs
 from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.cutset import read_cutset_from_config
-from toolkit.dataio.epochs import EpochLoader, SeekableSampler, agreed_seed
+from toolkit.dataio.epochs import EpochLoader, SeekableSampler, agreed_seed, rank_and_world_size
 from toolkit.dataio.fusion import FusedSampler
 from toolkit.dataio.indexed import Indexed, Mapped, Selected
 from toolkit.dataio.measures import MOST_MEASURED, measured
@@ -88,7 +88,7 @@ def get_lhotse_dataloader_from_config(
         part = load_part("config", whole, tokenizer, rank=global_rank, world_size=world_size)
         return make_loader(part, dataset, whole, rank=global_rank, world_size=world_size)
     whole, groups = multi_configs("config", values)
-    whole = replace(whole, seed=agreed_seed(whole.seed))
+    whole = _with_agreed_seeds("config", whole, world_size)
     parts = {
         name: load_part(f"config.{name}", group, tokenizer, rank=global_rank, world_size=world_size)
         for name, group in groups.items()
@@ -135,10 +135,10 @@ def load_part(
     DataError
         The data cannot be read, or no example is left after the filters.
     """
-    config = _with_agreed_seeds(config)
+    config = _with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config)
     change = _tokenization(config, tokenizer)
-    if needs_tokens(config) and _count(cuts) > MOST_MEASURED:
+    if not _can_be_planned(cuts, config):
         cuts = on_sources(cuts, partial(_streamed, config=config))
     cuts = prepare_cuts(cuts, config, where, tokenize=change)
     changes = Augmentation.from_config(config), Concatenation.from_config(config)
@@ -167,7 +167,7 @@ def make_loader(part: Part, dataset: Dataset, config: DataConfig, *, rank: int =
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
         pin_memory=config.pin_memory,
-        worker_init_fn=make_worker_init_fn(rank, world_size, seed=agreed_seed(config.seed)),
+        worker_init_fn=make_worker_init_fn(rank, world_size, seed=agreed_seed(config.seed) % 2**31),
     )
 
 
@@ -224,16 +224,22 @@ class FusedExamples:
         return [example for name, one in drawn for example in self.parts[name](one)]
 
 
-def _with_agreed_seeds(config: DataConfig) -> DataConfig:
+def _with_agreed_seeds(where: str, config: DataConfig, world_size: int) -> DataConfig:
     """The configuration with seeds that are numbers, the same in all processes, which read and draw the same.
 
-    Ranks cannot agree before they are connected: what ends, and so has to be divided exactly, has the order of ``seed``
-    where ``shard_seed`` is drawn.
+    Where ranks cannot agree, as they are not connected, or must not, as what ends is divided exactly by each of them,
+    the order of shards is of ``seed``.
     """
-    shard_seed = config.shard_seed
-    if isinstance(shard_seed, str) and config.force_finite and isinstance(config.seed, int):
-        shard_seed = config.seed
-    return replace(config, seed=agreed_seed(config.seed), shard_seed=agreed_seed(shard_seed))
+    is_connected = world_size == 1 or rank_and_world_size()[1] > 1
+    seed, shard_seed = config.seed, config.shard_seed
+    if isinstance(seed, str) and not is_connected:
+        raise ConfigError(
+            f"{where}.seed: {world_size} processes that torch.distributed does not connect cannot agree on a random "
+            f"one, which {seed!r} is; give a number"
+        )
+    if isinstance(shard_seed, str) and isinstance(seed, int) and (config.force_finite or not is_connected):
+        shard_seed = seed
+    return replace(config, seed=agreed_seed(seed), shard_seed=agreed_seed(shard_seed))
 
 
 def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | None:
@@ -244,9 +250,13 @@ def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | 
     return partial(tokenize, tokenizer=TokenizerWrapper(tokenizer))
 
 
-def _count(cuts: CutSet) -> int:
+def _can_be_planned(cuts: CutSet, config: DataConfig) -> bool:
+    """Whether all has an index, and not too much of it has to be built to be measured."""
     data = sources_of(cuts)
-    return sum(len(one) for one in getattr(data, "sources", [data]) if isinstance(one, Indexed))
+    sources = data.sources if isinstance(data, Blend) else [data]
+    if not all(isinstance(source, Indexed) for source in sources):
+        return False
+    return not needs_tokens(config) or sum(map(len, sources)) <= MOST_MEASURED
 
 
 def _streamed(source: Any, config: DataConfig) -> Any:
