@@ -134,8 +134,10 @@ def test_workers_share_what_a_rank_has(data: dict[str, Any], force: dict[str, bo
     data |= force
     alone = [list(make(data, rank, 2)) for rank in range(2)]
     check_parts(alone)
-    helped = [list(make(data | {"num_workers": 2}, rank, 2)) for rank in range(2)]
-    assert helped == alone
+    helped = [make(data | {"num_workers": 2}, rank, 2) for rank in range(2)]
+    assert [list(loader) for loader in helped] == alone
+    helped[1].seek(0, 3)
+    assert list(helped[1]) == alone[1][3:]
 
 
 def test_few_utterances_for_many_ranks(data: dict[str, Any]) -> None:
