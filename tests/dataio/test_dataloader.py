@@ -561,7 +561,7 @@ def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TypeError):
         lengths(prompt_format="llama2")
     # What would take too long to measure is streamed, its batches as full.
-    monkeypatch.setattr("toolkit.dataio.dataloader.MOST_MEASURED", 10)
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", 10)
     loader = make(config, dataset=Prompted(), tokenizer=Plain())
     epochs = [list(loader) for _ in range(2)]
     for epoch in epochs:
@@ -593,7 +593,7 @@ class TotalLengths(Dataset):
 def test_conversations_are_padded_before_they_are_measured(
     cuts_path: str, monkeypatch: pytest.MonkeyPatch, most_measured: int
 ) -> None:
-    monkeypatch.setattr("toolkit.dataio.dataloader.MOST_MEASURED", most_measured)
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", most_measured)
     talk = {"type": "lhotse_as_conversation", "cuts_path": cuts_path, "audio_locator_tag": "|audio|"}
     config = {"input_cfg": [talk | {"token_equivalent_duration": 0.08}], "prompt_format": "plain", "shuffle": True}
     config |= {"use_multimodal_sampling": True, "batch_tokens": 300, "pad_min_duration": 4.0, "force_finite": True}
