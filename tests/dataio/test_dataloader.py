@@ -373,6 +373,8 @@ def test_samplers_at_random_by_weight(data: dict[str, Any]) -> None:
     assert [kinds[0] for kinds in islice(other, 10)] == drawn[40:50]
     with pytest.raises(TypeError, match="endless"):
         len(other)
+    with pytest.raises(ConfigError, match="sampler_weights: all are 0"):
+        make(config | {"sampler_weights": {"speech": 0, "text": 0}})
     never = make_groups(data, sampler_fusion="randomized_round_robin", sampler_weights={"speech": 1, "text": 0})
     assert {kinds[0] for kinds in make(never, dataset=Kinds())} == {"s"}
 

@@ -1,17 +1,27 @@
 """From a configuration to batches: NeMo's function, for any dataset that makes a batch of a CutSet.
 
-::
+``train_data.yaml``::
 
-    # data.yaml                                    class Speech(torch.utils.data.Dataset):
-    input_cfg:                                         def __getitem__(self, cuts: CutSet) -> dict:
-      - type: nemo_tarred                                  wavs, samples = load_cuts(cuts)
-        manifest_filepath: m_{0..31}.json                  return {"wavs": wavs, "samples": samples}
+    input_cfg:
+      - type: nemo_tarred
+        manifest_filepath: m_{0..31}.json
         tarred_audio_filepaths: a_{0..31}.tar
-        weight: 0.7                                loader = get_lhotse_dataloader_from_config(
-      - {type: kaldi, data_dir: digits, weight: 0.3}   "data.yaml", 0, 1, Speech()
-    batch_duration: 300                            )
-    num_buckets: 30                                for batch in loader:  # for ever: the blend has no end
-    shuffle: true                                      ...
+        weight: 0.7
+      - {type: kaldi, data_dir: digits, weight: 0.3}
+    batch_duration: 300     # seconds, padding included
+    num_buckets: 30
+    shuffle: true
+    num_workers: 2
+
+Batches of it, without end, as a blend has none where ``force_finite`` is not set::
+
+    class Speech(torch.utils.data.Dataset):
+        def __getitem__(self, cuts: CutSet) -> tuple[Tensor, Tensor]:
+            return load_cuts(list(cuts))
+
+    loader = get_lhotse_dataloader_from_config("train_data.yaml", global_rank=0, world_size=1, dataset=Speech())
+    for wavs, samples in loader:
+        ...
 
 What has an index is planned (:mod:`toolkit.dataio.plan`), in the main process; what has none is read from its beginning
 (:mod:`toolkit.dataio.streams`), in the workers. ``loader.state_dict()`` is where training stands, for both.

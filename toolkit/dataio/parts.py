@@ -19,7 +19,7 @@ from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.epochs import SeekableSampler, agreed_seed, rank_and_world_size
-from toolkit.dataio.indexed import Indexed, Mapped, Selected
+from toolkit.dataio.indexed import Indexed, Mapped, Selected, unchanged
 from toolkit.dataio.measures import MOST_MEASURED, measured
 from toolkit.dataio.preparation import needs_tokens, prepare_cuts, report
 from toolkit.dataio.prompt_fn import tokenize_with_prompt
@@ -173,15 +173,11 @@ def _with_lengths(source: Indexed[Any], config: DataConfig, where: str) -> Index
         return source
     measure = Length(constraint_of(config), Reshape.from_config(config), in_pairs=in_pairs)
     lengths = measured(source, measure, f"{where}: lengths")
-    source = Mapped(source, _unchanged, lengths)
+    source = Mapped(source, unchanged, lengths)
     if not in_pairs:
         return source
     report(where, len(source), Counter(bucket_duration_bins=int(np.sum(lengths < 0))))
     return Selected(source, np.flatnonzero(lengths >= 0))
-
-
-def _unchanged(example: Any) -> Any:
-    return example
 
 
 @dataclass(frozen=True)
