@@ -28,7 +28,7 @@ class RecordingBrain(AttentionBrain):
     seen = []
 
     def compute_forward(self, batch, stage):
-        self.seen.append((stage.name, self.epoch, batch.ids))
+        self.seen.append((stage.name, self.epoch, batch.id))
         return super().compute_forward(batch, stage)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):

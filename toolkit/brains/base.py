@@ -24,6 +24,7 @@ from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
+from toolkit.dataio.epochs import enter_epoch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights
@@ -84,7 +85,10 @@ class RecipeBrain(sb.Brain):
         logger.info("%s: %s parameters, on %s", type(self).__name__, f"{parameters:,}", self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
-        """Train for the remaining epochs; Ctrl-C saves a checkpoint first."""
+        """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
+
+        Loaders are those of `toolkit.dataio.loaders`, or SpeechBrain's SaveableDataLoader, which continues, too.
+        """
         self.train_loader = train
         try:
             self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
@@ -180,16 +184,20 @@ class RecipeBrain(sb.Brain):
         self.stage_began = time.perf_counter()
         if stage == sb.Stage.TRAIN:
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
-            self.train_loader.seek(epoch, batches=self.step)
+            self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
+            enter_epoch(self.train_loader, epoch, self.step)
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
-        seed = getattr(self.hparams, "seed", 0)
-        seed_everything(zlib.crc32(f"{seed}/{self.epoch}/{self.step}/{get_rank() or 0}".encode()), verbose=False)
+        self._seed(self.epoch, self.step, get_rank() or 0)
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
             for group in self.optimizer.param_groups:
                 group["lr"] = schedule(self.optimizer_step + 1, self.epoch)
+
+    def _seed(self, *place: int) -> None:
+        seed = "/".join(map(str, (getattr(self.hparams, "seed", 0), *place)))
+        seed_everything(zlib.crc32(seed.encode()), verbose=False)
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log what the stage showed; after validation, anneal and save a checkpoint."""

@@ -11,7 +11,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolkit.dataio.plan import Plan
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 
 
 class EpochSampler(Sampler[tuple[int, list[int]]]):
@@ -91,6 +91,32 @@ class EpochLoader(DataLoader):
         finally:
             # The traceback of an error would keep both in a cycle, and the workers five seconds longer.
             del batch, batches
+
+
+def enter_epoch(loader: DataLoader, epoch: int, batches: int = 0) -> None:
+    """The next pass of a loader of any kind is ``epoch``, from its batch number ``batches`` on.
+
+    A sampler that wants to know the epoch is told it. One that draws from torch's own random numbers has the same order
+    again where these are the same.
+
+    Raises
+    ------
+    ConfigError
+        It can only begin at the beginning.
+    """
+    if hasattr(loader, "seek"):
+        loader.seek(epoch, batches=batches)
+        return
+    for sampler in (loader.sampler, loader.batch_sampler):
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+    if hasattr(loader, "_speechbrain_recovery_skip_to"):  # a SaveableDataLoader skips so many, without reading them
+        loader._speechbrain_recovery_skip_to = batches or None
+    elif batches:
+        raise ConfigError(
+            f"the run stopped after batch {batches} of epoch {epoch}, and a {type(loader).__name__} begins at the "
+            "first; train with SpeechBrain's SaveableDataLoader instead"
+        )
 
 
 def rank_and_world_size() -> tuple[int, int]:
