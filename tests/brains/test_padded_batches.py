@@ -98,7 +98,7 @@ def same_batches(ours: EpochLoader, data: DynamicItemDataset, epoch: int = 0) ->
     """A loader of the batches that ours has in an epoch."""
     ours.seek(epoch)
     place = {name: number for number, name in enumerate(data.data_ids)}
-    batches = [[place[ours.dataset.source[number].id] for number in batch] for _, batch in ours.sampler]
+    batches = [[place[name] for name in batch.id] for batch in ours]
     return SaveableDataLoader(data, batch_sampler=batches, collate_fn=PaddedBatch)
 
 
