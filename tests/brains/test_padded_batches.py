@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataio import read_audio
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
+from speechbrain.utils.epoch_loop import EpochCounter
 from tiny_experiment import Experiment, make_experiment
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 import toolkit.brains.base
 from toolkit.brains.ctc import CTCBrain
+from toolkit.brains.language import LanguageModelBrain
 from toolkit.brains.learning_curve import read_train_log
 from toolkit.checkpoints import best_checkpoints, read_weights
+from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import EpochLoader
 from toolkit.dataio.loaders import load_splits
 from toolkit.errors import ConfigError, DataError
 from toolkit.experiment import load_experiment
+from toolkit.models.language import RNNLM
 
 pytestmark = pytest.mark.usefixtures("logging_put_back")
 
@@ -128,6 +134,20 @@ def test_the_same_utterances_give_the_same_losses_and_weights(experiment: Experi
     assert found | {"train seconds": None} == expected | {"train seconds": None}
     found, expected = ((tmp_path / run / "wer_tones.txt").read_text() for run in ("True", "False"))
     assert found == expected
+
+
+def test_a_language_model_takes_them_too(tmp_path: Path):
+    torch.manual_seed(0)
+    counter, optimizer = EpochCounter(1), partial(torch.optim.SGD, lr=0.1)
+    hparams = {"model": RNNLM(6, embedding_size=4, neurons=8, layers=1), "epoch_counter": counter}
+    brain = LanguageModelBrain(hparams | {"opt_class": optimizer, "output_folder": str(tmp_path)}, {"device": "cpu"})
+    brain.on_stage_start(Stage.VALID)
+    brain.modules.eval()
+    sentences = {"A B": [1, 2, 3], "C": [5]}
+    padded = PaddedBatch([{"words": words, "tokens": torch.tensor(tokens)} for words, tokens in sentences.items()])
+    losses = [brain.evaluate_batch(batch, Stage.VALID) for batch in (padded, TextBatch.of(padded))]
+    assert losses[0] == losses[1] > 0
+    assert (brain.tokens, brain.words) == (2 * 6, 2 * 5)
 
 
 def check_same_weights(run: Path, other: Path) -> None:

@@ -57,6 +57,8 @@ def test_a_padded_batch_becomes_ours():
     for name in ("wavs", "samples", "token_ids", "token_counts"):
         torch.testing.assert_close(getattr(theirs, name), getattr(ours, name), rtol=0, atol=0)
     assert Batch.of(ours) is ours
+    text = TextBatch.of(padded_batch(sig=None, id=None))
+    assert (text.words, text.token_ids.tolist()) == (ours.words, ours.token_ids.tolist())
 
 
 def test_padding_of_another_value_becomes_zeros():
@@ -80,7 +82,7 @@ def test_whole_number_lengths_are_exact(longest: int, rows: int):
     ("others", "message"),
     [
         ({"tokens": None}, "a PaddedBatch without tokens: .* output_keys"),
-        ({"sig": None, "words": None}, "without sig and words"),
+        ({"sig": None, "words": None}, "without sig and words: the Brain needs id, sig, words, tokens"),
         ({"tokens": lambda number: TOKENS[number]}, "tokens of a PaddedBatch: expected a tensor .* not list"),
         ({"sig": torch.zeros(7, 2)}, r"sig of a PaddedBatch: expected .* not shape \(3, 7, 2\)"),
     ],

@@ -42,14 +42,14 @@ class ASRBrain(RecipeBrain):
     }
     reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
 
+    def receive(self, batch: Batch | PaddedBatch) -> Batch:
+        """The batch, or what a PaddedBatch has of one."""
+        return Batch.of(batch)
+
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
-        batch = Batch.of(batch)
+        batch = self.receive(batch)
         return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
-
-    def evaluate_batch(self, batch: Batch | PaddedBatch, stage: sb.Stage) -> Tensor:
-        """Evaluate one batch."""
-        return super().evaluate_batch(Batch.of(batch), stage)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""

@@ -107,6 +107,10 @@ class RecipeBrain(sb.Brain):
         """What a finished stage showed, the figure that ranks checkpoints first."""
         return {"loss": stage_loss}
 
+    def receive(self, batch: Any) -> Any:
+        """What a batch of the loader is to ``compute_forward`` and ``compute_objectives``."""
+        return batch
+
     def init_optimizers(self) -> None:
         """Make the optimizer, and remember what the YAML says of it."""
         try:
@@ -130,7 +134,7 @@ class RecipeBrain(sb.Brain):
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
-        batch = batch.to(self.device)
+        batch = self.receive(batch).to(self.device)
         should_step = self.step % self.grad_accumulation_factor == 0 or self.step == len(self.train_loader)
         with uninterrupted():
             self.on_fit_batch_start(batch, should_step)
@@ -177,7 +181,7 @@ class RecipeBrain(sb.Brain):
 
     def evaluate_batch(self, batch: Any, stage: sb.Stage) -> torch.Tensor:
         """Evaluate one batch, wherever it was loaded."""
-        return super().evaluate_batch(batch.to(self.device), stage)
+        return super().evaluate_batch(self.receive(batch).to(self.device), stage)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Put the loader where training stands, also in the middle of an epoch."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,47 @@ class TextBatch(_Tensors):
     token_ids: Tensor
     token_counts: Tensor
 
+    taken: ClassVar[tuple[str, ...]] = ("words", "tokens")  # of a PaddedBatch
+
+    @classmethod
+    def of(cls, batch: Any) -> Self:
+        """The batch itself or, of SpeechBrain's PaddedBatch, what it holds by the names in `taken`.
+
+        Its ``tokens`` are as the YAML's tokenizer makes them: without bos and eos, of which the Brains take care.
+        Lengths are exact up to eight million samples or tokens a row; padding of any value becomes zeros.
+
+        Raises
+        ------
+        DataError
+            Names what is missing or not padded.
+
+        Examples
+        --------
+        >>> from speechbrain.dataio.batch import PaddedBatch
+        >>> utterances = [
+        ...     {"id": "a", "sig": torch.ones(3), "words": "YES", "tokens": torch.tensor([4, 2])},
+        ...     {"id": "b", "sig": torch.ones(7), "words": "NO", "tokens": torch.tensor([5])},
+        ... ]
+        >>> batch = Batch.of(PaddedBatch(utterances))
+        >>> batch.samples, batch.token_ids
+        (tensor([3, 7]), tensor([[4, 2],
+                [5, 0]]))
+        """
+        if isinstance(batch, cls):
+            return batch
+        missing = [name for name in cls.taken if not hasattr(batch, name)]
+        if missing:
+            raise DataError(
+                f"a {type(batch).__name__} without {' and '.join(missing)}: the Brain needs {', '.join(cls.taken)}; "
+                "name them in the data set's output_keys"
+            )
+        return cls(**cls._read(batch))
+
+    @classmethod
+    def _read(cls, batch: Any) -> dict[str, Any]:
+        tokens, counts = _unpadded("tokens", batch.tokens)
+        return {"words": list(batch.words), "token_ids": tokens.long(), "token_counts": counts}
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -106,45 +147,17 @@ class Batch(TextBatch):
     wavs: Tensor
     samples: Tensor
 
+    taken: ClassVar[tuple[str, ...]] = ("id", "sig", "words", "tokens")
+
     @property
     def sig(self) -> PaddedData:
         """``wavs`` (B, S) with relative lengths."""
         return PaddedData.of(self.wavs, self.samples)
 
     @classmethod
-    def of(cls, batch: Any) -> Batch:
-        """The batch itself or, of SpeechBrain's PaddedBatch, the Batch of its ``id``, ``sig``, ``words``, ``tokens``.
-
-        ``tokens`` are as the YAML's tokenizer makes them: without bos and eos, of which the Brains take care. Lengths
-        are exact up to eight million samples or tokens a row; padding of any value becomes zeros.
-
-        Raises
-        ------
-        DataError
-            Names what is missing or not padded.
-
-        Examples
-        --------
-        >>> from speechbrain.dataio.batch import PaddedBatch
-        >>> utterances = [
-        ...     {"id": "a", "sig": torch.ones(3), "words": "YES", "tokens": torch.tensor([4, 2])},
-        ...     {"id": "b", "sig": torch.ones(7), "words": "NO", "tokens": torch.tensor([5])},
-        ... ]
-        >>> batch = Batch.of(PaddedBatch(utterances))
-        >>> batch.samples, batch.token_ids
-        (tensor([3, 7]), tensor([[4, 2],
-                [5, 0]]))
-        """
-        if isinstance(batch, cls):
-            return batch
-        missing = [name for name in ("id", "sig", "words", "tokens") if not hasattr(batch, name)]
-        if missing:
-            raise DataError(
-                f"a {type(batch).__name__} without {' and '.join(missing)}: Brains need id, sig, words and tokens; "
-                "name them in the data set's output_keys"
-            )
-        (token_ids, token_counts), (wavs, samples) = _unpadded("tokens", batch.tokens), _unpadded("sig", batch.sig)
-        return cls(list(batch.words), token_ids.long(), token_counts, list(batch.id), wavs.float(), samples)
+    def _read(cls, batch: Any) -> dict[str, Any]:
+        wavs, samples = _unpadded("sig", batch.sig)
+        return super()._read(batch) | {"id": list(batch.id), "wavs": wavs.float(), "samples": samples}
 
     def repeat(self, times: int) -> Batch:
         """All utterances, then all of them again, so many times: (times * B, ...)."""
