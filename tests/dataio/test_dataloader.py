@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 import math
 import random
 import re
@@ -68,13 +69,16 @@ class Reader:
     """A stream of cuts, another order in each pass where it is to shuffle."""
 
     def __init__(self, config: Any) -> None:
-        self.config, self.passes = config, 0
+        self.config, self.epoch = config, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[MonoCut]:
         numbers = list(range(self.config.get("count", COUNT)))
         if self.config.shuffle:
-            random.Random(resolve_seed(self.config.shard_seed) + self.passes).shuffle(numbers)
-        self.passes += 1
+            random.Random(resolve_seed(self.config.shard_seed) + self.epoch).shuffle(numbers)
+        self.epoch += 1
         for number in numbers:
             if number == self.config.get("damaged"):
                 raise DataError("shard 3 is damaged")
@@ -130,8 +134,10 @@ def test_workers_share_what_a_rank_has(data: dict[str, Any], force: dict[str, bo
     data |= force
     alone = [list(make(data, rank, 2)) for rank in range(2)]
     check_parts(alone)
-    helped = [list(make(data | {"num_workers": 2}, rank, 2)) for rank in range(2)]
-    assert helped == alone
+    helped = [make(data | {"num_workers": 2}, rank, 2) for rank in range(2)]
+    assert [list(loader) for loader in helped] == alone
+    helped[1].seek(0, 3)
+    assert list(helped[1]) == alone[1][3:]
 
 
 def test_few_utterances_for_many_ranks(data: dict[str, Any]) -> None:
@@ -162,8 +168,10 @@ def test_orders_are_of_seed_and_epoch(data: dict[str, Any]) -> None:
     assert epochs == [list(again) for _ in range(2)]
     assert epochs[0] != epochs[1]
     assert list(make(data | {"seed": 4})) not in epochs
-    # A seed that is drawn is another one in each run.
+    # A seed that is drawn is another one in each run; ranks have to be connected to know it.
     assert list(make(data | {"seed": "trng"})) != list(make(data | {"seed": "trng"}))
+    with pytest.raises(ConfigError, match=r"config\.seed: 2 processes that torch.distributed does not connect"):
+        make(data | {"seed": "trng"}, 1, 2)
 
 
 # The cap
@@ -249,6 +257,29 @@ def test_the_state_of_an_endless_run_is_of_the_epoch_it_is_in(cuts_path: str, mo
     assert list(islice(again, 2)) == list(islice(loader, 2))
     with pytest.raises(ConfigError, match="expected the epoch and the batches of a loader's"):
         again.load_state_dict({"epoch": 1})
+
+
+def test_hf_streams_are_shared_by_workers(tmp_path: Path) -> None:
+    """Each worker of `datasets` would read one of the three files, and take each second batch of that."""
+    for part in range(3):
+        rows = [{"audio": f"{tmp_path}/{part}-{number}.wav", "id": f"{part}-{number}"} for number in range(5)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        for row in rows:
+            soundfile.write(row["audio"], np.zeros(1600), 16000)
+    files = [str(tmp_path / f"{part}.jsonl") for part in range(3)]
+    item = {"type": "hf_dataset", "path": "json", "data_files": files, "streaming": True}
+    config = {"input_cfg": [item], "batch_size": 2, "num_workers": 2, "shuffle": True}
+    parts = [list(make(config, rank, 2)) for rank in range(2)]
+    names = sorted(name for part in parts for batch in part for name in batch)
+    assert names == [f"{part}-{number}" for part in range(3) for number in range(5)]
+
+
+def test_a_blend_of_both_kinds(cuts_path: str) -> None:
+    items = [{"type": "lhotse", "cuts_path": cuts_path, "weight": 1}, {"type": "stream", "count": 9, "weight": 1}]
+    config = {"input_cfg": items, "batch_size": 4, "shuffle": True, "force_finite": True}
+    parts = [list(make(config, rank, 2)) for rank in range(2)]
+    counts = collections.Counter(name for part in parts for batch in part for name in batch)
+    assert counts == {name: 1 + (int(name[1:]) < 9) for name in ALL}
 
 
 # Blends, several samplers
@@ -342,6 +373,8 @@ def test_samplers_at_random_by_weight(data: dict[str, Any]) -> None:
     assert [kinds[0] for kinds in islice(other, 10)] == drawn[40:50]
     with pytest.raises(TypeError, match="endless"):
         len(other)
+    with pytest.raises(ConfigError, match="sampler_weights: all are 0"):
+        make(config | {"sampler_weights": {"speech": 0, "text": 0}})
     never = make_groups(data, sampler_fusion="randomized_round_robin", sampler_weights={"speech": 1, "text": 0})
     assert {kinds[0] for kinds in make(never, dataset=Kinds())} == {"s"}
 
@@ -530,7 +563,7 @@ def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TypeError):
         lengths(prompt_format="llama2")
     # What would take too long to measure is streamed, its batches as full.
-    monkeypatch.setattr("toolkit.dataio.dataloader.MOST_MEASURED", 10)
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", 10)
     loader = make(config, dataset=Prompted(), tokenizer=Plain())
     epochs = [list(loader) for _ in range(2)]
     for epoch in epochs:
@@ -562,7 +595,7 @@ class TotalLengths(Dataset):
 def test_conversations_are_padded_before_they_are_measured(
     cuts_path: str, monkeypatch: pytest.MonkeyPatch, most_measured: int
 ) -> None:
-    monkeypatch.setattr("toolkit.dataio.dataloader.MOST_MEASURED", most_measured)
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", most_measured)
     talk = {"type": "lhotse_as_conversation", "cuts_path": cuts_path, "audio_locator_tag": "|audio|"}
     config = {"input_cfg": [talk | {"token_equivalent_duration": 0.08}], "prompt_format": "plain", "shuffle": True}
     config |= {"use_multimodal_sampling": True, "batch_tokens": 300, "pad_min_duration": 4.0, "force_finite": True}
