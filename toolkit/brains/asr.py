@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
-from toolkit.dataio.batches import Batch
+from toolkit.dataio.batches import Batch, TextBatch
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
 from toolkit.models.masking import valid_mask
@@ -41,10 +41,7 @@ class ASRBrain(RecipeBrain):
         *("train_data", "valid_data", "test_data"),
     }
     reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
-
-    def receive(self, batch: Batch | PaddedBatch) -> Batch:
-        """The batch, or what a PaddedBatch has of one."""
-        return Batch.of(batch)
+    batch_type: ClassVar[type[TextBatch]] = Batch
 
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
@@ -24,6 +25,7 @@ from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
+from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import enter_epoch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
@@ -56,6 +58,7 @@ class RecipeBrain(sb.Brain):
         *("lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
         *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
     }
+    batch_type: ClassVar[type[TextBatch]] = TextBatch
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
@@ -108,8 +111,8 @@ class RecipeBrain(sb.Brain):
         return {"loss": stage_loss}
 
     def receive(self, batch: Any) -> Any:
-        """What a batch of the loader is to ``compute_forward`` and ``compute_objectives``."""
-        return batch
+        """The batch or, of a PaddedBatch, what every method takes in its place: a `batch_type`."""
+        return self.batch_type.of(batch) if isinstance(batch, PaddedBatch) else batch
 
     def init_optimizers(self) -> None:
         """Make the optimizer, and remember what the YAML says of it."""

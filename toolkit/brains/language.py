@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import speechbrain as sb
-from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -21,10 +20,6 @@ class LanguageModelBrain(RecipeBrain):
     needs: ClassVar[set[str]] = RecipeBrain.needs | {
         *("tokenizer", "train_text", "valid_text", "test_text", "batch_tokens")
     }
-
-    def receive(self, batch: TextBatch | PaddedBatch) -> TextBatch:
-        """The batch, or what a PaddedBatch has of one."""
-        return TextBatch.of(batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start summing log-probabilities."""

@@ -35,7 +35,7 @@ class PaddedData(NamedTuple):
         return cls(data, counts / max(1, data.size(1)))
 
 
-class _Tensors:
+class Tensors:
     """Moves of all tensors of a dataclass at once."""
 
     def to(self, device: torch.device | str) -> Self:
@@ -52,7 +52,7 @@ class _Tensors:
 
 
 @dataclass
-class TextBatch(_Tensors):
+class TextBatch(Tensors):
     """Texts and their tokens.
 
     Attributes
@@ -73,7 +73,7 @@ class TextBatch(_Tensors):
 
     @classmethod
     def of(cls, batch: Any) -> Self:
-        """The batch itself or, of SpeechBrain's PaddedBatch, what it holds by the names in `taken`.
+        """What SpeechBrain's PaddedBatch holds by the names in `taken`.
 
         Its ``tokens`` are as the YAML's tokenizer makes them: without bos and eos, of which the Brains take care.
         Lengths are exact up to eight million samples or tokens a row; padding of any value becomes zeros.
@@ -95,8 +95,6 @@ class TextBatch(_Tensors):
         (tensor([3, 7]), tensor([[4, 2],
                 [5, 0]]))
         """
-        if isinstance(batch, cls):
-            return batch
         missing = [name for name in cls.taken if not hasattr(batch, name)]
         if missing:
             raise DataError(
