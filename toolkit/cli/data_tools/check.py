@@ -58,5 +58,5 @@ def _examples(options: argparse.Namespace) -> tuple[Iterable[Cut], int | None]:
     if isinstance(path, str) and Path(path).is_file() and not is_nemo(path):
         examples = read_unchecked(path, config.get("data_root"))
         return examples, len(examples)
-    corpus = corpus_of(options, filtered=False)
+    corpus = corpus_of(options)
     return corpus.examples, known_size(corpus)

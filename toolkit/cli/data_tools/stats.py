@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     from toolkit.dataio.statistics import Statistics, plot_histograms
     from toolkit.tokenizer import Tokenizer
 
-    corpus = corpus_of(options, filtered=False, metadata_only=True)
+    corpus = corpus_of(options, metadata_only=True)
     statistics = Statistics(Tokenizer(options.tokenizer).encode if options.tokenizer else None)
     with progress(known_size(corpus)) as report:
         statistics.add_all(corpus.examples, report)
