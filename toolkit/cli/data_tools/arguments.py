@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,3 +108,8 @@ def known_size(corpus: Corpus) -> int | None:
         return len(corpus)
     except (TypeError, NotImplementedError):
         return None
+
+
+def rounded_up(seconds: float) -> float:
+    """The next millisecond, so that what is as long as the end still is within."""
+    return math.ceil(seconds * 1000 - 1e-6) / 1000

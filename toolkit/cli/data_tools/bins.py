@@ -12,12 +12,11 @@ tokens of text: the best ones by duration, each divided into the best ones by to
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli.data_tools.arguments import config_of, data_parser, known_size, positive, progress
+from toolkit.cli.data_tools.arguments import config_of, data_parser, known_size, positive, progress, rounded_up
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,8 +74,3 @@ def describe(lengths: CorpusLengths, buckets: int, sub_buckets: int | None) -> s
         lines = [f"# padding: {audio:.1%} of audio and {tokens:.1%} of tokens at most", f"num_buckets: {len(pairs)}"]
         written = ", ".join(f"[{end:g}, {sub:g}]" for end, sub in pairs)
     return "\n".join([head, *lines, "use_bucketing: true", f"bucket_duration_bins: [{written}]"])
-
-
-def rounded_up(seconds: float) -> float:
-    """The next millisecond, so that what is as long as the end still is within."""
-    return math.ceil(seconds * 1000 - 1e-6) / 1000
