@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -111,6 +113,11 @@ def _checked(example: Any) -> Cut:
     if not example.has_recording:
         raise DataError(f"utterance {example.id!r}: has no audio")
     return example
+
+
+def leave_quietly() -> None:
+    """Let this process end at Ctrl-C with its files put away and without a traceback: its parent says what there is."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 
 
 def config_of_path(path: str | Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lhotse import AudioSource
 from lhotse.cut import Cut, MixedCut
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio, read_header_of_bytes
-from toolkit.dataio.corpus import Attempt, attempts
+from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
 from toolkit.dataio.cut_audio import load_channels
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.manifest_writers import said
@@ -185,6 +185,7 @@ class _Worker:
     @classmethod
     def take(cls, examples: Indexed[Cut]) -> None:
         """Remember the utterances."""
+        leave_quietly()
         cls.examples = examples
 
     @classmethod
