@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from lhotse.cut import Cut
 
-from toolkit.dataio.corpus import Attempt, attempts
+from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
 from toolkit.dataio.manifest_writers import WRITERS, open_text
 from toolkit.dataio.shard_writers import SHARDS, open_shard
 from toolkit.errors import ConfigError, DataError, did_you_mean
@@ -160,7 +160,7 @@ def _write_shards(examples: Iterable[Cut], target: Target, workers: int, report:
         for number in range(target.shards):
             written += _write_shard(examples, target, number, report)
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=leave_quietly) as pool:
             shards = [pool.submit(_write_shard, examples, target, number, _silent) for number in range(target.shards)]
             try:
                 for shard in as_completed(shards):

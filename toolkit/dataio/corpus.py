@@ -1,18 +1,17 @@
-"""A data set as its files have it, every utterance once: what tools look at and convert.
-
-Nothing is resampled, cut or augmented, whatever the configuration says of that for training.
-"""
+"""A data set with every utterance once, whatever its weight in a blend: what tools look at and convert."""
 
 from __future__ import annotations
 
 import itertools
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lhotse.cut import Cut
 
 from toolkit.dataio.audio_types import is_nemo
@@ -20,8 +19,19 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.indexed import Concatenated, Indexed
-from toolkit.dataio.preparation import select
+from toolkit.dataio.preparation import prepare_cuts, select
 from toolkit.errors import ConfigError, DataError
+
+
+class View(Enum):
+    """Which utterances of a data set: all there are, those within its limits, or those and what training makes of them.
+
+    Training has copies at other speeds, windows, and utterances cut or padded to a length.
+    """
+
+    ALL = "all"
+    WITHIN_LIMITS = "within limits"
+    TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,13 @@ class Corpus:
     weights: list[float] | None = None
 
     @classmethod
-    def of(cls, name: str, values: Mapping[str, Any], *, filtered: bool = True, metadata_only: bool = False) -> Corpus:
+    def of(cls, name: str, values: Mapping[str, Any], view: View = View.ALL, *, metadata_only: bool = False) -> Corpus:
         """The corpus of a configuration, whose ``name`` is for messages.
 
         Parameters
         ----------
-        filtered
-            Whether to leave out what the configuration's bounds of length leave out.
+        view
+            Which of its utterances.
         metadata_only
             Whether no audio has to be there, as none will be read.
 
@@ -60,8 +70,10 @@ class Corpus:
         config = DataConfig.from_hparams(name, values, batched=False)
         whole = replace(config, force_finite=True, shuffle=False, shard_seed=0, metadata_only=metadata_only)
         cuts, _ = read_cutset_from_config(whole)
-        if filtered:
+        if view is View.WITHIN_LIMITS:
             cuts = on_sources(cuts, partial(select, config=config, where=name))
+        elif view is View.TRAINING:
+            cuts = prepare_cuts(cuts, config, name)
         data = sources_of(cuts)
         return cls(list(data.sources), list(data.weights)) if isinstance(data, Blend) else cls([data])
 
@@ -79,13 +91,6 @@ class Corpus:
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))
-
-    @property
-    def frequencies(self) -> np.ndarray:
-        """(N,) how often each utterance is heard in training, relative to the others; of an Indexed corpus."""
-        counts = [len(source) for source in self.sources]
-        weights = counts if self.weights is None else self.weights
-        return np.repeat(np.divide(weights, counts), counts)
 
 
 Attempt = Callable[[], Cut]
@@ -108,6 +113,11 @@ def _checked(example: Any) -> Cut:
     if not example.has_recording:
         raise DataError(f"utterance {example.id!r}: has no audio")
     return example
+
+
+def leave_quietly() -> None:
+    """Let this process end at Ctrl-C with its files put away and without a traceback: its parent says what there is."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 
 
 def config_of_path(path: str | Path) -> dict[str, Any]:

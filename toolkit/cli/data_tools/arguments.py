@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,11 +96,31 @@ def _section(path: Path, key: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def progress(total: int | None) -> Iterator[Callable[[int], object]]:
-    """What is told of each so many utterances that are done; on a terminal, a progress bar shows it."""
+    """What is told of each so many utterances that are done; on a terminal, a progress bar shows it.
+
+    A Ctrl-C while libsndfile calls back would be lost: it is raised again here.
+    """
     from tqdm import tqdm
 
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
     with tqdm(total=total, unit="utterance", disable=None, leave=False) as bar:  # None: on a terminal only
-        yield bar.update
+
+        def report(count: int) -> None:
+            if stopped:
+                raise KeyboardInterrupt
+            bar.update(count)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield report
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def known_size(corpus: Corpus) -> int | None:
@@ -107,3 +129,8 @@ def known_size(corpus: Corpus) -> int | None:
         return len(corpus)
     except (TypeError, NotImplementedError):
         return None
+
+
+def rounded_up(seconds: float) -> float:
+    """The next millisecond, so that what is as long as the end still is within."""
+    return math.ceil(seconds * 1000 - 1e-6) / 1000

@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     """Convert as the command line says; the exit status: 1 when utterances were left out."""
     options = parse(arguments)
     from toolkit.dataio.conversion import Target, convert
+    from toolkit.dataio.corpus import View
 
     Target(options.format, options.output, options.shards)  # complains before the data is read
-    corpus = corpus_of(options)
+    corpus = corpus_of(options, view=View.WITHIN_LIMITS)
     size = known_size(corpus)
     seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
     source = {"data": config_of(options), "utterances": size, "seconds": seconds}

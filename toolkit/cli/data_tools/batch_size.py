@@ -1,0 +1,157 @@
+"""The largest batch of each bucket that fits in memory, as YAML to paste into train_data.
+
+    cd recipes/AN4
+    asr data batch-size hparams/transducer.yaml --memory 4GB
+    asr data batch-size hparams/transducer.yaml --device cuda:0
+
+Runs the recipe's own training step on batches of each bucket's longest utterance and longest text, larger and larger.
+The buckets are those of the YAML, or else the ones that pad least. On a CPU the memory is that of the whole process;
+processes that read audio ahead (num_workers) take about half a GB more each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.cli.data_tools.arguments import config_of, data_parser, known_size, positive, progress, rounded_up
+from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from toolkit.brains.batch_size import Extreme
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+# Of a GPU's memory, where --memory does not say: fragments and other libraries take the rest.
+GPU_SHARE = 0.9
+
+# Seconds of a batch to begin with, where the YAML has no batch_duration.
+FIRST_SECONDS = 10.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the largest batches of the recipe that the command line names; the exit status."""
+    options = parse(arguments)
+    from tqdm import tqdm
+
+    from toolkit.brains.batch_size import largest_batches
+    from toolkit.brains.step_memory import Recipe, StepMemory
+
+    recipe = Recipe(options.data, options.device or _device())
+    memory = memory_of(options.memory, recipe.device)
+    config = config_of(options)
+    extremes = extremes_of(options, config)
+    sizes: dict[int, int] = {}
+    with StepMemory(recipe, memory) as measure, tqdm(total=len(extremes), unit="bucket", disable=None) as bar:
+        for place, size in largest_batches(extremes, measure, memory, config.get("batch_duration") or FIRST_SECONDS):
+            sizes[place] = size
+            bar.set_postfix_str(f"{size} of {extremes[place].seconds:g} s")
+            bar.update()
+    print(describe(extremes, [sizes[place] for place in range(len(extremes))], f"{_shown(memory)} on {recipe.device}"))
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = data_parser("batch-size", __doc__)
+    parser.add_argument(
+        "--memory", type=_bytes, metavar="SIZE", help="such as 8GB; on a GPU by default 90 percent of what it has"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
+    parser.add_argument("--buckets", type=positive, metavar="N", help="bins of duration (those of the YAML, or 30)")
+    return parser.parse_args(arguments)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)i?B?", text, re.IGNORECASE)
+    if found:
+        return int(float(found[1]) * UNITS[found[2].upper()])
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a size of memory, such as 8GB or 500MB")
+
+
+def _shown(memory: int) -> str:
+    return f"{memory / UNITS['G']:.3g} GB"
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory_of(asked: int | None, device: str) -> int:
+    """The bytes that training may take.
+
+    Raises
+    ------
+    ConfigError
+        The device has less, or is a CPU and nobody said how much.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        there = torch.cuda.get_device_properties(device).total_memory
+        return _within(asked or int(GPU_SHARE * there), there, device)
+    if asked is None:
+        raise ConfigError("--memory: training on a CPU takes what it gets; say how much that may be, such as 8GB")
+    return _within(asked, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), device)
+
+
+def _within(asked: int, there: int, device: str) -> int:
+    if asked > there:
+        raise ConfigError(f"--memory {_shown(asked)}: {device} has {_shown(there)}")
+    return asked
+
+
+def extremes_of(options: argparse.Namespace, config: dict[str, Any]) -> list[Extreme]:
+    """The longest audio and text of each bucket of a recipe's data set."""
+    from toolkit.dataio.bins import duration_bins
+    from toolkit.dataio.corpus import Corpus, View
+    from toolkit.dataio.corpus_lengths import CorpusLengths
+    from toolkit.dataio.extremes import extremes_by_duration
+
+    corpus = Corpus.of(str(options.data), config, View.TRAINING, metadata_only=True)
+    with progress(known_size(corpus)) as report:
+        lengths = CorpusLengths.of(corpus, _tokenizer(options.data).encode, report)
+    longest = rounded_up(lengths.seconds.max())
+    ends = config.get("bucket_duration_bins")
+    if ends is None or options.buckets:
+        buckets = options.buckets or config.get("num_buckets") or 30
+        ends = [rounded_up(end) for end in duration_bins(lengths.seconds, buckets, lengths.frequencies)]
+    elif isinstance(ends[0], Sequence):
+        raise ConfigError("bucket_duration_bins: pairs are of two lengths; expected durations, such as [5.0, 10.0]")
+    if longest > max(ends, default=0.0) and not config.get("bucket_batch_size"):
+        ends = [*ends, longest]
+    return extremes_by_duration(corpus, lengths, ends)
+
+
+def _tokenizer(path: Path) -> Any:
+    """The tokenizer of a recipe.
+
+    Raises
+    ------
+    ConfigError
+        The YAML is not of a recipe.
+    """
+    from toolkit.hparams import HparamsDocument
+
+    document = HparamsDocument(path)
+    for key in ("model", "brain", "tokenizer"):
+        if key not in document:
+            raise ConfigError(f"{path}: has no {key}; batches are measured by training a recipe: name its YAML")
+    document.keep(document.needed_by(["tokenizer"]))
+    return document.build()["tokenizer"]
+
+
+def describe(extremes: Sequence[Extreme], sizes: Sequence[int], where: str) -> str:
+    """The YAML of the buckets, and which of them take all their utterances at once."""
+    ends = ", ".join(f"{extreme.seconds:g}" for extreme in extremes)
+    whole = sum(size >= extreme.count for extreme, size in zip(extremes, sizes, strict=True))
+    head = f"# largest batches that fit in {where}, of each bucket's longest utterance and text"
+    note = [f"# {whole} of {len(sizes)} buckets fit as a whole"] if whole else []
+    lines = [f"num_buckets: {len(sizes)}", "use_bucketing: true", f"bucket_duration_bins: [{ends}]"]
+    return "\n".join([head, *note, *lines, f"bucket_batch_size: [{', '.join(map(str, sizes))}]"])

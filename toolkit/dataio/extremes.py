@@ -1,0 +1,74 @@
+"""The longest that each bucket of a corpus holds, of audio and of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from toolkit.dataio.corpus import Corpus
+from toolkit.dataio.corpus_lengths import CorpusLengths
+from toolkit.dataio.manifest_writers import said
+from toolkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The worst that a batch of a bucket can hold: so many utterances of the longest audio and the longest text.
+
+    Attributes
+    ----------
+    seconds, tokens
+        Of the audio and of the text.
+    text
+        With so many tokens.
+    count
+        Utterances of the bucket; there is no use for larger batches.
+    """
+
+    seconds: float
+    tokens: int
+    text: str
+    count: int
+
+    def dominates(self, other: Extreme) -> bool:
+        """Whether what fits of this fits of the other too."""
+        return self.seconds >= other.seconds and self.tokens >= other.tokens
+
+
+def extremes_by_duration(corpus: Corpus, lengths: CorpusLengths, ends: Sequence[float]) -> list[Extreme]:
+    """The extremes of buckets with upper ends (K,), ascending; of text, also of all shorter buckets.
+
+    Raises
+    ------
+    ConfigError
+        There are longer utterances.
+    """
+    place = np.searchsorted(ends, lengths.seconds)
+    beyond = int(np.sum(place == len(ends)))
+    if beyond:
+        raise ConfigError(
+            f"bucket_duration_bins: {beyond} of {len(place)} utterances are longer than the last, {ends[-1]:g} s; "
+            "set max_duration to leave them out"
+        )
+    longest = [_longest_text(lengths, np.flatnonzero(place == number)) for number in range(len(ends))]
+    longest = list(accumulate(longest, lambda one, other: max(one, other, key=lambda number: _tokens(lengths, number))))
+    counts = np.bincount(place, minlength=len(ends)).tolist()
+    return [_extreme(corpus, lengths, *of) for of in zip(ends, longest, counts, strict=True)]
+
+
+def _longest_text(lengths: CorpusLengths, numbers: np.ndarray) -> int | None:
+    """The utterance among these with most tokens; None without any."""
+    return int(numbers[lengths.tokens[numbers].argmax()]) if len(numbers) else None
+
+
+def _tokens(lengths: CorpusLengths, number: int | None) -> int:
+    return -1 if number is None else int(lengths.tokens[number])
+
+
+def _extreme(corpus: Corpus, lengths: CorpusLengths, end: float, number: int | None, count: int) -> Extreme:
+    if number is None:
+        return Extreme(end, 0, "", count)
+    return Extreme(end, _tokens(lengths, number), said(corpus.examples[number]), count)
