@@ -157,7 +157,7 @@ class StepMemory:
 
 def _serve(connection: Connection, recipe: Recipe, memory: int) -> None:
     """Answer requests for steps with their peaks, for as long as somebody asks."""
-    logging.getLogger("speechbrain").setLevel(logging.ERROR)  # it would warn of what recipes do without
+    logging.disable(logging.WARNING)  # nothing is trained, so nobody need know of optional packages and odd texts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends this process, too
     try:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
