@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +17,9 @@ from tiny_experiment import make_experiment
 from toolkit.brains.batch_size import TOLERANCE, Line, largest_batches, search
 from toolkit.brains.step_memory import Recipe, StepMemory
 from toolkit.cli.main import main
-from toolkit.dataio.extremes import Extreme
+from toolkit.dataio.corpus import Corpus
+from toolkit.dataio.corpus_lengths import CorpusLengths
+from toolkit.dataio.extremes import Extreme, extremes_of
 from toolkit.errors import ConfigError
 
 
@@ -60,7 +63,8 @@ def test_few_tries_and_none_far_too_large_where_memory_is_a_line() -> None:
 
 
 def test_buckets_are_tried_from_the_longest_on() -> None:
-    extremes = [Extreme(1.0, 5, "A", 50), Extreme(2.0, 9, "B", 400), Extreme(4.0, 8, "C", 400), Extreme(8, 9, "D", 3)]
+    sizes = {"A": (1.0, 5, 50), "B": (2.0, 9, 400), "C": (4.0, 8, 400), "D": (8.0, 9, 3)}
+    extremes = [Extreme(seconds, seconds, tokens, text, count) for text, (seconds, tokens, count) in sizes.items()]
     tried: list[tuple[str, int]] = []
 
     def measure(extreme: Extreme, size: int) -> int:
@@ -79,15 +83,38 @@ def test_buckets_are_tried_from_the_longest_on() -> None:
     ]  # all of A fit, as B do
 
 
+def test_extremes_of_buckets(tmp_path: Path) -> None:
+    """Of each bucket the longest text; of durations, the longest of those of shorter buckets too."""
+    lines = [(1.0, "AAA"), (1.5, "A A A A A"), (2.0, "AB"), (3.0, "ABCD"), (3.5, "")]
+    text = "".join(
+        json.dumps({"audio_filepath": f"{number}.wav", "duration": seconds, "text": words}) + "\n"
+        for number, (seconds, words) in enumerate(lines)
+    )
+    (tmp_path / "m.json").write_text(text)
+    corpus = Corpus.of("m", {"manifest_filepath": str(tmp_path / "m.json")}, metadata_only=True)
+    lengths = CorpusLengths.of(corpus, list, lambda _: None)
+    ends = [1.5, 2.5, 3.5]
+    assert extremes_of(corpus, lengths, ends) == [
+        Extreme(1.5, 1.5, 9, "A A A A A", 2), Extreme(2.5, 2.5, 9, "A A A A A", 1), Extreme(3.5, 3.5, 9, "A A A A A", 2)
+    ]  # fmt: skip
+    pairs = [[1.5, 4], [1.5, 9], [3.5, 2], [3.5, 9]]
+    found = extremes_of(corpus, lengths, pairs)
+    assert [(one.end, one.seconds, one.tokens, one.count) for one in found] == [
+        ([1.5, 4], 1.5, 3, 1), ([1.5, 9], 1.5, 9, 1), ([3.5, 2], 3.5, 2, 2), ([3.5, 9], 3.5, 4, 1)
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"2 of 5 utterances fit none, the last of which is 2.5"):
+        extremes_of(corpus, lengths, ends[:2])
+
+
 def test_a_single_utterance_too_many() -> None:
     with pytest.raises(ConfigError, match=r"a single utterance of 9 s and 3 tokens does not fit in 1 GB"):
-        list(largest_batches([Extreme(9.0, 3, "ABC", 5)], lambda *_: None, 2**30, 10.0))
+        list(largest_batches([Extreme(9.0, 9.0, 3, "ABC", 5)], lambda *_: None, 2**30, 10.0))
 
 
 def test_a_training_step_is_measured(tmp_path: Path) -> None:
     experiment = make_experiment(tmp_path)
     with StepMemory(Recipe(experiment.yaml, "cpu"), 2**34) as measure:
-        small, large, again = (measure(Extreme(1.0, 1, "A", 1), size) for size in (1, 256, 1))
+        small, large, again = (measure(Extreme(1.0, 1.0, 1, "A", 1), size) for size in (1, 256, 1))
     # 256 seconds of float32 at 16 kHz are 16 MB, and their features and gradients some more.
     assert 2**24 < large - small < 2**31
     assert abs(again - small) < (large - small) / 4

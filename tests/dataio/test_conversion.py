@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +278,40 @@ def test_command(cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"# 3 utterances, 0.00 h\nmanifest_filepath: {output}\n"
     assert [cut.task for cut in read_back(output).values()] == ["asr"] * 3
     assert main(["data", "convert", str(tmp_path / "data.yaml"), "x", "--to", "lhotse", "--key", "valid_data"]) == 2
+
+
+def test_a_stream_is_divided_among_shards(cuts: list[Cut], tmp_path: Path) -> None:
+    class Stream:
+        def __iter__(self) -> Iterator[Cut]:
+            return iter(cuts)
+
+    target = Target("nemo_tarred", tmp_path / "tars", shards=5)
+    assert convert(Stream(), target).utterances == len(cuts)
+    assert described(read_back(target.output).values()) == described(cuts)
+
+
+@pytest.mark.parametrize("command", [["convert", "x.json", "--to", "nemo"], ["stats"], ["check"]])
+def test_texts_are_no_utterances(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "data.yaml").write_text(f"- {{type: txt, paths: {tmp_path}/a.txt}}\n")
+    assert main(["data", command[0], str(tmp_path / "data.yaml"), *command[1:]]) == 2
+    assert "expected a data set of utterances, but it holds TextExample" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("none.json", "none.json: no such file or folder; expected a manifest, a folder of data, or a YAML"),
+        ("notes.txt", "notes.txt: not known what this is; expected .json,"),
+        ("broken.yaml", "broken.yaml: cannot be read as YAML"),
+        ("recipe.yaml", "--key train_data: "),
+        ("misspelt.yaml", "manifest_filepth: unknown key (did you mean 'manifest_filepath'?)"),
+    ],
+)
+def test_data_that_is_not_there(name: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "recipe.yaml").write_text("model: 1\ntest_data: {test: {}}")
+    (tmp_path / "misspelt.yaml").write_text("manifest_filepth: a.json")
+    assert main(["data", "stats", str(tmp_path / name)]) == 2
+    assert problem in capsys.readouterr().err

@@ -1,14 +1,14 @@
 """The largest batch of each bucket that fits in memory, found by trying.
 
 The idea is that of NeMo's OOMptimizer: the training step itself, on batches of a bucket's longest utterance. Where the
-memory that a step took is known, and not only that it was too much, a line through the last two measurements says what
-to try next: two or three tries find what bisection finds in a dozen, and few of them are too large.
+memory that a step took is known, and not only that it was too much, a line through measurements says what to try next:
+two or three tries find what bisection finds in a dozen, and few of them are too large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from toolkit.dataio.extremes import Extreme
 from toolkit.errors import ConfigError
@@ -24,33 +24,34 @@ _LEAP = 4
 
 @dataclass
 class Line:
-    """Bytes by size, through the last two measurements; with one, or where more takes less, it says nothing."""
+    """Bytes by size, through the smallest measurement and the last one, which are far enough apart to bear noise.
 
-    points: list[tuple[int, int]] = field(default_factory=list)
+    Where there is but one, or more takes less, it says nothing.
+    """
+
+    smallest: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
 
     def add(self, size: int, peak: int) -> None:
         """Note a measurement."""
-        others = [point for point in self.points if point[0] != size]
-        self.points = [*others[-1:], (size, peak)]
+        self.last = size, peak
+        self.smallest = min(self.smallest or self.last, self.last)
 
     @property
     def slope(self) -> float:
         """Bytes an example; 0.0 where it is not known."""
-        if len(self.points) < 2:
+        if self.last is None or self.last[0] == self.smallest[0]:
             return 0.0
-        (first, low), (second, high) = self.points
-        return max(0.0, (high - low) / (second - first))
+        return max(0.0, (self.last[1] - self.smallest[1]) / (self.last[0] - self.smallest[0]))
 
     def fitting(self, memory: int) -> int | None:
         """The largest size that takes so many bytes."""
-        size, peak = self.points[-1] if self.points else (0, 0)
-        return int(size + (memory - peak) / self.slope) if self.slope else None
+        return int(self.last[0] + (memory - self.last[1]) / self.slope) if self.slope else None
 
     @property
     def base(self) -> int:
         """Bytes without any example."""
-        size, peak = self.points[-1]
-        return int(peak - size * self.slope)
+        return int(self.last[1] - self.last[0] * self.slope)
 
 
 def largest_batches(
@@ -78,7 +79,7 @@ def largest_batches(
         extreme = extremes[place]
         # What fits of longer ones fits of these; and without any, a step takes the same.
         low = max((size for other, size in found.items() if extremes[other].dominates(extreme)), default=0)
-        line = Line([(0, line.base)] if line.slope else [])
+        line = Line(smallest=(0, line.base)) if line.slope else Line()
         first = int(seconds / extreme.seconds)
         size = search(lambda size, of=extreme: measure(of, size), memory, line, (low, first, extreme.count))
         if not size:

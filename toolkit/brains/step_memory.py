@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import gc
 import io
+import logging
 import multiprocessing
 import os
 import re
@@ -150,6 +151,7 @@ class StepMemory:
 
 def _serve(connection: Connection, recipe: Recipe, memory: int) -> None:
     """Answer requests for steps with their peaks, for as long as somebody asks."""
+    logging.disable(logging.WARNING)  # nothing is trained, so nobody need know of optional packages and odd texts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends this process, too
     try:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))

@@ -108,10 +108,22 @@ def _build(source: Indexed[Cut], number: int) -> Cut:
 
 
 def _checked(example: Any) -> Cut:
+    cut = require_utterance(example)
+    if not cut.has_recording:
+        raise DataError(f"utterance {cut.id!r}: has no audio")
+    return cut
+
+
+def require_utterance(example: Any) -> Cut:
+    """The example itself, which is a cut.
+
+    Raises
+    ------
+    ConfigError
+        It is not: the data set is of texts or conversations.
+    """
     if not isinstance(example, Cut):
-        raise ConfigError(f"expected utterances with audio, not {type(example).__name__}")
-    if not example.has_recording:
-        raise DataError(f"utterance {example.id!r}: has no audio")
+        raise ConfigError(f"expected a data set of utterances, but it holds {type(example).__name__}")
     return example
 
 

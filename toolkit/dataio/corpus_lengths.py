@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from lhotse.cut import Cut
 
-from toolkit.dataio.corpus import Corpus
+from toolkit.dataio.corpus import Corpus, require_utterance
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.manifest_writers import said
 
@@ -53,7 +53,7 @@ def _measure(source: Iterable[Cut], encode: Encode | None, report: Report) -> tu
         report(len(source))
         return np.asarray(source.lengths, np.float64), np.empty(0, np.int64)
     seconds, tokens = array("d"), array("q")
-    for cut in source:
+    for cut in map(require_utterance, source):
         seconds.append(cut.duration)
         tokens.append(len(encode(said(cut))) if encode else 0)
         report(1)

@@ -13,6 +13,8 @@ from toolkit.dataio.corpus_lengths import CorpusLengths
 from toolkit.dataio.manifest_writers import said
 from toolkit.errors import ConfigError
 
+End = float | tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Extreme:
@@ -20,6 +22,8 @@ class Extreme:
 
     Attributes
     ----------
+    end
+        Upper end of the bucket: seconds, or seconds and tokens.
     seconds, tokens
         Of the audio and of the text.
     text
@@ -28,6 +32,7 @@ class Extreme:
         Utterances of the bucket; there is no use for larger batches.
     """
 
+    end: End
     seconds: float
     tokens: int
     text: str
@@ -38,25 +43,35 @@ class Extreme:
         return self.seconds >= other.seconds and self.tokens >= other.tokens
 
 
-def extremes_by_duration(corpus: Corpus, lengths: CorpusLengths, ends: Sequence[float]) -> list[Extreme]:
-    """The extremes of buckets with upper ends (K,), ascending; of text, also of all shorter buckets.
+def extremes_of(corpus: Corpus, lengths: CorpusLengths, ends: Sequence[End]) -> list[Extreme]:
+    """The extremes of buckets with these upper ends, ascending; of durations, the text also of all shorter buckets.
 
     Raises
     ------
     ConfigError
         There are longer utterances.
     """
-    place = np.searchsorted(ends, lengths.seconds)
+    pairs = isinstance(ends[0], Sequence)
+    place = _place_2d(ends, lengths) if pairs else np.searchsorted(ends, lengths.seconds)
     beyond = int(np.sum(place == len(ends)))
     if beyond:
         raise ConfigError(
-            f"bucket_duration_bins: {beyond} of {len(place)} utterances are longer than the last, {ends[-1]:g} s; "
-            "set max_duration to leave them out"
+            f"bucket_duration_bins: {beyond} of {len(place)} utterances fit none, the last of which is {ends[-1]}; "
+            "set max_duration to leave out what is longer"
         )
     longest = [_longest_text(lengths, np.flatnonzero(place == number)) for number in range(len(ends))]
-    longest = list(accumulate(longest, lambda one, other: max(one, other, key=lambda number: _tokens(lengths, number))))
+    if not pairs:
+        longest = list(accumulate(longest, lambda *two: max(two, key=lambda number: _tokens(lengths, number))))
     counts = np.bincount(place, minlength=len(ends)).tolist()
     return [_extreme(corpus, lengths, *of) for of in zip(ends, longest, counts, strict=True)]
+
+
+def _place_2d(pairs: Sequence[tuple[float, float]], lengths: CorpusLengths) -> np.ndarray:
+    """(N,) the first bucket that each utterance fits; their number where it fits none."""
+    place = np.full(len(lengths.seconds), len(pairs))
+    for number, (seconds, tokens) in reversed(list(enumerate(pairs))):
+        place[(lengths.seconds <= seconds) & (lengths.tokens <= tokens)] = number
+    return place
 
 
 def _longest_text(lengths: CorpusLengths, numbers: np.ndarray) -> int | None:
@@ -68,7 +83,8 @@ def _tokens(lengths: CorpusLengths, number: int | None) -> int:
     return -1 if number is None else int(lengths.tokens[number])
 
 
-def _extreme(corpus: Corpus, lengths: CorpusLengths, end: float, number: int | None, count: int) -> Extreme:
+def _extreme(corpus: Corpus, lengths: CorpusLengths, end: End, number: int | None, count: int) -> Extreme:
+    seconds = end[0] if isinstance(end, Sequence) else end
     if number is None:
-        return Extreme(end, 0, "", count)
-    return Extreme(end, _tokens(lengths, number), said(corpus.examples[number]), count)
+        return Extreme(end, seconds, 0, "", count)
+    return Extreme(end, seconds, _tokens(lengths, number), said(corpus.examples[number]), count)

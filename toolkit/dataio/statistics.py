@@ -15,6 +15,7 @@ from lhotse.cut import Cut
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from toolkit.dataio.corpus import require_utterance
 from toolkit.dataio.manifest_writers import said
 from toolkit.files import replacing
 
@@ -77,7 +78,7 @@ class Statistics:
 
     def add_all(self, cuts: Iterable[Cut], report: Callable[[int], object]) -> None:
         """Count all utterances, and report each."""
-        for cut in cuts:
+        for cut in map(require_utterance, cuts):
             self.add(cut)
             report(1)
 

@@ -22,12 +22,14 @@ from toolkit.cli.data_tools.arguments import config_of, data_parser, known_size,
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from toolkit.brains.batch_size import Extreme
+    from toolkit.dataio.corpus_lengths import CorpusLengths
+    from toolkit.dataio.extremes import Extreme
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-# Of a GPU's memory, where --memory does not say: fragments and other libraries take the rest.
-GPU_SHARE = 0.9
+# Of the memory, for a step by itself: an epoch takes up to a tenth more, as batches of many sizes leave gaps (AN4's
+# transducer on a CPU: 2.2 GB, with batches of which each took at most 2.0 GB).
+SHARE = 0.9
 
 # Seconds of a batch to begin with, where the YAML has no batch_duration.
 FIRST_SECONDS = 10.0
@@ -43,11 +45,12 @@ def main(arguments: Sequence[str]) -> int:
 
     recipe = Recipe(options.data, options.device or _device())
     memory = memory_of(options.memory, recipe.device)
+    budget = int(SHARE * memory)
     config = config_of(options)
-    extremes = extremes_of(options, config)
+    extremes = measure_extremes(options, config)
     sizes: dict[int, int] = {}
-    with StepMemory(recipe, memory) as measure, tqdm(total=len(extremes), unit="bucket", disable=None) as bar:
-        for place, size in largest_batches(extremes, measure, memory, config.get("batch_duration") or FIRST_SECONDS):
+    with StepMemory(recipe, budget) as measure, tqdm(total=len(extremes), unit="bucket", disable=None) as bar:
+        for place, size in largest_batches(extremes, measure, budget, config.get("batch_duration") or FIRST_SECONDS):
             sizes[place] = size
             bar.set_postfix_str(f"{size} of {extremes[place].seconds:g} s")
             bar.update()
@@ -58,11 +61,10 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Options of the command line."""
     parser = data_parser("batch-size", __doc__)
-    parser.add_argument(
-        "--memory", type=_bytes, metavar="SIZE", help="such as 8GB; on a GPU by default 90 percent of what it has"
-    )
+    parser.add_argument("--memory", type=_bytes, metavar="SIZE", help="such as 8GB; on a GPU by default all it has")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument("--buckets", type=positive, metavar="N", help="bins of duration (those of the YAML, or 30)")
+    parser.add_argument("--sub-buckets", type=positive, metavar="N", help="bins of tokens in each of them")
     return parser.parse_args(arguments)
 
 
@@ -95,7 +97,7 @@ def memory_of(asked: int | None, device: str) -> int:
 
     if device.startswith("cuda"):
         there = torch.cuda.get_device_properties(device).total_memory
-        return _within(asked or int(GPU_SHARE * there), there, device)
+        return _within(asked or there, there, device)
     if asked is None:
         raise ConfigError("--memory: training on a CPU takes what it gets; say how much that may be, such as 8GB")
     return _within(asked, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), device)
@@ -107,26 +109,32 @@ def _within(asked: int, there: int, device: str) -> int:
     return asked
 
 
-def extremes_of(options: argparse.Namespace, config: dict[str, Any]) -> list[Extreme]:
+def measure_extremes(options: argparse.Namespace, config: dict[str, Any]) -> list[Extreme]:
     """The longest audio and text of each bucket of a recipe's data set."""
-    from toolkit.dataio.bins import duration_bins
     from toolkit.dataio.corpus import Corpus, View
     from toolkit.dataio.corpus_lengths import CorpusLengths
-    from toolkit.dataio.extremes import extremes_by_duration
+    from toolkit.dataio.extremes import extremes_of
 
     corpus = Corpus.of(str(options.data), config, View.TRAINING, metadata_only=True)
     with progress(known_size(corpus)) as report:
         lengths = CorpusLengths.of(corpus, _tokenizer(options.data).encode, report)
-    longest = rounded_up(lengths.seconds.max())
-    ends = config.get("bucket_duration_bins")
+    return extremes_of(corpus, lengths, _ends(options, config, lengths))
+
+
+def _ends(options: argparse.Namespace, config: dict[str, Any], lengths: CorpusLengths) -> list[float | list[float]]:
+    """The upper ends of all buckets: those of the YAML, or the best."""
+    from toolkit.dataio.bins import duration_bins, duration_bins_2d
+
+    ends, buckets = config.get("bucket_duration_bins"), options.buckets or config.get("num_buckets") or 30
+    if options.sub_buckets:
+        pairs = duration_bins_2d(lengths.seconds, lengths.tokens, buckets, options.sub_buckets, lengths.frequencies)
+        return [[rounded_up(end), int(sub)] for end, sub in pairs]
     if ends is None or options.buckets:
-        buckets = options.buckets or config.get("num_buckets") or 30
         ends = [rounded_up(end) for end in duration_bins(lengths.seconds, buckets, lengths.frequencies)]
-    elif isinstance(ends[0], Sequence):
-        raise ConfigError("bucket_duration_bins: pairs are of two lengths; expected durations, such as [5.0, 10.0]")
-    if longest > max(ends, default=0.0) and not config.get("bucket_batch_size"):
-        ends = [*ends, longest]
-    return extremes_by_duration(corpus, lengths, ends)
+    elif isinstance(ends[0], list) or config.get("bucket_batch_size"):
+        return ends
+    longest = rounded_up(lengths.seconds.max())  # the YAML of bins leaves out the end of the last
+    return ends if ends and ends[-1] >= longest else [*ends, longest]
 
 
 def _tokenizer(path: Path) -> Any:
@@ -149,7 +157,7 @@ def _tokenizer(path: Path) -> Any:
 
 def describe(extremes: Sequence[Extreme], sizes: Sequence[int], where: str) -> str:
     """The YAML of the buckets, and which of them take all their utterances at once."""
-    ends = ", ".join(f"{extreme.seconds:g}" for extreme in extremes)
+    ends = ", ".join(f"{extreme.end:g}" if isinstance(extreme.end, float) else str(extreme.end) for extreme in extremes)
     whole = sum(size >= extreme.count for extreme, size in zip(extremes, sizes, strict=True))
     head = f"# largest batches that fit in {where}, of each bucket's longest utterance and text"
     note = [f"# {whole} of {len(sizes)} buckets fit as a whole"] if whole else []
