@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import itertools
 import json
 import math
@@ -23,10 +24,13 @@ from omegaconf import OmegaConf
 from speechbrain.utils.checkpoints import Checkpointer
 from torch.utils.data import Dataset
 
-from toolkit.dataio import data_types, measures
+from toolkit.dataio import data_types, measures, prompt_fn
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
 from toolkit.dataio.epochs import EpochLoader
+from toolkit.dataio.prompt_fn import Message, encode_messages, registered_prompt_format_fn
+from toolkit.dataio.prompts.formatter import PromptFormatter
+from toolkit.dataio.prompts.plain import PlainPromptFormatter
 from toolkit.dataio.text_adapters import TextExample
 from toolkit.errors import AudioError, ConfigError, DataError
 
@@ -581,6 +585,46 @@ def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert sorted(itertools.chain(*epoch)) == sorted(itertools.chain(*batches))
         assert max(len(batch) * max(batch) for batch in epoch) <= 300
     assert epochs[0] != epochs[1]
+
+
+def longer_in_a_few(example: TextExample, prompt: PromptFormatter) -> dict[str, Any]:
+    """One of 200 texts is much longer."""
+    times = 100 if example.text.endswith("y") else 1
+    return encode_messages(prompt, [Message(prompt.OUTPUT_ROLE, example.text * times)])
+
+
+@pytest.mark.parametrize("changed", ["function", "template"])
+def test_kept_lengths_are_of_the_prompts_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(measures, "_WORTH_KEEPING", 100)
+    lines = ["x" * (number % 50 + 1) for number in range(200)]
+    lines[103] += "y"  # none of those that are compared
+    (tmp_path / "a.txt").write_text("".join(f"{line}\n" for line in lines))
+    config = {"input_cfg": [{"type": "txt", "paths": str(tmp_path / "a.txt")}], "batch_tokens": 2000}
+    config |= {"use_multimodal_sampling": True, "force_finite": True, "prompt_format": "plain"}
+
+    class Prompted(Dataset):
+        def __getitem__(self, examples: CutSet) -> list[int]:
+            return [len(example.input_ids) for example in examples]
+
+    def padded() -> list[int]:
+        batches = make(config, dataset=Prompted(), tokenizer=Plain())
+        return [len(batch) * max(batch) for batch in batches]
+
+    before = padded()
+    assert max(before) <= 2000
+    if changed == "function":
+        monkeypatch.setattr(prompt_fn, "_FUNCTIONS", dict(prompt_fn._FUNCTIONS))
+        registered_prompt_format_fn(TextExample)(longer_in_a_few)
+    else:
+        template = copy.deepcopy(PlainPromptFormatter.TEMPLATE)
+        template["assistant"]["template"] = "|message|" * 5
+        monkeypatch.setattr(PlainPromptFormatter, "TEMPLATE", template)
+    after = padded()
+    assert max(after) <= 2000
+    assert sum(after) > sum(before)
 
 
 class Plain(Letters):
