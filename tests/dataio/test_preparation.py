@@ -21,6 +21,7 @@ from torchaudio.functional import resample
 
 from toolkit.dataio.augment import Augmentation
 from toolkit.dataio.blend import Blend, sources_of
+from toolkit.dataio.buckets import Caps
 from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cut
@@ -307,6 +308,24 @@ def test_concatenation(manifest: str) -> None:
     kept = Concatenation(0.2, merge=False)(cuts)[2]
     assert [supervision.text for supervision in kept.supervisions] == ["ABC", "A"]
     assert Concatenation.from_config(DataConfig.from_hparams("d", {"cuts_path": "a"}, batched=False)) is None
+
+
+@pytest.mark.parametrize("quadratic", [None, 2.0])
+def test_joined_batches_keep_the_cap(manifest: str, quadratic: float | None) -> None:
+    values = {"manifest_filepath": manifest, "sample_rate": 8000, "concatenate_samples": True}
+    values |= {"concatenate_duration_factor": 2.0, "quadratic_duration": quadratic}
+    cuts = sorted(prepared(manifest), key=lambda cut: cut.duration)[:3]  # 0.5, 1 and 1.5 s
+    caps = Caps(None, None, quadratic)
+
+    def joined(cap: float) -> list[float]:
+        join = Concatenation.from_config(DataConfig.from_hparams("d", values | {"batch_duration": cap}))
+        durations = [cut.duration for cut in join(cuts)]
+        assert len(durations) * caps.effective(np.array(durations)).max() <= cap
+        return durations
+
+    full = 3 * float(caps.effective(np.array(1.5)))
+    assert joined(full) == ([1.5, 1.0, 0.5] if quadratic else pytest.approx([2.1, 1.0]))
+    assert len(joined(2 * full)) < 3
 
 
 def test_simulated_rooms(manifest: str) -> None:
