@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from lhotse import CutSet
+from omegaconf import OmegaConf
 
 from toolkit.dataio import data_types, loaders
 from toolkit.dataio.batches import Batch
@@ -154,6 +155,18 @@ def test_rate_and_seed_are_those_of_the_yaml(hparams: dict[str, object]) -> None
         hparams["valid_data"] |= {key: value}
         with pytest.raises(ConfigError, match=rf"valid_data\.{key}: {value}, but the YAML's {key} is 3; leave it out"):
             load_split("valid_data", hparams | {key: 3})
+
+
+def test_rate_and_seed_are_those_of_the_yaml_for_a_data_set_in_a_file(
+    hparams: dict[str, object], tmp_path: Path
+) -> None:
+    file = tmp_path / "valid.yaml"
+    OmegaConf.save(hparams["valid_data"], file)
+    [*_, batch] = load_split("valid_data", hparams | {"valid_data": str(file), "sample_rate": 8000})
+    assert batch.samples.min() == 800
+    OmegaConf.save(hparams["valid_data"] | {"sample_rate": 8000}, file)
+    with pytest.raises(ConfigError, match=r"valid_data\.sample_rate: 8000, but the YAML's sample_rate is 16000"):
+        load_split("valid_data", hparams | {"valid_data": str(file), "sample_rate": 16000})
 
 
 def test_every_augmentation_of_two_channels(hparams: dict[str, object], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
+from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
@@ -86,10 +87,9 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     return make_loader(part, SpeechDataset(tokenizer), config, rank=place[0], world_size=place[1])
 
 
-def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> Any:
+def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """A data set's values with the YAML's ``sample_rate`` and ``seed``, of which it may not have others."""
-    if not isinstance(values, Mapping):
-        return values
+    values = as_mapping(name, values)
     shared = {key: hparams[key] for key in ("sample_rate", "seed") if key in hparams}
     for key, value in shared.items():
         if values.get(key) not in (None, value):
