@@ -129,9 +129,11 @@ class DataConfig:
     perturb_speed
         Add a copy of every utterance at 0.9 and one at 1.1 of its speed.
     noise_path, noise_snr, noise_mix_prob
-        Noises (a folder, or a JSONL list of files), range of the signal-to-noise ratio (dB), share of utterances.
+        Noises (a folder, a JSONL list of files, Lhotse's cuts or Shar), range of the signal-to-noise ratio (dB), share
+        of utterances.
     rir_enabled, rir_path, rir_prob
-        Whether to reverberate, room impulse responses (as noises; null: simulated rooms), share of utterances.
+        Whether to reverberate, room impulse responses (a folder, a JSONL list of files, or Lhotse's recordings; null:
+        simulated rooms), share of utterances.
     concatenate_samples, concatenate_gap_seconds, concatenate_duration_factor, concatenate_merge_supervisions, db_norm
         Join the short utterances of a batch up to its longest times a factor, with silence between them, as one
         transcript, at one loudness (dB; null: as they are).

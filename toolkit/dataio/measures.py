@@ -33,7 +33,7 @@ def measured(source: Indexed[Any], measure: Callable[[Any], float], what: str) -
     """(N,) float64: ``measure`` of each example.
 
     Those of large sources are kept in the user's cache, under a digest of all that they follow from: the index of the
-    source, the time of change of its file, tokenizer, filters and measure, and the code of prompt formats and functions.
+    source, the time of change of its file, tokenizer, filters and measure, and the code of prompts.
     What the code calls is not in it: some examples are measured each time.
     """
     digest = _digest((source, measure, _prompts())) if len(source) >= _WORTH_KEEPING else None
