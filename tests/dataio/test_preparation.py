@@ -131,6 +131,20 @@ def test_limits_on_tokens_of_texts(tmp_path: Path) -> None:
         list(prepare_cuts(read_cutset_from_config(config)[0], config, "d", tokenize=length))
 
 
+def test_the_source_that_limits_leave_empty_is_named(tmp_path: Path) -> None:
+    lines = {"short": 0.5, "long": 5.0}
+    for name, seconds in lines.items():
+        entry = {"audio_filepath": "a.wav", "duration": seconds, "sampling_rate": 8000, "text": "A"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(entry))
+    short, long = ({"type": "nemo", "manifest_filepath": str(tmp_path / f"{name}.jsonl")} for name in lines)
+    nested = {"input_cfg": [long, {"type": "group", "input_cfg": [long, short]}]}
+    listed = {"manifest_filepath": [long["manifest_filepath"], short["manifest_filepath"]]}
+    for values, said in ((nested, r"input_cfg\[1\]\.input_cfg\[1\]"), (listed, r"manifest_filepath\[1\]")):
+        config = DataConfig.from_hparams("d", values | {"min_duration": 1.0}, batched=False)
+        with pytest.raises(DataError, match=rf"d\.{said}: none of 1 examples is left"):
+            prepare_cuts(read_cutset_from_config(config)[0], config, "d")
+
+
 def test_an_endless_stream_of_which_nothing_is_kept_does_not_hang(
     manifest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,12 @@ def prepare_cuts(
     if tokenize is not None:
         cuts = mapped(cuts, tokenize)
     cuts = on_sources(cuts, partial(change_source, config=config))
-    return on_sources(cuts, partial(_select, config=config, where=where))
+    data = sources_of(cuts)
+    if not isinstance(data, Blend):
+        return CutSet(_select(data, config, where))
+    places = [f"{where}.{name}" for name in data.names] or [where] * len(data.sources)
+    sources = [_select(source, config, place) for source, place in zip(data.sources, places, strict=True)]
+    return CutSet(replace(data, sources=sources))
 
 
 def of_one_rate(cuts: CutSet, where: str) -> CutSet:
@@ -161,6 +167,22 @@ class Filtered:
                 if count == removed.total() == _PATIENCE:
                     break
         report(self.where, count, removed)
+
+
+def within_bins(source: Indexed[Any], config: DataConfig, where: str) -> Indexed[Any]:
+    """The examples that fit a bucket of a size that is given, of a source whose lengths are those of batches.
+
+    Raises
+    ------
+    DataError
+        None does.
+    """
+    if not config.use_bucketing or config.bucket_batch_size is None:
+        return source
+    ends = config.bucket_duration_bins
+    fits = source.lengths >= 0 if np.ndim(ends) > 1 else source.lengths <= ends[-1]  # the number of a pair, or a length
+    report(where, len(source), Counter(bucket_duration_bins=int(np.sum(~fits))))
+    return source if fits.all() else Selected(source, np.flatnonzero(fits))
 
 
 def report(where: str, count: int, removed: Counter[str]) -> None:
