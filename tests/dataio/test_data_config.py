@@ -55,7 +55,7 @@ def test_keys_and_defaults_are_nemos() -> None:
     }  # fmt: skip
     assert {key: getattr(config, key) for key in nemo} == nemo
     inputs = {"input_cfg", "manifest_filepath", "tarred_audio_filepaths", "cuts_path", "shar_path", "batch_size"}
-    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root"}
+    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root", "fault_tolerant"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,12 @@ def test_all_problems_of_several_data_sets_at_once() -> None:
         "train_data.nmt.batch_size: expected more than 0, not 0",
         "train_data.nmt.manifest_filepath: missing; give it or input_cfg, cuts_path or shar_path",
     ]
+
+
+def test_a_list_of_shards_of_fields() -> None:
+    fields = {"cuts": "cuts.{0..3}.jsonl.gz", "recording": "recording.{0..3}.tar"}
+    for value in ([fields, fields], [[fields, 0.3], [fields, 0.7]]):
+        assert DataConfig.from_hparams("d", {"shar_path": value, "batch_size": 1}).shar_path == value
 
 
 def test_not_a_mapping() -> None:

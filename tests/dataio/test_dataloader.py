@@ -6,6 +6,7 @@ import collections
 import copy
 import itertools
 import json
+import logging
 import math
 import random
 import re
@@ -501,7 +502,7 @@ def test_no_example(cuts_path: str) -> None:
         with pytest.raises(DataError, match="config: holds no example"):
             make(config)
     endless = {"input_cfg": [{"type": "lhotse", "cuts_path": cuts_path}] * 2, "shuffle": True, "num_buckets": 2}
-    with pytest.raises(DataError, match="no batch of endless data is full; leave out drop_last"):
+    with pytest.raises(DataError, match="no batch is full; leave out drop_last"):
         next(iter(make(endless | {"batch_size": 100_000, "drop_last": True})))
 
 
@@ -553,6 +554,24 @@ def test_cuts_by_pairs_of_seconds_and_tokens(data: dict[str, Any]) -> None:
     assert len(kept) == sum(number % 4 < 2 for number in range(COUNT))
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_what_is_beyond_the_last_bin_of_a_given_size_is_left_out_and_counted(
+    data: dict[str, Any], shuffle: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data |= {"batch_duration": None, "num_buckets": None, "bucket_duration_bins": [2.0, 4.0]}
+    with caplog.at_level(logging.INFO):
+        batches = list(make(data | {"bucket_batch_size": [6, 4], "shuffle": shuffle}, dataset=Durations()))
+    kept = [seconds for batch in batches for seconds in batch]
+    assert max(kept) <= 4.0
+    assert f"config: of {COUNT} examples left out: {COUNT - len(kept)} by bucket_duration_bins" in caplog.text
+
+
+def test_no_full_batch(cuts_path: str) -> None:
+    config = {"cuts_path": cuts_path, "batch_size": 2 * COUNT, "drop_last": True, "shuffle": True}
+    with pytest.raises(DataError, match="no batch is full; leave out drop_last"):
+        list(make(config))
+
+
 def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(measures, "_WORTH_KEEPING", 100)
@@ -594,9 +613,7 @@ def longer_in_a_few(example: TextExample, prompt: PromptFormatter) -> dict[str, 
 
 
 @pytest.mark.parametrize("changed", ["function", "template"])
-def test_kept_lengths_are_of_the_prompts_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
-) -> None:
+def test_kept_lengths_are_of_the_prompts_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(measures, "_WORTH_KEEPING", 100)
     lines = ["x" * (number % 50 + 1) for number in range(200)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,31 @@ def test_unreadable_audio_names_utterance_and_file(
     assert message.startswith(f"utterance 'u7': {tmp_path}/7.wav: ")
     assert said in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_cannot_be_read_is_left_out_and_counted_where_the_yaml_says_so(
+    hparams: dict[str, object], tmp_path: Path, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rate = {"sampling_rate": 16000} if told else {}  # without it, to build an utterance needs its header
+    seconds = [len(samples(number)) / 16000 for number in range(6)]
+    lines = [{"audio_filepath": f"{n}.wav", "duration": length, "text": "A"} | rate for n, length in enumerate(seconds)]
+    (tmp_path / "m.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    data = {"manifest_filepath": str(tmp_path / "m.jsonl"), "batch_size": 4, "fault_tolerant": True}
+    (tmp_path / "1.wav").unlink()
+    (tmp_path / "2.wav").write_bytes(b"no audio" * 99)
+    soundfile.write(tmp_path / "3.wav", np.zeros(160), 16000)
+    loader = load_split("valid_data", hparams | {"valid_data": data})
+    names = [Path(name).name for batch in loader for name in batch.ids]
+    assert sorted(names) == ["0.wav", "4.wav", "5.wav"]
+    assert "left out (3 so far): " in caplog.text
+    for file in ("0", "4", "5"):
+        soundfile.write(tmp_path / f"{file}.wav", np.zeros(160), 16000)
+    with pytest.raises(DataError, match=r"\.wav"):
+        list(loader)
+    soundfile.write(tmp_path / "0.wav", samples(0), 16000)
+    with pytest.raises(DataError, match=r"\.wav"):
+        list(load_split("valid_data", hparams | {"valid_data": data | {"fault_tolerant": False}}))
 
 
 def test_audio_shorter_than_its_manifest_says(hparams: dict[str, object], tmp_path: Path) -> None:

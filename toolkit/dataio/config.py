@@ -83,6 +83,10 @@ class DataConfig:
         What ``{data_root}`` of a SpeechBrain manifest stands for where that is not in ``data_root.txt`` beside it.
     skip_missing_manifest_entries
         Tar files and their manifests may name examples that the other lacks: they are counted and left out.
+    fault_tolerant
+        Utterances that cannot be read (a missing or damaged file, less audio than the manifest says) are left out of
+        their batch, with a warning that counts them, and are an error only where they are all of it; else any is. What
+        has to be read for the plan, as for a limit on tokens, is an error always.
     metadata_only
         Audio is never opened: examples can be counted and measured, but not heard.
     text_field, lang_field
@@ -154,6 +158,7 @@ class DataConfig:
     shar_path: Paths | None = None
     data_root: Text | None = None
     skip_missing_manifest_entries: Flag = False
+    fault_tolerant: Flag = False
     metadata_only: Flag = False
     text_field: Text = "text"
     lang_field: Text = "lang"
