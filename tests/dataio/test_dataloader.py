@@ -483,7 +483,8 @@ def check_raises(error: type[Exception], said: str, loader: EpochLoader) -> None
     [
         ({"batch_sise": 5}, ConfigError, r"config\.batch_sise: unknown key \(did you mean 'batch_size'\?\)"),
         ({"batch_duration": None}, ConfigError, r"config\.batch_duration: missing; give it or batch_size"),
-        ({"batch_tokens": 5}, ConfigError, "tokens are counted with use_multimodal_sampling: true only"),
+        ({"batch_tokens": 5, "batch_duration": None}, ConfigError,
+         "batch_tokens counts with use_multimodal_sampling: true only"),
         ({"use_multimodal_sampling": True}, ConfigError, r"config\.batch_tokens: missing"),
         ({"min_duration": 100}, DataError, "none of 53 examples is left; left out: 53 by min_duration, max_duration"),
         ({"prompt_format": "lama"}, ConfigError, "lama"),

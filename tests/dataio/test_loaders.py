@@ -240,6 +240,12 @@ def test_short_utterances_are_joined(hparams: dict[str, object]) -> None:
             assert batch.words[row] == " ".join("A B" * (number % 3 + 1) for number in numbers)
 
 
+def test_several_samplers_are_not_for_recipes(hparams: dict[str, object]) -> None:
+    several = {"multi_config": True, "speech": hparams["train_data"]}
+    with pytest.raises(ConfigError, match=r"train_data\.multi_config: the data of a recipe has one sampler; blend"):
+        load_split("train_data", hparams | {"train_data": several})
+
+
 def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.dataio.data_types._TYPES", dict(data_types._TYPES))
     data_types.data_type_parser("stream")(lambda _: (CutSet(iter([])), True))

@@ -131,6 +131,18 @@ def test_limits_on_tokens_of_texts(tmp_path: Path) -> None:
         list(prepare_cuts(read_cutset_from_config(config)[0], config, "d", tokenize=length))
 
 
+def test_limits_on_tokens_leave_out_no_utterance(manifest: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = DataConfig.from_hparams("d", {"manifest_filepath": manifest, "max_tokens": 1}, batched=False)
+
+    def unbuilt(cut: Cut) -> Cut:
+        assert cut.id == "0.wav"
+        return cut
+
+    cuts = prepare_cuts(read_cutset_from_config(config)[0], config, "d", tokenize=unbuilt)
+    assert len(sources_of(cuts)) == len(SECONDS)
+    assert "d: min_tokens, max_tokens: are of texts and conversations, and leave out no utterance" in caplog.text
+
+
 def test_the_source_that_limits_leave_empty_is_named(tmp_path: Path) -> None:
     lines = {"short": 0.5, "long": 5.0}
     for name, seconds in lines.items():

@@ -74,7 +74,13 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``."""
     key, _, test = name.partition(".")
     values = require(key, hparams)
-    config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
+    values = _with_shared(name, values[test] if test else values, hparams)
+    if values.get("multi_config"):
+        raise ConfigError(
+            f"{name}.multi_config: the data of a recipe has one sampler; blend data sets with input_cfg and weights, "
+            "or use get_lhotse_dataloader_from_config in a script of your own"
+        )
+    config = DataConfig.from_hparams(name, values)
     # Evaluation hears every utterance once, whatever its weight, and is not divided.
     place = rank_and_world_size() if config.shuffle else (0, 1)
     config = config if config.shuffle else replace(config, force_finite=True)

@@ -99,7 +99,10 @@ def _select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[A
         return Filtered(source, filters, where) if filters else source
     numbers, removed = np.arange(len(source)), Counter[str]()
     if len(source) and isinstance(source[0], Cut):
-        filters.pop(_DURATION, None)
+        if filters.pop(_TOKENS, None) is not None:
+            logger.warning("%s: %s: are of texts and conversations, and leave out no utterance", where, _TOKENS)
+        for name in (_DURATION, _TOKENS_A_TOKEN):  # the one is told by the index, the other is not of utterances
+            filters.pop(name, None)
         inside = (source.lengths >= config.min_duration) & (source.lengths <= config.max_duration)
         removed[_DURATION] = int(np.sum(~inside))
         numbers = numbers[inside]
@@ -113,6 +116,8 @@ def _select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[A
 
 
 _DURATION = "min_duration, max_duration"
+_TOKENS = "min_tokens, max_tokens"
+_TOKENS_A_TOKEN = "min_tpt, max_tpt"
 
 
 def _filters(config: DataConfig) -> dict[str, Keep]:
@@ -122,13 +127,11 @@ def _filters(config: DataConfig) -> dict[str, Keep]:
         filters[_DURATION] = DurationFilter(config.min_duration, config.max_duration)
     if config.min_tokens is not None or config.max_tokens is not None:
         total = config.measure_total_length
-        filters["min_tokens, max_tokens"] = TokenCountFilter(
-            config.min_tokens, config.max_tokens, measure_total_length=total
-        )
+        filters[_TOKENS] = TokenCountFilter(config.min_tokens, config.max_tokens, measure_total_length=total)
     if config.min_tps > 0 or config.max_tps < np.inf:
         filters["min_tps, max_tps"] = TokenPerSecondFilter(config.min_tps, config.max_tps)
     if config.min_tpt > 0 or config.max_tpt < np.inf:
-        filters["min_tpt, max_tpt"] = TokenPerTokenFilter(config.min_tpt, config.max_tpt)
+        filters[_TOKENS_A_TOKEN] = TokenPerTokenFilter(config.min_tpt, config.max_tpt)
     return filters
 
 
