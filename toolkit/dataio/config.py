@@ -113,8 +113,7 @@ class DataConfig:
         from the longest to the shortest, always the same.
     seed, shard_seed
         Of order and augmentation; of the order of shards and the choice within blends, where they are streams: what is
-        planned is of ``seed`` alone. ``randomized`` differs between
-        processes, ``trng`` between runs too.
+        planned is of ``seed`` alone. ``randomized`` differs between processes, ``trng`` between runs too.
     drop_last
         Leave out the last batch of each bucket where it is not full.
     max_open_streams, slice_length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import io
@@ -33,8 +34,8 @@ def measured(source: Indexed[Any], measure: Callable[[Any], float], what: str) -
     """(N,) float64: ``measure`` of each example.
 
     Those of large sources are kept in the user's cache, under a digest of all that they follow from: the index of the
-    source, the time of change of its file, tokenizer, filters and measure, and the code of prompts.
-    What the code calls is not in it: some examples are measured each time.
+    source, the time of change of its file, tokenizer, filters, measure and prompts, with their code. What that code
+    calls is not in it: hence some examples are measured each time, and all where one of them differs.
     """
     digest = _digest((source, measure, _prompts())) if len(source) >= _WORTH_KEEPING else None
     place = None if digest is None else cache_folder() / f"{digest}.measures.npy"
@@ -89,6 +90,7 @@ class _Pickler(pickle.Pickler):
         return value.__module__, value.__qualname__, _code(value)
 
 
+@functools.cache
 def _code(value: FunctionType | type) -> list[str]:
     """The source of a function, or of a class and its bases, as far as it is written in Python."""
     found = []
