@@ -338,20 +338,17 @@ def test_concatenation(manifest: str) -> None:
 
 @pytest.mark.parametrize("quadratic", [None, 2.0])
 def test_joined_batches_keep_the_cap(manifest: str, quadratic: float | None) -> None:
-    values = {"manifest_filepath": manifest, "sample_rate": 8000, "concatenate_samples": True}
-    values |= {"concatenate_duration_factor": 2.0, "quadratic_duration": quadratic}
-    cuts = sorted(prepared(manifest), key=lambda cut: cut.duration)[:3]  # 0.5, 1 and 1.5 s
-    caps = Caps(None, None, quadratic)
+    values = {"manifest_filepath": manifest, "concatenate_samples": True, "concatenate_duration_factor": 2.5}
+    cut = prepared(manifest)[2]  # 1.5 s
+    cap = 2 * float(Caps(quadratic=quadratic).effective(np.array(1.5)))  # a full batch of two
 
     def joined(cap: float) -> list[float]:
-        join = Concatenation.from_config(DataConfig.from_hparams("d", values | {"batch_duration": cap}))
-        durations = [cut.duration for cut in join(cuts)]
-        assert len(durations) * caps.effective(np.array(durations)).max() <= cap
-        return durations
+        caps = {"batch_duration": cap, "quadratic_duration": quadratic}
+        join = Concatenation.from_config(DataConfig.from_hparams("d", values | caps))
+        return [one.duration for one in join([cut, cut.with_id("again")])]
 
-    full = 3 * float(caps.effective(np.array(1.5)))
-    assert joined(full) == ([1.5, 1.0, 0.5] if quadratic else pytest.approx([2.1, 1.0]))
-    assert len(joined(2 * full)) < 3
+    assert joined(cap) == [1.5, 1.5]  # 3.1 s would be too much
+    assert joined(2 * cap) == pytest.approx([3.1])
 
 
 def test_simulated_rooms(manifest: str) -> None:
