@@ -12,7 +12,7 @@ from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.dataset.cut_transforms import CutConcatenate
 from lhotse.utils import fastcopy
 
-from toolkit.dataio.buckets import Caps
+from toolkit.dataio.buckets import ROUNDING, Caps
 from toolkit.dataio.config import DataConfig
 
 
@@ -44,10 +44,16 @@ class Concatenation:
     def __call__(self, cuts: Sequence[Cut]) -> list[Cut]:
         """The utterances, joined where they fit; from the longest to the shortest."""
         joined = self._joined(cuts, self.factor)
-        if self.caps is not None and len(joined) > self.caps.fitting(max(cut.duration for cut in joined)):
+        if self._is_too_large(joined):
             joined = self._joined(cuts, min(self.factor, 1.0))
         ids = {id(cut) for cut in cuts}
         return [cut if id(cut) in ids else self._named(cut) for cut in joined]
+
+    def _is_too_large(self, joined: Sequence[Cut]) -> bool:
+        if self.caps is None:
+            return False
+        longest = float(self.caps.effective(np.array(max(cut.duration for cut in joined))))
+        return len(joined) * longest > self.caps.duration + ROUNDING
 
     def _joined(self, cuts: Sequence[Cut], factor: float) -> list[Cut]:
         return list(CutConcatenate(self.gap, factor)(CutSet.from_cuts(cuts)))
