@@ -180,6 +180,15 @@ def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
         load_split("valid_data", hparams)
 
 
+def test_too_many_tokens_a_second_are_left_out(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", 0)  # epochs are planned whatever it costs
+    hparams["valid_data"] |= {"max_tps": 30}
+    names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
+    rates = {f"u{number}": 2 * (number % 3 + 1) / (len(samples(number)) / 16000) for number in range(20)}
+    assert names == {name for name, rate in rates.items() if rate <= 30}
+    assert 5 < len(names) < 20
+
+
 def folder_of_one(tmp_path: Path) -> dict[str, object]:
     """A data set of one utterance without words, of another type."""
     (tmp_path / "more").mkdir()
@@ -191,7 +200,9 @@ def test_data_sets_of_several_types_by_weight(hparams: dict[str, object], tmp_pa
     first = {"type": "speechbrain_json", "manifest_filepath": str(tmp_path / "all.json"), "weight": 2}
     group = [first, folder_of_one(tmp_path) | {"weight": 1}]
     hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": group}
-    counts = collections.Counter(name for batch in load_split("train_data", hparams) for name in batch.ids)
+    batches = [batch.ids for batch in load_split("train_data", hparams)]
+    assert all(len(set(batch)) == len(batch) for batch in batches)  # the second x of a batch is x_repeat1
+    counts = collections.Counter(name.split("_")[0] for batch in batches for name in batch)
     assert counts["x"] == 7  # a third of an epoch of as many as there are
     assert set(counts.values()) <= {1, 7}
     # Evaluation hears each once.
@@ -223,11 +234,18 @@ def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch
         load_split("train_data", hparams)
 
 
-def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ({"batch_size": 2}, "train_data: expected utterances with audio, not TextExample"),
+        ({"batch_duration": 2}, "train_data.batch_duration: TextExample has no duration"),
+    ],
+)
+def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path, batch: dict[str, int], said: str) -> None:
     (tmp_path / "a.txt").write_text("A\n")
     item = {"type": "txt", "paths": str(tmp_path / "a.txt")}
-    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item]}
-    with pytest.raises(ConfigError, match="train_data: expected utterances with audio, not TextExample"):
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item], "batch_duration": None} | batch
+    with pytest.raises(ConfigError, match=said):
         load_split("train_data", hparams)
 
 

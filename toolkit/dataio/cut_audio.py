@@ -153,6 +153,13 @@ def _explain(cut: Cut, error: Exception) -> AudioError:
     return AudioError(f"utterance {cut.id!r}: {places}: not what the manifest says: {reason}")
 
 
+def bytes_in_memory(example: Any) -> int:
+    """Bytes of audio that an example carries with it: a cut, or a conversation with audio turns."""
+    cuts = [example] if isinstance(example, Cut) else example.list_cuts() if hasattr(example, "list_cuts") else []
+    sources = (source for cut in cuts for source in _sources(cut) if source.type == "memory")
+    return sum(len(source.source) for source in sources if isinstance(source.source, bytes))
+
+
 def where(source: AudioSource) -> str:
     """The file, or the member of a tar, for messages."""
     if isinstance(source, TarMember):
@@ -164,5 +171,5 @@ def _sources(cut: Cut) -> Iterator[AudioSource]:
     for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
         if isinstance(part, MixedCut):
             yield from _sources(part)
-        elif part.has_recording:
+        elif getattr(part, "recording", None) is not None:  # padding says that it has one
             yield from part.recording.sources

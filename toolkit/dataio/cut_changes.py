@@ -14,7 +14,7 @@ from lhotse.lazy import LazyFlattener, LazyMapper
 from toolkit.dataio.augment import SPEEDS, with_speed_copies
 from toolkit.dataio.blend import map_source
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.indexed import Indexed, Mapped
+from toolkit.dataio.indexed import Indexed, Mapped, unchanged
 from toolkit.dataio.reshape import Reshape
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation
 from toolkit.errors import DataError
@@ -83,14 +83,13 @@ def _copies(example: Any) -> list[Any]:
 
 
 def reshaped(source: Source, shape: Reshape) -> Source:
-    """The utterances at other lengths; of an Indexed only the lengths: each epoch takes its own part, when it reads."""
-    if isinstance(source, Indexed):
-        return Mapped(source, _unchanged, shape.lengths(source.lengths)) if isinstance(source[0], Cut) else source
-    return LazyMapper(source, partial(on_cuts, change=shape))
+    """The utterances at other lengths; of an Indexed only the lengths: each epoch takes its own part, when it reads.
 
-
-def _unchanged(example: Any) -> Any:
-    return example
+    Audio turns of conversations are what they are in every epoch.
+    """
+    if isinstance(source, Indexed) and isinstance(source[0], Cut):
+        return Mapped(source, unchanged, shape.lengths(source.lengths))
+    return map_source(source, partial(on_cuts, change=shape))
 
 
 @dataclass(frozen=True)
