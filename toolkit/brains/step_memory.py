@@ -24,13 +24,10 @@ import numpy as np
 import soundfile
 import speechbrain as sb
 import torch
-from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 
-from toolkit.dataio.augment import Augmentation
 from toolkit.dataio.extremes import Extreme
-from toolkit.dataio.indexed import Listed
-from toolkit.dataio.loaders import CutDataset
-from toolkit.dataio.reshape import Reshape
+from toolkit.dataio.loaders import SpeechDataset
 from toolkit.errors import ConfigError, ModelError, ToolkitError
 from toolkit.files import temporary_folder
 from toolkit.hparams import HparamsDocument
@@ -74,10 +71,7 @@ class Trainer:
     def step(self, seconds: float, text: str, size: int) -> None:
         """Train on a batch of so many utterances of so many seconds, all with that text."""
         cut = _noise(seconds, self.sample_rate, text)
-        source = Listed([cut] * size, lambda one: one.duration)
-        batch = CutDataset(source, self.tokenizer, Augmentation(0, Reshape()))[0, list(range(size))]
-        if isinstance(batch, Exception):
-            raise batch
+        batch = SpeechDataset(self.tokenizer)[CutSet([cut] * size)]
         self.brain.step = self.brain.grad_accumulation_factor  # the batch that makes a step
         self.brain.nonfinite_count = 0
         self.brain.fit_batch(batch)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-# Of the memory, for a step by itself. An epoch takes more, as batches of many sizes leave gaps: on a CPU AN4's transducer
-# reached 2.17 GB after three minutes of batches of which each took at most 1.85 GB. On a GPU it is NeMo's share.
+# Of the memory, for a step by itself. An epoch takes more: on a CPU AN4's transducer reached 2.16 GB in three minutes
+# of batches of which each took at most 1.85 GB by itself. On a GPU it is NeMo's share.
 CPU_SHARE, GPU_SHARE = 0.8, 0.9
 
 # Seconds of a batch to begin with, where the YAML has no batch_duration.
