@@ -1,0 +1,125 @@
+"""A speech language model reads audio where its mark stands, and answers alone as it answers in a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.models.features import LogMel
+from toolkit.models.recurrent import CRDNN
+from toolkit.models.speech_language import PromptedDecoder, SpeechLM
+from toolkit.models.state import select
+
+V = 11
+AUDIO = V
+# Texts, audio with text around it, two recordings, audio at the end of a prompt: 0 begins and ends an answer.
+CONVERSATIONS = [
+    [3, 1, AUDIO, 0, 5, 2, 6, 0],
+    [4, 4, 2, 0, 4, 4, 2, 0],
+    [1, AUDIO, 7, AUDIO, 0, 9, 0],
+    [AUDIO, 0, 3, 0],
+]
+SAMPLES = [8000, 3000, 5000, 1]
+
+
+@pytest.fixture
+def model() -> SpeechLM:
+    torch.manual_seed(0)
+    encoder = CRDNN(20, cnn_channels=(4, 4), rnn_neurons=8, rnn_layers=1, dnn_blocks=0)
+    decoder = PromptedDecoder(V, 16, layers=2, heads=2, hidden=32)
+    model = SpeechLM(LogMel(n_mels=20), encoder, V, decoder=decoder, prompt=[3, 1, AUDIO]).eval()
+    encoded, _ = super(SpeechLM, model).encode(torch.randn(1, 16000), torch.tensor([16000]))
+    model.most_blank = model.ctc_log_probs(encoded)[..., 0].exp().median().item()  # half of the frames are blanks
+    return model
+
+
+@pytest.fixture
+def wavs() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(samples, generator=generator) for samples in SAMPLES]
+
+
+def padded(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows])
+
+
+def batch(conversations: list[list[int]], wavs: list[Tensor]) -> tuple[Tensor, ...]:
+    """The arguments of the model: ids, counts, which are learned, waveforms, samples."""
+    ids, counts = padded([torch.tensor(ids) for ids in conversations])
+    learned = (ids == 0).cumsum(1) >= 1
+    return ids, counts, learned, *(padded(wavs) if wavs else (torch.zeros(0, 0), torch.zeros(0, dtype=torch.int64)))
+
+
+def test_blanks_are_left_out(model: SpeechLM, wavs: list[Tensor]):
+    wav, samples = padded(wavs[:2])
+    encoded, frames = super(SpeechLM, model).encode(wav, samples)
+    heard, counts = model.hear(wav, samples)
+    assert 0 < counts.sum() < frames.sum()
+    for row, count in enumerate(frames.tolist()):
+        blanks = [model.ctc_output(frame).softmax(0)[0] > model.most_blank for frame in encoded[row, :count]]
+        spoken = [frame for frame, blank in zip(encoded[row, :count], blanks, strict=True) if not blank]
+        assert counts[row] == len(spoken)
+        torch.testing.assert_close(heard[row, : len(spoken)], model.projection(torch.stack(spoken)))
+
+
+def test_audio_stands_in_place_of_its_mark(model: SpeechLM, wavs: list[Tensor]):
+    ids, counts, _, *audio = batch(CONVERSATIONS, wavs)
+    heard, frames = model.hear(*audio)
+    values, lengths, places = model.embed(ids, counts, heard, frames)
+    recordings = (recording[:count] for recording, count in zip(heard, frames.tolist(), strict=True))
+    for row, conversation in enumerate(CONVERSATIONS):
+        parts = [next(recordings) if token == AUDIO else model.decoder.embedding.weight[[token]] for token in conversation]
+        torch.testing.assert_close(values[row, : lengths[row]], torch.cat(parts))
+        ends = torch.tensor([len(part) for part in parts]).cumsum(0) - 1
+        assert places[row, : counts[row]].tolist() == ends.tolist()
+
+
+def test_a_batch_of_different_lengths_equals_single_conversations(model: SpeechLM, wavs: list[Tensor]):
+    together = model(*batch(CONVERSATIONS, wavs))
+    remaining = list(wavs)
+    for row, conversation in enumerate(CONVERSATIONS):
+        own = [remaining.pop(0) for _ in range(conversation.count(AUDIO))]
+        alone = model(*batch([conversation], own))
+        torch.testing.assert_close(together[row, : alone.size(1)], alone[0], atol=1e-5, rtol=1e-4)
+
+
+def test_an_answer_steps_as_it_was_trained(model: SpeechLM, wavs: list[Tensor]):
+    """Also when hypotheses change places half-way, as they do in a beam."""
+    prompts, answer = [[3, 1, AUDIO], [4, 4, 2, 7, 1, 1, 9], [3, 1, AUDIO]], [0, 5, 2, 6, 8]
+    ids, counts, learned, *audio = batch([prompt + answer for prompt in prompts], wavs[:2])
+    expected = model(ids, counts, learned, *audio).log_softmax(-1)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    memory, lengths, _ = model.embed(ids, lengths, *model.hear(*audio))
+    state, order = model.decoder.start(memory, lengths), torch.arange(3)
+    for step, token in enumerate(answer[:-1]):
+        log_probs, state = model.decoder.step(torch.full((3,), token), state)
+        for row, source in enumerate(order.tolist()):
+            torch.testing.assert_close(log_probs[row], expected[source, len(prompts[source]) + step], atol=1e-5, rtol=1e-4)
+        if step == 1:
+            order = torch.tensor([2, 0, 1])
+            state = select(state, order, order)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_recording_is_transcribed_alone_as_in_a_batch(model: SpeechLM, wavs: list[Tensor], beam_size: int):
+    search = AttentionSearcher(beam_size=beam_size)
+    together = search(model, *model.encode(*padded(wavs)))
+    for wav, expected in zip(wavs, together, strict=True):
+        (found,) = search(model, *model.encode(*padded([wav])))
+        assert found[0].tokens == expected[0].tokens
+        assert found[0].score == pytest.approx(expected[0].score, abs=1e-4)
+
+
+def test_what_is_asked_may_be_blotted_out_in_training_but_not_the_answer(model: SpeechLM, wavs: list[Tensor]):
+    model.decoder.eval()
+    model.blindness = 1.0
+    arguments = batch(CONVERSATIONS[:2], wavs[:1])
+    model.training = True
+    blind = model(*arguments)
+    changed = arguments[0].clone()
+    changed[1, :3] = 9
+    torch.testing.assert_close(model(changed, *arguments[1:])[1, 3:], blind[1, 3:])
+    changed[1, 4] = 9
+    assert not torch.allclose(model(changed, *arguments[1:])[1, 5], blind[1, 5])
