@@ -48,20 +48,30 @@ def padded(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
 def batch(conversations: list[list[int]], wavs: list[Tensor]) -> tuple[Tensor, ...]:
     """The arguments of the model: ids, counts, which are learned, waveforms, samples."""
     ids, counts = padded([torch.tensor(ids) for ids in conversations])
-    learned = (ids == 0).cumsum(1) >= 1
+    began = (ids == 0).cumsum(1) - (ids == 0).long() > 0
+    learned = began & (torch.arange(ids.size(1)) < counts[:, None])
     return ids, counts, learned, *(padded(wavs) if wavs else (torch.zeros(0, 0), torch.zeros(0, dtype=torch.int64)))
 
 
-def test_blanks_are_left_out(model: SpeechLM, wavs: list[Tensor]):
-    wav, samples = padded(wavs[:2])
-    encoded, frames = super(SpeechLM, model).encode(wav, samples)
-    heard, counts = model.hear(wav, samples)
-    assert 0 < counts.sum() < frames.sum()
-    for row, count in enumerate(frames.tolist()):
-        blanks = [model.ctc_output(frame).softmax(0)[0] > model.most_blank for frame in encoded[row, :count]]
-        spoken = [frame for frame, blank in zip(encoded[row, :count], blanks, strict=True) if not blank]
-        assert counts[row] == len(spoken)
-        torch.testing.assert_close(heard[row, : len(spoken)], model.projection(torch.stack(spoken)))
+def test_the_frames_of_a_letter_become_one_and_blanks_none(model: SpeechLM):
+    """Letter 3 in two frames, a blank, letter 3 again, letter 5 in three frames; and, in the padding, letter 7."""
+    model.ctc_output = torch.nn.Identity()
+    frames = 4 * torch.nn.functional.one_hot(torch.tensor([[3, 3, 0, 3, 5, 5, 5, 7], [0, 0, 0, 0, 0, 0, 0, 7]]), V)
+    encoded = frames + 0.1 * torch.randn(frames.shape)
+    model.most_blank = 0.5
+    letters, counts = model.letters(encoded, torch.tensor([7, 7]))
+    assert counts.tolist() == [3, 0]
+    expected = torch.stack([encoded[0, :2].mean(0), encoded[0, 3], encoded[0, 4:7].mean(0)])
+    torch.testing.assert_close(letters[0], expected)
+
+
+def test_audio_is_spelled_in_the_embeddings_of_its_letters(model: SpeechLM, wavs: list[Tensor]):
+    heard, counts = model.hear(*padded(wavs))
+    letters, _ = model.letters(*super(SpeechLM, model).encode(*padded(wavs)))
+    assert counts.max() > 0
+    shares = model.ctc_output(letters)[..., 1:].softmax(-1)
+    spelled = torch.einsum("atv,vd->atd", shares, model.decoder.embedding.weight[1:])
+    torch.testing.assert_close(heard, spelled + model.projection(letters))
 
 
 def test_audio_stands_in_place_of_its_mark(model: SpeechLM, wavs: list[Tensor]):

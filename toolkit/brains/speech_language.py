@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 import speechbrain as sb
@@ -10,13 +11,27 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.brains.asr import ASRBrain
+from toolkit.checkpoints import model_weights
 from toolkit.dataio.conversations import ConversationBatch
+from toolkit.errors import ExperimentError
+
+logger = logging.getLogger(__name__)
 
 
 class SpeechLMBrain(ASRBrain):
-    """Trains a `toolkit.models.speech_language.SpeechLM` to say what the assistant says."""
+    """Trains a `toolkit.models.speech_language.SpeechLM` to say what the assistant says.
 
-    needs: ClassVar[set[str]] = ASRBrain.needs | {"label_smoothing"}
+    Its encoder and CTC output are those of another run, ``encoder_folder``, and stay as they are.
+    """
+
+    needs: ClassVar[set[str]] = ASRBrain.needs | {"label_smoothing", "encoder_folder"}
+    reads: ClassVar[set[str]] = ASRBrain.reads - {"consistency_weight"}
+
+    def on_fit_start(self) -> None:
+        """Take over the encoder, unless there is a checkpoint to continue from."""
+        if self.checkpointer.find_checkpoint() is None:
+            self._take_encoder(self.hparams.encoder_folder)
+        super().on_fit_start()
 
     def compute_forward(self, batch: ConversationBatch, stage: sb.Stage) -> Tensor:
         """Logits (B, U - 1, V) of each token but the first; in evaluation, answers are searched and scored, too."""
@@ -33,7 +48,25 @@ class SpeechLMBrain(ASRBrain):
 
     @torch.no_grad()
     def _answer(self, batch: ConversationBatch, stage: sb.Stage) -> None:
-        """Search the answers to prompts, without their last token, which the search begins with."""
+        """Search the answers to prompts, whose last token is the one that the search begins with."""
         audio = self.model.hear(batch.wavs, batch.samples)
         prompts, lengths, _ = self.model.embed(batch.input_ids, batch.context_counts - 1, *audio)
         self.decode(prompts, lengths, batch, stage)
+
+    def _take_encoder(self, folder: str) -> None:
+        """Put the encoder and the CTC output of a run into the model.
+
+        Raises
+        ------
+        ExperimentError
+            The run has others.
+        """
+        ours = self.model.state_dict()
+        parts = {name for name in ours if name.startswith(("encoder.", "ctc_output."))}
+        theirs = {name: tensor for name, tensor in model_weights(folder, self.average).items() if name in parts}
+        if {name: tensor.shape for name, tensor in theirs.items()} != {name: ours[name].shape for name in parts}:
+            raise ExperimentError(
+                f"encoder_folder: {folder} has another encoder or CTC output than this YAML declares; declare the same"
+            )
+        self.model.load_state_dict(ours | theirs)
+        logger.info("Encoder and CTC output of %s.", folder)

@@ -12,9 +12,9 @@ from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.state import Shared, State
 
 
-def causal_mask(values: Tensor) -> Tensor:
-    """(U, U) bool, true where a position of (B, U, D) may look: at itself and at those before it."""
-    return torch.ones(values.size(1), values.size(1), dtype=torch.bool, device=values.device).tril()
+def causal_mask(size: int, device: torch.device) -> Tensor:
+    """(size, size) bool, true where a position may look: at itself and at those before it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
 class TransformerDecoderLayer(nn.Module):
@@ -90,20 +90,16 @@ class TransformerDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, memory: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
         """Tokens (B, U) that begin with 0, memory (B, T, F) with (B,) frames -> logits (B, U, V) of each next token."""
-        return self.output(self.read(self.embedding(tokens), memory, frames))
-
-    def read(self, values: Tensor, memory: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
-        """Embedded tokens (B, U, D) and the memory -> what the output layer reads (B, U, D)."""
-        values = self.dropout(values)
-        angles = rotary_angles(torch.arange(values.size(1), device=values.device), self.head_size)
-        causal = causal_mask(values)
+        values = self.dropout(self.embedding(tokens))
+        angles = rotary_angles(torch.arange(tokens.size(1), device=tokens.device), self.head_size)
+        causal = causal_mask(tokens.size(1), tokens.device)
         for layer in self.layers:
             values = layer.attend_self(values, layer.rotated(values, angles), causal)
             if memory is not None:
                 mask = valid_mask(frames, memory.size(1))[:, None, None, :]
                 values = layer.attend_memory(values, *layer.cross_attention.keys_values(memory), mask)
             values = values + layer.feed_forward(values)
-        return self.norm(values)
+        return self.output(self.norm(values))
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, for memory (A, T, F) with (A,) frames, each an utterance to search.
