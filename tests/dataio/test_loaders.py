@@ -223,11 +223,18 @@ def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch
         load_split("train_data", hparams)
 
 
-def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ({"batch_size": 2}, "train_data: expected utterances with audio, not TextExample"),
+        ({"batch_duration": 2}, "train_data.batch_duration: TextExample has no duration"),
+    ],
+)
+def test_texts_are_no_utterances(hparams: dict[str, object], tmp_path: Path, batch: dict[str, int], said: str) -> None:
     (tmp_path / "a.txt").write_text("A\n")
     item = {"type": "txt", "paths": str(tmp_path / "a.txt")}
-    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item]}
-    with pytest.raises(ConfigError, match="train_data: expected utterances with audio, not TextExample"):
+    hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": [item], "batch_duration": None} | batch
+    with pytest.raises(ConfigError, match=said):
         load_split("train_data", hparams)
 
 

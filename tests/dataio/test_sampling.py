@@ -154,9 +154,8 @@ def test_bins_and_batch_sizes_of_the_configuration() -> None:
     beyond = sum(length > 6 for length in source)
     with pytest.raises(ConfigError, match=f"{beyond} of 300 examples are longer than the last, 6"):
         BucketSampler.of(source, short)
-    pairs = make_config(bucket_duration_bins=[[2.0, 10], [6.0, 20]])
     with pytest.raises(ConfigError, match="bucket_duration_bins: pairs are of two lengths"):
-        BucketSampler.of(source, pairs)
+        make_config(bucket_duration_bins=[[2.0, 10], [6.0, 20]])
 
 
 def test_a_blend_is_planned_too() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.errors import ConfigError
 
 # Durations are decimal fractions: 10 examples of 0.7 s do fit 7 s.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,27 @@ class Caps:
         by_duration = np.full(longest.shape, np.inf)
         if self.duration is not None:
             np.divide(self.duration, longest, out=by_duration, where=longest > 0)
-        fitting = np.minimum(by_duration + _ROUNDING, np.inf if self.size is None else self.size)
+        fitting = np.minimum(by_duration + ROUNDING, np.inf if self.size is None else self.size)
         return np.where(np.isfinite(fitting), np.maximum(fitting, 1), 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Unsorted:
+    """Any examples may share a batch, as many as fit.
+
+    Attributes
+    ----------
+    lengths
+        (N,) of each example.
+    caps
+        Of a batch.
+    drop_last
+        Whether to leave out the last batch, which is not full.
+    """
+
+    lengths: np.ndarray
+    caps: Caps
+    drop_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,7 @@ class Buckets:
         if beyond:
             raise ConfigError(
                 f"bucket_duration_bins: {beyond} of {len(lengths)} examples are longer than the last, {ends[-1]:g}; "
-                "set max_duration to leave them out"
+                "set max_duration (max_tokens) to leave them out"
             )
         nested = all(short >= long for short, long in pairwise(sizes))
         return cls(numbers.astype(np.uint16), np.array(sizes[::-1]), nested, drop_last)

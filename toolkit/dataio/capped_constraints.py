@@ -17,7 +17,7 @@ from typing import Any
 from lhotse.cut import Cut
 from lhotse.dataset.sampling.base import SamplingConstraint
 
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, DataError
 
 # Durations are decimal fractions: 10 cuts of 0.7 s do fit 7 s.
 _ROUNDING = 1e-9
@@ -107,5 +107,18 @@ class CappedTimeConstraint(CappedConstraint):
     quadratic_duration: float | None = None
 
     def measure_length(self, example: Cut) -> float:
-        """Seconds of a cut."""
-        return example.duration
+        """Seconds of a cut; 0 for what has none, where it needs none.
+
+        Raises
+        ------
+        DataError
+            It has none.
+        """
+        if isinstance(example, Cut):
+            return example.duration
+        if self.max_duration is not None:
+            raise DataError(
+                f"{type(example).__name__} has no duration, and batch_duration counts it; set use_multimodal_sampling "
+                "and batch_tokens, or batch_size"
+            )
+        return 0.0

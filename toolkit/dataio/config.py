@@ -64,7 +64,6 @@ NEMO_ONLY = (
 )
 
 INPUTS = ("manifest_filepath", "input_cfg", "cuts_path", "shar_path")
-BATCH_SIZES = ("batch_duration", "batch_size", "batch_tokens", "bucket_batch_size")
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,16 @@ class DataConfig:
     quadratic_duration, quadratic_factor
         Seconds (tokens) at which an example counts twice, as attention's cost grows.
     use_bucketing, num_buckets, bucket_duration_bins, bucket_batch_size, bucketing_2d_strict_mode
-        Batches of similar length: how many bins, or their upper ends (pairs: of input and output), most examples of
-        each, and whether examples beyond the second end are left out.
+        Batches of similar length rather than of any, which is the default unless one of the next two is given: how many
+        bins, or their upper ends (pairs: of input and output), most examples of each, and whether examples beyond the
+        second end are left out.
     num_cuts_for_bins_estimate, bucket_buffer_size, shuffle_buffer_size, concurrent_bucketing
-        For sources without an index: examples looked at for the bins, waiting in buckets and waiting to be shuffled,
-        and whether a thread fills the buckets.
+        For sources without an index: examples looked at for the bins, waiting in buckets and waiting to be shuffled
+        (fewer, where their audio is in memory). NeMo's thread that fills the buckets is never used: its order is not
+        repeatable, and it hangs when reading fails.
     shuffle
-        Training: batches of random examples of similar length, in an order that ``seed`` and the epoch decide. Without
-        it, evaluation: from the longest to the shortest, always the same.
+        Training: batches of random examples, in an order that ``seed`` and the epoch decide. Without it, evaluation:
+        from the longest to the shortest, always the same.
     seed, shard_seed
         Of order and augmentation; of the order of shards and the choice within blends. ``randomized`` differs between
         processes, ``trng`` between runs too.
@@ -253,6 +254,7 @@ class DataConfig:
         given = {key: value for key, value in values.items() if key not in NEMO_ONLY}
         given = {key: value for key, value in given.items() if value is not None or key in optional(cls)}
         given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+        given["use_bucketing"] = _is_bucketed(values)
         if "noise_snr" in given:
             given["noise_snr"] = tuple(given["noise_snr"])
         return cls(**given)
@@ -282,6 +284,13 @@ def multi_configs(name: str, values: Any) -> tuple[DataConfig, dict[str, DataCon
     return DataConfig._of(shared), {key: DataConfig._of(group) for key, group in groups.items()}
 
 
+def _is_bucketed(values: Mapping[str, Any]) -> bool:
+    """``use_bucketing``, or whether there are bins where it is not given."""
+    bins = (values.get("num_buckets"), values.get("bucket_duration_bins"))
+    given = values.get("use_bucketing")
+    return bins != (None, None) if given is None else given
+
+
 _OF_THE_WHOLE = ("multi_config", "sampler_fusion", "sampler_weights", "num_workers", "pin_memory")
 
 
@@ -296,6 +305,10 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
     bins, sizes = values.get("bucket_duration_bins"), values.get("bucket_batch_size")
     if sizes is not None and (bins is None or len(bins) != len(sizes)):
         yield f"bucket_batch_size: {sizes!r} needs as many bucket_duration_bins, not {bins!r}"
+    if isinstance(bins, list) and any(isinstance(end, list) for end in bins) and sizes is None:
+        yield "bucket_duration_bins: pairs are of two lengths, which no other cap knows; give bucket_batch_size"
+    if values.get("batch_tokens") is not None and not values.get("use_multimodal_sampling"):
+        yield "batch_tokens: tokens are counted with use_multimodal_sampling: true only"
     if values.get("tarred_audio_filepaths") is not None and values.get("manifest_filepath") is None:
         yield "tarred_audio_filepaths: needs manifest_filepath"
 
@@ -304,8 +317,10 @@ def _missing(values: Mapping[str, Any], *, batched: bool = True) -> Iterator[str
     """Every complaint about what is not there."""
     if all(values.get(key) is None for key in INPUTS):
         yield f"manifest_filepath: missing; give it or {', '.join(INPUTS[1:-1])} or {INPUTS[-1]}"
-    if batched and all(values.get(key) is None for key in BATCH_SIZES):
-        yield "batch_duration: missing; give it or batch_size"
+    length = "batch_tokens" if values.get("use_multimodal_sampling") else "batch_duration"
+    sizes = [length, "batch_size", *(["bucket_batch_size"] if _is_bucketed(values) else [])]
+    if batched and all(values.get(key) is None for key in sizes):
+        yield f"{length}: missing; give it or batch_size"
 
 
 def _fusion_problems(shared: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[str]:

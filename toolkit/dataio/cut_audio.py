@@ -148,6 +148,13 @@ def _explain(cut: Cut, error: Exception) -> AudioError:
     return AudioError(f"utterance {cut.id!r}: {where}: not what the manifest says: {reason}")
 
 
+def bytes_in_memory(example: Any) -> int:
+    """Bytes of audio that an example carries with it: a cut, or a conversation with audio turns."""
+    cuts = [example] if isinstance(example, Cut) else example.list_cuts() if hasattr(example, "list_cuts") else []
+    sources = (source for cut in cuts for source in _sources(cut) if source.type == "memory")
+    return sum(len(source.source) for source in sources if isinstance(source.source, bytes))
+
+
 def _where(source: AudioSource) -> str:
     if isinstance(source, TarMember):
         return source.where

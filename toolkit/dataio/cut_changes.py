@@ -83,10 +83,13 @@ def _copies(example: Any) -> list[Any]:
 
 
 def reshaped(source: Source, shape: Reshape) -> Source:
-    """The utterances at other lengths; of an Indexed only the lengths: each epoch takes its own part, when it reads."""
-    if isinstance(source, Indexed):
-        return Mapped(source, _unchanged, shape.lengths(source.lengths)) if isinstance(source[0], Cut) else source
-    return LazyMapper(source, partial(on_cuts, change=shape))
+    """The utterances at other lengths; of an Indexed only the lengths: each epoch takes its own part, when it reads.
+
+    Audio turns of conversations are what they are in every epoch.
+    """
+    if isinstance(source, Indexed) and isinstance(source[0], Cut):
+        return Mapped(source, _unchanged, shape.lengths(source.lengths))
+    return map_source(source, partial(on_cuts, change=shape))
 
 
 def _unchanged(example: Any) -> Any:

@@ -91,7 +91,9 @@ class HfStream:
         self.rows, self.columns = _undecoded(rows, columns), columns
 
     def __iter__(self) -> Iterator[Cut]:
-        return (self.columns.cut(number, row) for number, row in enumerate(self.rows))
+        # By batches of one: iterated over by rows, `datasets` gives each worker process a part of its own choice.
+        rows = ({name: values[0] for name, values in batch.items()} for batch in self.rows.iter(1))
+        return (self.columns.cut(number, row) for number, row in enumerate(rows))
 
 
 def _undecoded(rows: Any, columns: Columns) -> Any:

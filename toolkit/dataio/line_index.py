@@ -29,10 +29,12 @@ class LineIndex:
         The file.
     measures
         (N, K) float64: the K numbers measured of each line.
+    changed_ns
+        When the file last changed, as its system counts nanoseconds.
     """
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
-        self.path = path
+        self.path, self.changed_ns = path, path.stat().st_mtime_ns
         self.measures = arrays["measures"]
         self._starts, self._sizes = arrays["starts"], arrays["sizes"]
 

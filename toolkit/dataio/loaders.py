@@ -13,25 +13,21 @@ that iterates an evaluation loader gets all of it, so that the main rank alone c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from lhotse import CutSet
 from lhotse.cut import Cut
 from torch.utils.data import Dataset
 
-from toolkit.dataio.augment import Augmentation
 from toolkit.dataio.batches import Batch, pad_tokens
-from toolkit.dataio.blend import Blend, sources_of
-from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cuts
-from toolkit.dataio.cutset import read_cutset_from_config
+from toolkit.dataio.dataloader import load_part, make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
-from toolkit.dataio.indexed import Concatenated, Indexed
-from toolkit.dataio.preparation import prepare_cuts
-from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler, caps_of
-from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.dataio.preparation import needs_tokens
+from toolkit.errors import ConfigError, did_you_mean
 
 
 class Encoder(Protocol):
@@ -41,27 +37,15 @@ class Encoder(Protocol):
         """Token ids of a text."""
 
 
-class CutDataset(Dataset):
-    """The batch of an (epoch, numbers of cuts) pair; a DataError in its place when one of them cannot be read."""
+class SpeechDataset(Dataset):
+    """The batch of a CutSet."""
 
-    def __init__(
-        self,
-        source: Indexed[Cut],
-        tokenizer: Encoder,
-        augmentation: Augmentation,
-        concatenation: Concatenation | None = None,
-    ) -> None:
-        self.source, self.tokenizer = source, tokenizer
-        self.augmentation, self.concatenation = augmentation, concatenation
+    def __init__(self, tokenizer: Encoder) -> None:
+        self.tokenizer = tokenizer
 
-    def __getitem__(self, drawn: tuple[int, list[int]]) -> Batch | DataError:
-        epoch, numbers = drawn
-        try:
-            cuts = [self.augmentation(self.source[number], epoch) for number in numbers]
-            cuts = self.concatenation(cuts) if self.concatenation else cuts
-            wavs, samples = load_cuts(cuts)
-        except DataError as error:
-            return error
+    def __getitem__(self, cuts: CutSet) -> Batch:
+        cuts = list(cuts)
+        wavs, samples = load_cuts(cuts)
         words = [" ".join(supervision.text or "" for supervision in cut.supervisions) for cut in cuts]
         tokens, counts = pad_tokens([self.tokenizer.encode(text) for text in words])
         return Batch([cut.id for cut in cuts], wavs, samples, words, tokens, counts)
@@ -89,22 +73,16 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     key, _, test = name.partition(".")
     values = require(key, hparams)
     config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
-    source, weights = _examples(name, config)
-    rank, world_size = rank_and_world_size()
-    if not config.shuffle:
-        sampler = LongestFirstSampler(source.lengths, caps_of(config), drop_last=config.drop_last)
-    elif weights is None:
-        sampler = BucketSampler.of(source, config, rank=rank, world_size=world_size)
-    else:
-        sampler = BucketSampler.of_blend(source, weights, config, rank=rank, world_size=world_size)
-    changes = Augmentation.from_config(config), Concatenation.from_config(config)
-    return EpochLoader(
-        CutDataset(source, require("tokenizer", hparams), *changes),
-        sampler,
-        num_workers=config.num_workers,
-        persistent_workers=config.num_workers > 0,
-        pin_memory=config.pin_memory,
-    )
+    # Evaluation hears every utterance once, whatever its weight, and is not divided.
+    place = rank_and_world_size() if config.shuffle else (0, 1)
+    config = config if config.shuffle else replace(config, force_finite=True)
+    tokenizer = require("tokenizer", hparams)
+    tokens = tokenizer if needs_tokens(config) else None  # the batch makes its own
+    part = load_part(name, config, tokens, rank=place[0], world_size=place[1], in_epochs=True)
+    first = part.examples.source[0]
+    if not isinstance(first, Cut):
+        raise ConfigError(f"{name}: expected utterances with audio, not {type(first).__name__}")
+    return make_loader(part, SpeechDataset(tokenizer), config, rank=place[0], world_size=place[1])
 
 
 def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> Any:
@@ -143,21 +121,3 @@ def named_tests(key: str, hparams: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(tests, Mapping):
         raise ConfigError(f"{key}: expected the name and the data of each test, such as `test: ...`, not {tests!r}")
     return tests
-
-
-def _examples(name: str, config: DataConfig) -> tuple[Indexed[Cut], Sequence[float] | None]:
-    """The utterances of a data set, as the configuration wants them; and the weights of the parts of a blend.
-
-    Evaluation hears every utterance once, whatever its weight.
-    """
-    cuts, _ = read_cutset_from_config(config if config.shuffle else replace(config, force_finite=True))
-    data = sources_of(prepare_cuts(cuts, config, name))
-    sources = data.sources if isinstance(data, Blend) else [data]
-    if not all(isinstance(source, Indexed) for source in sources):
-        raise ConfigError(f"{name}: some of its data can only be read from its beginning; make a manifest of it")
-    others = [type(source[0]).__name__ for source in sources if not isinstance(source[0], Cut)]
-    if others:
-        raise ConfigError(f"{name}: expected utterances with audio, not {others[0]}")
-    if len(sources) == 1:
-        return sources[0], None
-    return Concatenated(sources), None if data.finite else data.weights

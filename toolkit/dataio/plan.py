@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from toolkit.dataio.buckets import Buckets, Caps
+from toolkit.dataio.buckets import ROUNDING, Buckets, Caps, Unsorted
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,26 @@ class Plan(Sequence[np.ndarray]):
         return Plan(self.order, self.starts[batches], self.ends[batches])
 
 
-def plan_longest_first(lengths: np.ndarray, caps: Caps, *, drop_last: bool = False) -> Plan:
-    """From the longest example to the shortest, each batch as full as it can be."""
+def plan_longest_first(
+    lengths: np.ndarray, batches: Caps | Buckets, *, drop_last: bool = False, rank: int = 0, world_size: int = 1
+) -> Plan:
+    """From the longest example to the shortest, each batch as full as it can be; the ranks take them in turns.
+
+    All ranks get the same number of batches, as of :func:`plan_batches`.
+    """
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    fitting = caps.fitting(np.asarray(lengths)[order])
-    return _cut(order, fitting, [len(order)], drop_last=drop_last)
+    if isinstance(batches, Buckets):
+        plan = _pack(order, batches)
+    else:
+        plan = _cut(order, batches.fitting(np.asarray(lengths)[order]), [len(order)], drop_last=drop_last)
+    rounds = len(plan) // world_size if drop_last else -(-len(plan) // world_size)
+    plan = plan.take(np.arange(rounds * world_size)) if drop_last else _grow(plan, rounds * world_size)
+    return plan.take(np.arange(rank, rounds * world_size, world_size))
 
 
-def plan_batches(draw: Draw, buckets: Buckets, seed: Sequence[int], *, rank: int = 0, world_size: int = 1) -> Plan:
+def plan_batches(
+    draw: Draw, buckets: Buckets | Unsorted, seed: Sequence[int], *, rank: int = 0, world_size: int = 1
+) -> Plan:
     """One rank's batches of the examples drawn: of one bucket each, in random order, window after window.
 
     The draw is cut into chunks of about a window, which the ranks take in turns. All ranks get the same number of
@@ -93,24 +105,52 @@ def plan_batches(draw: Draw, buckets: Buckets, seed: Sequence[int], *, rank: int
         kept = np.sort(rng.permutation(len(plan))[: counts.min()])
         plan, window = plan.take(kept), window[kept]
     else:
-        plan, window = _grow(plan, window, int(counts.max(initial=0)))
+        plan, window = _grow_windows(plan, window, int(counts.max(initial=0)))
     return plan.take(np.lexsort((rng.random(len(plan)), window)))
 
 
-def _count(buckets: Buckets, numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def _count(buckets: Buckets | Unsorted, numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """(C,) int64: batches that each chunk of examples makes."""
-    kinds = len(buckets.sizes)
     spans = [numbers[start:end] for start, end in pairwise(bounds)]
+    if isinstance(buckets, Unsorted):
+        return np.array([len(_pack(span, buckets)) for span in spans])
+    kinds = len(buckets.sizes)
     return buckets.count_batches(np.stack([np.bincount(buckets.numbers[span], minlength=kinds) for span in spans]))
 
 
-def _pack(numbers: np.ndarray, buckets: Buckets) -> Plan:
+def _pack(numbers: np.ndarray, buckets: Buckets | Unsorted) -> Plan:
     """The batches of one chunk of examples, bucket after bucket."""
+    if isinstance(buckets, Unsorted):
+        return _fill(numbers, buckets)
     order = numbers[np.argsort(buckets.numbers[numbers], kind="stable")]
     sorted_buckets = buckets.numbers[order]
     fitting = buckets.sizes[sorted_buckets]
     breaks = [len(order)] if buckets.nested else [*(np.flatnonzero(np.diff(sorted_buckets)) + 1), len(order)]
     return _cut(order, fitting, breaks, drop_last=buckets.drop_last)
+
+
+def _fill(order: np.ndarray, unsorted: Unsorted) -> Plan:
+    """Batches of ``order`` (M,) as it is, each as full as it can be."""
+    caps = unsorted.caps
+    duration = np.inf if caps.duration is None else caps.duration + ROUNDING
+    size = np.inf if caps.size is None else caps.size
+    starts, start, longest = [], 0, 0.0
+    for place, length in enumerate(caps.effective(unsorted.lengths[order]).tolist()):
+        count, longest = place - start + 1, max(longest, length)
+        if place == 0 or count > size or count * longest > duration:
+            start, longest = place, length
+            starts.append(place)
+    ends = [*starts[1:], *([len(order)] if starts else [])]
+    plan = Plan(order, np.array(starts, np.int64), np.array(ends, np.int64))
+    return plan.take(np.arange(len(plan) - _has_room(plan, unsorted))) if unsorted.drop_last else plan
+
+
+def _has_room(plan: Plan, unsorted: Unsorted) -> bool:
+    """Whether one more example as long as its longest would fit the last batch."""
+    if not len(plan):
+        return False
+    batch = plan[len(plan) - 1]
+    return len(batch) < unsorted.caps.fitting(unsorted.lengths[batch].max()).item()
 
 
 def _cut(order: np.ndarray, fitting: np.ndarray, breaks: Sequence[int], *, drop_last: bool) -> Plan:
@@ -134,8 +174,13 @@ def _join(plans: Sequence[Plan]) -> tuple[Plan, np.ndarray]:
     return joined, np.repeat(np.arange(len(plans)), [len(plan) for plan in plans])
 
 
-def _grow(plan: Plan, window: np.ndarray, count: int) -> tuple[Plan, np.ndarray]:
+def _grow(plan: Plan, count: int) -> Plan:
     """The plan with ``count`` batches: the largest halved, one at a time; those of one example again."""
+    return _grow_windows(plan, np.zeros(len(plan)), count)[0]
+
+
+def _grow_windows(plan: Plan, window: np.ndarray, count: int) -> tuple[Plan, np.ndarray]:
+    """The same, with the window (B,) of each batch."""
     starts, ends = plan.starts, plan.ends
     while len(starts) < count:
         largest = int(np.argmax(ends - starts))

@@ -26,7 +26,7 @@ from toolkit.dataio.length_filters import (
     TokenPerSecondFilter,
     TokenPerTokenFilter,
 )
-from toolkit.dataio.text_adapters import NeMoMultimodalConversation
+from toolkit.dataio.measures import measured
 from toolkit.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -92,15 +92,16 @@ def _select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[A
     if not isinstance(source, Indexed):
         return Filtered(source, filters, where) if filters else source
     numbers, removed = np.arange(len(source)), Counter[str]()
-    if len(source) and _is_audio(source[0]):
+    if len(source) and isinstance(source[0], Cut):
         filters.pop(_DURATION, None)
         inside = (source.lengths >= config.min_duration) & (source.lengths <= config.max_duration)
         removed[_DURATION] = int(np.sum(~inside))
         numbers = numbers[inside]
     if filters:
-        failed = [_failed(source[number], filters) for number in numbers]
-        removed.update(filter(None, failed))
-        numbers = numbers[[name is None for name in failed]]
+        names = list(filters)
+        failed = measured(Selected(source, numbers), partial(_number_failed, filters=filters), f"{where}: filters")
+        removed.update(names[int(number)] for number in failed if number >= 0)
+        numbers = numbers[failed < 0]
     report(where, len(source), removed)
     return Selected(source, numbers) if len(numbers) < len(source) else source
 
@@ -125,14 +126,22 @@ def _filters(config: DataConfig) -> dict[str, Keep]:
     return filters
 
 
-def _is_audio(example: Any) -> bool:
-    """Whether the lengths of an Indexed of such examples are seconds of audio."""
-    return isinstance(example, (Cut, NeMoMultimodalConversation))
+def needs_tokens(config: DataConfig) -> bool:
+    """Whether a limit or a batch counts tokens, so that every example has to be built to be planned."""
+    limits = (config.min_tokens, config.max_tokens) != (None, None)
+    rates = config.min_tps > 0 or config.max_tps < np.inf or config.min_tpt > 0 or config.max_tpt < np.inf
+    return limits or rates or config.use_multimodal_sampling or np.ndim(config.bucket_duration_bins or ()) > 1
 
 
 def _failed(example: Any, filters: Mapping[str, Keep]) -> str | None:
     """The first filter that leaves the example out."""
     return next((name for name, keeps in filters.items() if not keeps(example)), None)
+
+
+def _number_failed(example: Any, filters: Mapping[str, Keep]) -> float:
+    """The number of that filter; -1 where there is none."""
+    name = _failed(example, filters)
+    return -1.0 if name is None else float(list(filters).index(name))
 
 
 class Filtered:
