@@ -24,12 +24,23 @@ CONVERSATIONS = [
 SAMPLES = [8000, 3000, 5000, 1]
 
 
+class Digits:
+    """Numbers as tokens; that of the mark of audio is 11."""
+
+    def __len__(self) -> int:
+        return V
+
+    def text_to_ids(self, text: str) -> list[int]:
+        return [int(number) for number in text.split()]
+
+
 @pytest.fixture
 def model() -> SpeechLM:
     torch.manual_seed(0)
     encoder = CRDNN(20, cnn_channels=(4, 4), rnn_neurons=8, rnn_layers=1, dnn_blocks=0)
     decoder = PromptedDecoder(V, 16, layers=2, heads=2, hidden=32)
-    model = SpeechLM(LogMel(n_mels=20), encoder, V, decoder=decoder, prompt=[3, 1, AUDIO]).eval()
+    options = {"tokenizer": Digits(), "prompt": "3 1 11"}
+    model = SpeechLM(LogMel(n_mels=20), encoder, decoder=decoder, **options).eval()
     encoded, _ = super(SpeechLM, model).encode(torch.randn(1, 16000), torch.tensor([16000]))
     model.most_blank = model.ctc_log_probs(encoded)[..., 0].exp().median().item()  # half of the frames are blanks
     return model

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.brains.asr import ASRBrain
-from toolkit.checkpoints import model_weights
 from toolkit.dataio.conversations import ConversationBatch
-from toolkit.errors import ExperimentError
+from toolkit.errors import ModelError
+from toolkit.pretrained import trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class SpeechLMBrain(ASRBrain):
         model = self.modules.model if stage == sb.Stage.TRAIN else self.model
         if stage != sb.Stage.TRAIN:
             self._answer(batch, stage)
-        return model(batch.input_ids, batch.counts, batch.learned, batch.wavs, batch.samples)
+        return model(batch.input_ids, batch.token_counts, batch.learned, batch.wavs, batch.samples)
 
     def compute_objectives(self, predictions: Tensor, batch: ConversationBatch, stage: sb.Stage) -> Tensor:
         """Cross-entropy, the mean over the tokens of the assistant's turns, smoothed in training."""
@@ -58,15 +58,13 @@ class SpeechLMBrain(ASRBrain):
 
         Raises
         ------
-        ExperimentError
+        ModelError
             The run has others.
         """
         ours = self.model.state_dict()
         parts = {name for name in ours if name.startswith(("encoder.", "ctc_output."))}
-        theirs = {name: tensor for name, tensor in model_weights(folder, self.average).items() if name in parts}
+        theirs = {name: tensor for name, tensor in trained_weights(folder).items() if name in parts}
         if {name: tensor.shape for name, tensor in theirs.items()} != {name: ours[name].shape for name in parts}:
-            raise ExperimentError(
-                f"encoder_folder: {folder} has another encoder or CTC output than this YAML declares; declare the same"
-            )
+            raise ModelError(f"encoder_folder: {folder} has another encoder or tokenizer; declare those of its YAML")
         self.model.load_state_dict(ours | theirs)
         logger.info("Encoder and CTC output of %s.", folder)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on
 
 
-class _Tensors:
+class Tensors:
     """Moves of all tensors of a dataclass at once."""
 
     def to(self, device: torch.device | str) -> Self:
@@ -30,7 +30,7 @@ class _Tensors:
 
 
 @dataclass
-class Batch(_Tensors):
+class Batch(Tensors):
     """Utterances: audio, words and tokens.
 
     Attributes
@@ -66,7 +66,7 @@ class Batch(_Tensors):
 
 
 @dataclass
-class TextBatch(_Tensors):
+class TextBatch(Tensors):
     """Sentences for a language model: words, (B, U) int64 zero-padded tokens without bos and eos, (B,) int64 counts."""
 
     words: list[str]

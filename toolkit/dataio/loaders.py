@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
+from toolkit.dataio.conversations import ConversationDataset
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import load_part, make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
@@ -77,12 +78,15 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     place = rank_and_world_size() if config.shuffle else (0, 1)
     config = config if config.shuffle else replace(config, force_finite=True)
     tokenizer = require("tokenizer", hparams)
-    tokens = tokenizer if needs_tokens(config) else None  # the batch makes its own
+    is_prompted = config.prompt_format is not None
+    tokens = tokenizer if is_prompted or needs_tokens(config) else None  # a Batch makes its own
     part = load_part(name, config, tokens, rank=place[0], world_size=place[1], in_epochs=True)
     first = part.examples.source[0]
-    if not isinstance(first, Cut):
-        raise ConfigError(f"{name}: expected utterances with audio, not {type(first).__name__}")
-    return make_loader(part, SpeechDataset(tokenizer), config, rank=place[0], world_size=place[1])
+    if isinstance(first, Cut) == is_prompted:
+        wanted = "conversations or texts, as there is a prompt_format," if is_prompted else "utterances with audio,"
+        raise ConfigError(f"{name}: expected {wanted} not {type(first).__name__}")
+    dataset = ConversationDataset() if is_prompted else SpeechDataset(tokenizer)
+    return make_loader(part, dataset, config, rank=place[0], world_size=place[1])
 
 
 def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ and has read the web. Two things make that enough:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,18 @@ from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.recogniser import CTCModel
 from toolkit.models.state import State
 from toolkit.models.transformer import TransformerDecoder, causal_mask
+
+
+class Tokenizer(Protocol):
+    """The part of a tokenizer that is needed here."""
+
+    def __len__(self) -> int:
+        """The number of tokens, which is also the number of the mark of audio."""
+        ...
+
+    def text_to_ids(self, text: str) -> list[int]:
+        """The tokens of a prompt."""
+        ...
 
 
 class PromptedDecoder(TransformerDecoder):
@@ -56,12 +68,14 @@ class SpeechLM(CTCModel):
 
     Parameters
     ----------
-    features, encoder, vocab_size, augment
+    features, encoder, augment
         As in `CTCModel`.
     decoder : PromptedDecoder
         The language model.
-    prompt : sequence of int
-        The tokens that a recording is transcribed with; ``vocab_size``, which is no token, stands for the audio.
+    tokenizer : PromptTokenizer
+        Of V tokens; number V, which is no token, is the mark of audio.
+    prompt : str
+        What a recording is transcribed with, as ``WRITE [audio]``: the user's turn in the conversations trained on.
     most_blank : float
         Frames whose probability of a blank is above are not heard.
     blindness : float
@@ -72,20 +86,20 @@ class SpeechLM(CTCModel):
         self,
         features: nn.Module,
         encoder: nn.Module,
-        vocab_size: int,
         *,
         decoder: PromptedDecoder,
-        prompt: Sequence[int],
+        tokenizer: Tokenizer,
+        prompt: str,
         augment: nn.Module | None = None,
         most_blank: float = 0.9,
         blindness: float = 0.1,
     ) -> None:
-        super().__init__(features, encoder, vocab_size, augment)
+        super().__init__(features, encoder, len(tokenizer), augment)
         self.encoder.requires_grad_(False)
         self.ctc_output.requires_grad_(False)
         self.decoder, self.most_blank, self.blindness = decoder, most_blank, blindness
         self.projection = nn.Linear(encoder.output_size, decoder.embedding.embedding_dim)
-        self.register_buffer("prompt", torch.tensor(prompt), persistent=False)
+        self.register_buffer("prompt", torch.tensor(tokenizer.text_to_ids(prompt)), persistent=False)
 
     def encode(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) with (B,) samples -> prompts (B, P, D) that ask for their transcripts, of (B,) vectors."""
