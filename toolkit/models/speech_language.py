@@ -116,7 +116,7 @@ class SpeechLM(CTCModel):
         return shares @ self.decoder.embedding.weight[1:] + self.projection(encoded), counts
 
     def letters(self, encoded: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Encoded (A, T, F) with (A,) frames -> the means (A, T', F) of successive frames of one letter, (A,) of them."""
+        """Encoded (A, T, F) with (A,) frames -> (A, T', F) with (A,) letters, means of successive frames of one."""
         log_probs = self.ctc_log_probs(encoded)
         spoken = (log_probs[..., 0].exp() <= self.most_blank) & valid_mask(frames, encoded.size(1))
         letter = log_probs[..., 1:].argmax(dim=2).masked_fill(~spoken, -1)

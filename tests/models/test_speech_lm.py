@@ -91,7 +91,9 @@ def test_audio_stands_in_place_of_its_mark(model: SpeechLM, wavs: list[Tensor]):
     values, lengths, places = model.embed(ids, counts, heard, frames)
     recordings = (recording[:count] for recording, count in zip(heard, frames.tolist(), strict=True))
     for row, conversation in enumerate(CONVERSATIONS):
-        parts = [next(recordings) if token == AUDIO else model.decoder.embedding.weight[[token]] for token in conversation]
+        parts = [
+            next(recordings) if token == AUDIO else model.decoder.embedding.weight[[token]] for token in conversation
+        ]
         torch.testing.assert_close(values[row, : lengths[row]], torch.cat(parts))
         ends = torch.tensor([len(part) for part in parts]).cumsum(0) - 1
         assert places[row, : counts[row]].tolist() == ends.tolist()
@@ -117,7 +119,9 @@ def test_an_answer_steps_as_it_was_trained(model: SpeechLM, wavs: list[Tensor]):
     for step, token in enumerate(answer[:-1]):
         log_probs, state = model.decoder.step(torch.full((3,), token), state)
         for row, source in enumerate(order.tolist()):
-            torch.testing.assert_close(log_probs[row], expected[source, len(prompts[source]) + step], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                log_probs[row], expected[source, len(prompts[source]) + step], atol=1e-5, rtol=1e-4
+            )
         if step == 1:
             order = torch.tensor([2, 0, 1])
             state = select(state, order, order)
