@@ -159,6 +159,18 @@ def test_the_loss_is_of_what_the_assistant_says(experiment, tokenizer, tmp_path,
     torch.testing.assert_close(found, torch.stack(losses).mean())
 
 
+def test_what_the_assistant_says_aloud_is_not_learned(experiment, tokenizer, tmp_path):
+    brain, (said, *_) = make_brain(experiment, tmp_path), examples(experiment)
+    spoken = AudioTurn(said.list_cuts()[0], "assistant", "[audio]")
+    turns = [TextTurn("DO", "user"), spoken, TextTurn("RE", "user"), TextTurn("MI", "assistant")]
+    batch = batch_of(tokenizer, NeMoMultimodalConversation("talk", turns, 0.04))
+    logits = torch.randn(1, batch.input_ids.size(1) - 1, len(tokenizer))
+    heard = (batch.input_ids[0, 1:] == len(tokenizer)).nonzero()
+    others = logits.clone()
+    others[0, heard] += torch.randn(len(tokenizer))
+    assert brain.compute_objectives(logits, batch, Stage.VALID) == brain.compute_objectives(others, batch, Stage.VALID)
+
+
 def test_gradients_are_of_the_language_model_and_of_texts_alone_too(experiment, tokenizer, tmp_path):
     brain = make_brain(experiment, tmp_path)
     for batch in (batch_of(tokenizer, *examples(experiment)), batch_of(tokenizer, examples(experiment)[1])):

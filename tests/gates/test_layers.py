@@ -46,7 +46,17 @@ IMPORT_SPEECHBRAIN = {
     "toolkit.run_options",
     *(
         f"toolkit.brains.{name}"
-        for name in ("asr", "attention", "base", "checkpointer", "ctc", "language", "train_log", "transducer")
+        for name in (
+            "asr",
+            "attention",
+            "base",
+            "checkpointer",
+            "ctc",
+            "language",
+            "speech_language",
+            "train_log",
+            "transducer",
+        )
     ),
 }
 

@@ -110,8 +110,9 @@ def test_a_batch_of_different_lengths_equals_single_conversations(model: SpeechL
 
 def test_an_answer_steps_as_it_was_trained(model: SpeechLM, wavs: list[Tensor]):
     """Also when hypotheses change places half-way, as they do in a beam."""
-    prompts, answer = [[3, 1, AUDIO], [4, 4, 2, 7, 1, 1, 9], [3, 1, AUDIO]], [0, 5, 2, 6, 8]
+    prompts, answer = [[3, 1, AUDIO], [4, 4, 0, 7, 0, 1, 1, 9], [3, 1, AUDIO]], [0, 5, 2, 6, 8]
     ids, counts, learned, *audio = batch([prompt + answer for prompt in prompts], wavs[:2])
+    learned[1, 5:9] = False  # it answers 7, is asked again, and answers
     expected = model(ids, counts, learned, *audio).log_softmax(-1)
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     memory, lengths, _ = model.embed(ids, lengths, *model.hear(*audio))

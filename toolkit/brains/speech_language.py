@@ -41,8 +41,8 @@ class SpeechLMBrain(ASRBrain):
         return model(batch.input_ids, batch.token_counts, batch.learned, batch.wavs, batch.samples)
 
     def compute_objectives(self, predictions: Tensor, batch: ConversationBatch, stage: sb.Stage) -> Tensor:
-        """Cross-entropy, the mean over the tokens of the assistant's turns, smoothed in training."""
-        learned = batch.learned[:, 1:]
+        """Cross-entropy, the mean over the tokens of what the assistant writes, smoothed in training."""
+        learned = batch.learned[:, 1:] & (batch.input_ids[:, 1:] < self.model.vocab_size)
         smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
         return cross_entropy(predictions[learned].float(), batch.input_ids[:, 1:][learned], label_smoothing=smoothing)
 

@@ -7,7 +7,7 @@ and has read the web. Two things make that enough:
 - Audio comes as the letters that the encoder's CTC output takes it for, one vector each: their embeddings, weighted by
   their probabilities, and beside them what else the encoder knows, projected. To read speech is to read a text with
   doubtful letters, so that what is learned of texts holds for speech.
-- Positions begin again with each answer, so that a letter of the answer stands where it stands in what was said. The
+- Positions begin again with the answer, so that a letter of the answer stands where it stands in what was said. The
   model copies text after 100 steps; counting on, it does not after 200, and of speech has learned nothing after 300.
 """
 
@@ -41,8 +41,8 @@ class Tokenizer(Protocol):
 class PromptedDecoder(TransformerDecoder):
     """Decoder-only Transformer: a prompt of vectors is its memory, which it reads as it reads its tokens."""
 
-    def read(self, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (B, L, D) at positions (B, L) -> what the output layer reads, and keys and values of all layers."""
+    def read(self, values: Tensor, positions: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """Vectors (B, L, D) at positions (B, L) -> what the output layer reads, and each layer's keys and values."""
         values, kept = self.dropout(values), []
         angles = rotary_angles(positions, self.head_size).unsqueeze(1)
         causal = causal_mask(values.size(1), values.device)
@@ -50,14 +50,16 @@ class PromptedDecoder(TransformerDecoder):
             queries, *keys_values = layer.rotated(values, angles)
             values = layer.attend_self(values, (queries, *keys_values), causal)
             values = values + layer.feed_forward(values)
-            kept.append(torch.stack(keys_values))
-        return self.norm(values), torch.stack(kept)
+            kept.append(keys_values)
+        return self.norm(values), kept
 
     def start(self, memory: Tensor, frames: Tensor) -> State:
         """The state before the first token, whose position is 0, for prompts (A, P, D) of (A,) vectors."""
         positions = torch.arange(memory.size(1), device=memory.device).expand(memory.shape[:2])
+        _, kept = self.read(memory, positions)
         tree = self._tree(len(memory), memory.device)
-        tree.begin(self.read(memory, positions)[1], attention_bias(frames, memory.size(1), like=memory)[:, 0])
+        keys_values = torch.stack([torch.stack(layer) for layer in kept])
+        tree.begin(keys_values, attention_bias(frames, memory.size(1), like=memory)[:, 0])
         return {"tree": tree}
 
 
@@ -158,12 +160,13 @@ class SpeechLM(CTCModel):
         """Logits (B, U - 1, V) of each token but the first of (B, U), given all before it and the audio among it.
 
         ``learned`` (B, U) is true for the tokens of an answer, which begins with the token before the first of them.
+        Positions begin again with the last answer, to which those before are part of the prompt.
         """
         values, _, places = self.embed(ids, counts, *self.hear(wavs, samples))
         told = pad(learned[:, 1:], (0, 1)) & ~learned  # the token that an answer begins with
-        begins = torch.zeros(values.shape[:2], dtype=torch.int64, device=ids.device)
-        begins[told.nonzero(as_tuple=True)[0], places[told]] = places[told]
-        positions = torch.arange(values.size(1), device=ids.device) - begins.cummax(dim=1).values
+        last = (told * torch.arange(ids.size(1), device=ids.device)).argmax(dim=1, keepdim=True)
+        begin, positions = places.gather(1, last), torch.arange(values.size(1), device=ids.device)
+        positions = torch.where(positions < begin, positions, positions - begin)
         if self.training:
             seen = torch.rand(values.shape[:2], device=ids.device) >= self.blindness
             answers = learned | told
