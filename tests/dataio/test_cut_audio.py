@@ -80,3 +80,10 @@ def test_damage_names_utterance_and_file(tmp_path: Path, damage: object, said: s
     damage(tmp_path / "a.wav")
     with pytest.raises(AudioError, match=rf"utterance 'a\.wav': .*a\.wav: .*({said})"):
         load_cuts([cut])
+
+
+def test_silence_added_to_what_cannot_be_read(tmp_path: Path) -> None:
+    cut = make_cut(tmp_path / "a.wav").pad(duration=1.0, preserve_id=True)
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(AudioError, match=r"utterance 'a\.wav': .*a\.wav: .*empty"):
+        load_cut(cut)

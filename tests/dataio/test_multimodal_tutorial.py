@@ -1,20 +1,21 @@
-"""NeMo's tutorial of multimodal data loading, its imports changed: every number that it prints.
-
-The cells that read a configuration are in the tests of :mod:`toolkit.dataio.dataloader`.
-"""
+"""NeMo's tutorial of multimodal data loading, its imports changed: every number that it prints."""
 
 from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.dataset import DynamicBucketingSampler
+from lhotse.serialization import save_to_jsonl
 from lhotse.testing.dummies import dummy_cut, dummy_recording
+from omegaconf import DictConfig, OmegaConf
 
+from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
 from toolkit.dataio.multimodal_sampling import MultimodalFixedBucketBatchSizeConstraint2D
 from toolkit.dataio.prompt_fn import apply_prompt_format_fn, registered_prompt_format_fn
 from toolkit.dataio.prompts.formatter import PromptFormatter
@@ -195,12 +196,101 @@ def test_cell_11_bucketing(multimodal_conversation: NeMoMultimodalConversation, 
     assert len(next(iter(sampler))) == 4
 
 
-def test_cell_14_the_ids_of_the_cut(prompt: PromptFormatter) -> None:
+ASKED = [1, 9, 4, 9, 59, 78, 89, 78, 74, 93, 9, 74, 79, 93, 78, 91, 9, 86, 78, 9, 5]
+ANSWERED = [9, 64, 78, 85, 76, 88, 86, 78, 9, 93, 88, 9, 53, 81, 88, 93, 92, 78, 10, 2]
+
+
+class Identity(torch.utils.data.Dataset):
+    def __getitem__(self, examples: CutSet) -> CutSet:
+        return examples
+
+
+def test_cells_12_to_14_joint_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: SentencePieceTokenizer
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    d = Path("_tutorial_data")
+    write_tutorial_data(d)
+    dloader = get_lhotse_dataloader_from_config(
+        tutorial_config(d), global_rank=0, world_size=1, dataset=Identity(), tokenizer=tokenizer
+    )
+    batches = list(islice(dloader, 5))
+    assert all(isinstance(batch, CutSet) for batch in batches)
+    # By the buckets of the configuration: 17.11 s, 9 and 3 tokens, and between 256 and 512 tokens.
+    assert [len(batch) for batch in batches] == [2, 4, 2, 2, 4]
+    kinds = [{type(example) for example in batch} for batch in batches]
+    speech, texts, chats = {MonoCut}, {SourceTargetTextExample}, {NeMoMultimodalConversation}
+    assert kinds == [speech, texts, chats, speech, texts]
+    cut = next(iter(batches[0]))
+    assert (cut.duration, cut.context, cut.supervisions[0].text) == (17.11, "Repeat after me", "Welcome to Lhotse!")
+    assert cut.shard_origin == Path("_tutorial_data/asr_shar/cuts.000000.jsonl.gz")
+    assert (cut.recording.id, cut.recording.num_samples) == ("rec", 273760)
+    assert cut.load_audio().shape == (1, 273760)
+    assert cut.input_ids.tolist() == ASKED + ANSWERED
+    assert cut.context_ids.tolist() == ASKED
+    pair, chat = next(iter(batches[1])), next(iter(batches[2]))
+    assert tokenizer.ids_to_text(pair.input_ids) == "[INST] A [/INST] B"
+    assert 256 < chat.total_length <= 512
+    assert tokenizer.ids_to_text(chat.answer_ids) == "somebody just welcomed me to a himalayan mountain"
+    with pytest.raises(TypeError, match="endless"):
+        len(dloader)
+
+
+def write_tutorial_data(d: Path) -> None:
+    (d / "asr_shar").mkdir(parents=True)
     cut = dummy_recording(0, duration=17.11, with_data=True).to_cut()
     cut.supervisions = [SupervisionSegment(cut.id, cut.id, 0.0, cut.duration, text="Welcome to Lhotse!")]
     cut.context = "Repeat after me"
-    asked = [1, 9, 4, 9, 59, 78, 89, 78, 74, 93, 9, 74, 79, 93, 78, 91, 9, 86, 78, 9, 5]
-    answered = [9, 64, 78, 85, 76, 88, 86, 78, 9, 93, 88, 9, 53, 81, 88, 93, 92, 78, 10, 2]
-    formatted = apply_prompt_format_fn(cut, prompt)
-    assert formatted["context_ids"].tolist() == asked
-    assert formatted["input_ids"].tolist() == asked + answered
+    CutSet([cut.save_audio(d / "rec.flac")]).to_shar(d / "asr_shar", fields={"recording": "flac"})
+    (d / "src.txt").write_text("A")
+    (d / "tgt.txt").write_text("B")
+    turns = [
+        {"from": "user", "value": "tell me what you hear", "type": "text"},
+        {"from": "user", "value": str(d / "rec.flac"), "duration": cut.duration, "type": "audio"},
+        {"from": "assistant", "value": "somebody just welcomed me to a himalayan mountain", "type": "text"},
+    ]
+    save_to_jsonl([{"id": "convo-1", "conversations": turns}], d / "conv.jsonl")
+
+
+def tutorial_config(d: Path) -> DictConfig:
+    """As there, key for key."""
+    simplified = {"concurrent_bucketing": False, "bucket_buffer_size": 50, "shuffle_buffer_size": 50}
+    common = {"use_bucketing": True, "bucket_batch_size": [4, 3, 2, 1], "prompt_format": "llama2", **simplified}
+    pair = {"type": "txt_pair", "source_paths": d / "src.txt", "target_paths": d / "tgt.txt"}
+    chat = {"type": "multimodal_conversation", "manifest_filepath": d / "conv.jsonl", "audio_locator_tag": "[audio]"}
+    return OmegaConf.create(
+        {
+            "multi_config": True,
+            "sampler_fusion": "round_robin",
+            "shuffle": True,
+            "num_workers": 0,
+            "seed": 0,
+            "shard_seed": "trng",
+            "asr": {
+                "input_cfg": [{"type": "lhotse_shar", "shar_path": d / "asr_shar"}],
+                "min_duration": 0.5,
+                "max_duration": 40,
+                "bucket_duration_bins": [5, 10, 20, 40],
+                **common,
+            },
+            "nmt": {
+                "input_cfg": [pair],
+                "use_multimodal_sampling": True,
+                "min_tokens": 1,
+                "max_tokens": 32,
+                "measure_total_length": False,
+                "bucket_duration_bins": [[16, 16], [16, 32], [32, 16], [32, 32]],
+                **common,
+            },
+            "chat": {
+                "input_cfg": [chat],
+                "use_multimodal_sampling": True,
+                "min_tokens": 1,
+                "max_tokens": 1024,
+                "measure_total_length": True,
+                "token_equivalent_duration": 0.08,
+                "bucket_duration_bins": [128, 256, 512, 1024],
+                **common,
+            },
+        }
+    )

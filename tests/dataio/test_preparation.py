@@ -277,6 +277,18 @@ def test_conversations_are_resampled_and_filtered_but_not_copied(manifest: str) 
     assert {cut.sampling_rate for one in examples for cut in one.list_cuts()} == {16000}
 
 
+@pytest.mark.usefixtures("manifest")
+def test_seconds_of_conversations_are_those_of_their_audio() -> None:
+    turns = [{"type": "audio", "from": "user", "value": f"{number}.wav"} for number in range(len(SECONDS))]
+    lines = [{"id": str(number), "conversations": [turn]} for number, turn in enumerate(turns)]
+    Path("talk.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    item = {"type": "multimodal_conversation", "manifest_filepath": "talk.jsonl", "audio_locator_tag": "[audio]"}
+    values = {"input_cfg": [item], "max_duration": 1.6, "pad_min_duration": 1.2, "force_finite": True}
+    config = DataConfig.from_hparams("d", values, batched=False)
+    cuts = [cut for one in prepare_cuts(read_cutset_from_config(config)[0], config, "d") for cut in one.list_cuts()]
+    assert [cut.duration for cut in cuts] == [1.2, 1.2, 1.5]
+
+
 def test_concatenation(manifest: str) -> None:
     values = {"manifest_filepath": manifest, "sample_rate": 8000, "concatenate_samples": True}
     values |= {"concatenate_gap_seconds": 0.2, "db_norm": -20.0}

@@ -17,14 +17,11 @@ import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.audio import Recording
 from lhotse.serialization import save_to_jsonl
-from lhotse.testing.dummies import dummy_recording
 from omegaconf import OmegaConf
 
 from toolkit.dataio.blend import Blend, sources_of
-from toolkit.dataio.config import multi_configs
 from toolkit.dataio.cut_audio import load_cut
 from toolkit.dataio.cutset import read_cutset_from_config
-from toolkit.dataio.text_adapters import NeMoMultimodalConversation, SourceTargetTextExample
 
 
 @pytest.fixture(autouse=True)
@@ -140,98 +137,6 @@ def test_seed_001_several_data_sets() -> None:
     cuts, is_tarred = read_cutset_from_config(OmegaConf.create(validation))
     assert not is_tarred
     assert sorted(cut.sampling_rate for cut in cuts) == [8000] * 3 + [16000] * 5
-
-
-def test_seed_000_cells_12_to_14() -> None:
-    """The data of each of its groups, as its loader reads them."""
-    d = Path("_tutorial_data")
-    (d / "asr_shar").mkdir(parents=True)
-    cut = dummy_recording(0, duration=17.11, with_data=True).to_cut()
-    cut.supervisions = [
-        SupervisionSegment(id=cut.id, recording_id=cut.id, start=0.0, duration=cut.duration, text="Welcome to Lhotse!")
-    ]
-    cut.context = "Repeat after me"
-    CutSet([cut.save_audio(d / "rec.flac")]).to_shar(d / "asr_shar", fields={"recording": "flac"})
-    (d / "src.txt").write_text("A")
-    (d / "tgt.txt").write_text("B")
-    save_to_jsonl(
-        [
-            {
-                "id": "convo-1",
-                "conversations": [
-                    {"from": "user", "value": "tell me what you hear", "type": "text"},
-                    {"from": "user", "value": str(d / "rec.flac"), "duration": cut.duration, "type": "audio"},
-                    {"from": "assistant", "value": "somebody just welcomed me to a himalayan mountain", "type": "text"},
-                ],
-            }
-        ],
-        d / "conv.jsonl",
-    )
-    buffers = {"concurrent_bucketing": False, "bucket_buffer_size": 50, "shuffle_buffer_size": 50}
-    cfg = OmegaConf.create(
-        {
-            "multi_config": True,
-            "sampler_fusion": "round_robin",
-            "shuffle": True,
-            "num_workers": 0,
-            "seed": 0,
-            "shard_seed": "trng",
-            "asr": {
-                "input_cfg": [{"type": "lhotse_shar", "shar_path": d / "asr_shar"}],
-                "min_duration": 0.5,
-                "max_duration": 40,
-                "use_bucketing": True,
-                "bucket_duration_bins": [5, 10, 20, 40],
-                "bucket_batch_size": [4, 3, 2, 1],
-                "prompt_format": "llama2",
-                **buffers,
-            },
-            "nmt": {
-                "input_cfg": [{"type": "txt_pair", "source_paths": d / "src.txt", "target_paths": d / "tgt.txt"}],
-                "use_multimodal_sampling": True,
-                "min_tokens": 1,
-                "max_tokens": 32,
-                "measure_total_length": False,
-                "use_bucketing": True,
-                "bucket_duration_bins": [[16, 16], [16, 32], [32, 16], [32, 32]],
-                "bucket_batch_size": [4, 3, 2, 1],
-                "prompt_format": "llama2",
-                **buffers,
-            },
-            "chat": {
-                "input_cfg": [
-                    {
-                        "type": "multimodal_conversation",
-                        "manifest_filepath": d / "conv.jsonl",
-                        "audio_locator_tag": "[audio]",
-                    }
-                ],
-                "use_multimodal_sampling": True,
-                "min_tokens": 1,
-                "max_tokens": 1024,
-                "measure_total_length": True,
-                "token_equivalent_duration": 0.08,
-                "use_bucketing": True,
-                "bucket_duration_bins": [128, 256, 512, 1024],
-                "bucket_batch_size": [4, 3, 2, 1],
-                "prompt_format": "llama2",
-                **buffers,
-            },
-        }
-    )
-    whole, groups = multi_configs("train_ds", cfg)
-    assert (whole.sampler_fusion, list(groups)) == ("round_robin", ["asr", "nmt", "chat"])
-    assert {(group.shuffle, group.seed, group.shard_seed) for group in groups.values()} == {(True, 0, "trng")}
-    speech, pair, conversation = (list(islice(read_cutset_from_config(group)[0], 11))[10] for group in groups.values())
-    assert (speech.id, speech.duration, speech.context) == ("dummy-recording-0000_repeat10", 17.11, "Repeat after me")
-    assert speech.shard_origin == Path("_tutorial_data/asr_shar/cuts.000000.jsonl.gz")
-    assert (speech.recording.id, speech.recording.num_samples) == ("rec", 273760)
-    assert load_cut(speech).shape == (273760,)
-    assert isinstance(pair, SourceTargetTextExample)
-    assert (pair.source.text, pair.target.text) == ("A", "B")
-    assert isinstance(conversation, NeMoMultimodalConversation)
-    assert (conversation.token_equivalent_duration, len(conversation.turns)) == (0.08, 3)
-    assert conversation.list_cuts()[0].duration == 17.11
 
 
 ORDER = """

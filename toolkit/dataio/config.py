@@ -329,3 +329,5 @@ def _fusion_problems(shared: Mapping[str, Any], groups: Mapping[str, Any]) -> It
         yield "multi_config: no key holds the configuration of a data set"
     if isinstance(weights, Mapping) and set(weights) != set(groups):
         yield f"sampler_weights: are of {', '.join(weights)}, but the data sets are {', '.join(groups)}"
+    elif isinstance(weights, Mapping) and not any(weights.values()):
+        yield "sampler_weights: all are 0; expected one above it"

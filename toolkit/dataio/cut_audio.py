@@ -165,5 +165,5 @@ def _sources(cut: Cut) -> Iterator[AudioSource]:
     for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
         if isinstance(part, MixedCut):
             yield from _sources(part)
-        elif part.has_recording:
+        elif getattr(part, "recording", None) is not None:  # padding says that it has one
             yield from part.recording.sources

@@ -14,7 +14,7 @@ from lhotse.lazy import LazyFlattener, LazyMapper
 from toolkit.dataio.augment import SPEEDS, with_speed_copies
 from toolkit.dataio.blend import map_source
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.indexed import Indexed, Mapped
+from toolkit.dataio.indexed import Indexed, Mapped, unchanged
 from toolkit.dataio.reshape import Reshape
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation
 from toolkit.errors import DataError
@@ -88,12 +88,8 @@ def reshaped(source: Source, shape: Reshape) -> Source:
     Audio turns of conversations are what they are in every epoch.
     """
     if isinstance(source, Indexed) and isinstance(source[0], Cut):
-        return Mapped(source, _unchanged, shape.lengths(source.lengths))
+        return Mapped(source, unchanged, shape.lengths(source.lengths))
     return map_source(source, partial(on_cuts, change=shape))
-
-
-def _unchanged(example: Any) -> Any:
-    return example
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@ A type is a function from the configuration of one data set to its examples::
     @data_type_parser("txt_lines", needs="paths", takes="language")
     def read_lines(config: DictConfig) -> tuple[CutSet, bool]:
         return CutSet(LineReader(config.paths, config.get("language"))), True
+
+An iterable of one's own is a stream (:mod:`toolkit.dataio.streams`): where its order changes from pass to pass, it has
+to have ``set_epoch(epoch)``, so that all processes read the same. A subclass of
+:class:`~toolkit.dataio.indexed.Indexed` is planned.
 """
 
 from __future__ import annotations

@@ -85,8 +85,9 @@ class WeightedBlend:
         for source, (start, stop) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
             drawn.append(first + self._stretch(source, start, stop))
             places.append((np.arange(stop - start) + rng.random(stop - start)) / max(1, stop - start))
-            pieces = self._pieces(source)
-            windows += 0 if pieces is None else _windows(pieces) * (stop - start) / self.counts[source]
+            of_a_pass = _windows(self._pieces(source))
+            if of_a_pass > 1:  # a single one stays in memory, however often it comes
+                windows += of_a_pass * (stop - start) / self.counts[source]
             first += self.counts[source]
         order = np.argsort(np.concatenate(places), kind="stable")
         return Draw(np.concatenate(drawn)[order], max(1, round(windows)))

@@ -220,7 +220,9 @@ def rank_and_world_size() -> tuple[int, int]:
 
 def agreed_seed(seed: int | str) -> int:
     """The seed, or, for ``randomized`` and ``trng``, a random one: the same in all processes, which share an order."""
-    drawn = [secrets.randbits(32) if isinstance(seed, str) else seed]
+    if not isinstance(seed, str):
+        return seed
+    drawn = [secrets.randbits(32)]
     if rank_and_world_size()[1] > 1:
         distributed.broadcast_object_list(drawn)
     return drawn[0]

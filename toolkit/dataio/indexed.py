@@ -105,6 +105,11 @@ class Mapped(Indexed[T]):
         return self.change(self.source[number])
 
 
+def unchanged(example: T) -> T:
+    """The example itself: where only its length is another."""
+    return example
+
+
 class Concatenated(Indexed[T]):
     """The examples of all sources, one source after the other."""
 

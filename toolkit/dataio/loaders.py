@@ -25,8 +25,9 @@ from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.conversations import ConversationDataset
 from toolkit.dataio.cut_audio import load_cuts
-from toolkit.dataio.dataloader import load_part, make_loader
+from toolkit.dataio.dataloader import make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
+from toolkit.dataio.parts import load_part
 from toolkit.dataio.preparation import needs_tokens
 from toolkit.errors import ConfigError, did_you_mean
 

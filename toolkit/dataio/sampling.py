@@ -126,7 +126,8 @@ def planned_sampler(
     sources
         Whose lengths are in the unit that batches are measured in.
     weights
-        Of a blend for ever; None of sources that each epoch has once.
+        Of a blend for ever, which is drawn at random whatever ``shuffle`` says; None of sources that each epoch has
+        once.
     endless
         Whether an iterator never ends.
     """

@@ -148,14 +148,17 @@ class Streamed:
 
 
 def _begin(data: Any, epoch: int) -> None:
-    """Have readers that shuffle anew in each pass begin with the pass of an epoch, in whatever process."""
-    if hasattr(data, "passes"):
+    """Have readers that shuffle anew in each pass begin with the pass of an epoch, in whatever process.
+
+    Readers of other people's are told by ``set_epoch``, where they have it, as Lhotse's of shards.
+    """
+    if isinstance(data, Streamed):
         data.passes = epoch
-    if hasattr(data, "set_epoch"):  # Lhotse's of shards
+    elif hasattr(data, "set_epoch"):
         data.set_epoch(epoch)
-    inner = [getattr(data, name, None) for name in ("data", "source", "iterator")]
-    for one in [*inner, *(getattr(data, "sources", None) or ())]:
-        if one is not None and not isinstance(one, Indexed):
+    elif type(data).__module__.startswith(("lhotse.", "toolkit.")):
+        inner = (getattr(data, name, None) for name in ("data", "source", "iterator"))
+        for one in [*inner, *getattr(data, "sources", ()), *getattr(data, "iterators", ())]:
             _begin(one, epoch)
 
 
