@@ -79,7 +79,7 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     place = rank_and_world_size() if config.shuffle else (0, 1)
     config = config if config.shuffle else replace(config, force_finite=True)
     tokenizer = require("tokenizer", hparams)
-    is_prompted = config.prompt_format is not None
+    is_prompted = config.prompt_format is not None and config.pretokenize
     tokens = tokenizer if is_prompted or needs_tokens(config) else None  # a Batch makes its own
     part = load_part(name, config, tokens, rank=place[0], world_size=place[1], in_epochs=True)
     first = part.examples.source[0]
