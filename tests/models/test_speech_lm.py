@@ -138,6 +138,16 @@ def test_a_recording_is_transcribed_alone_as_in_a_batch(model: SpeechLM, wavs: l
         assert found[0].score == pytest.approx(expected[0].score, abs=1e-4)
 
 
+def test_nothing_is_written_where_nothing_is_said(model: SpeechLM, wavs: list[Tensor]):
+    with torch.no_grad():
+        model.ctc_output.bias[0] = 100.0  # all frames are blanks
+    ids, counts, _, *audio = batch([[3, 1, AUDIO], [4, 4, 2]], wavs[:1])
+    silence, text = AttentionSearcher()(model, *model.ask(ids, counts, *audio))
+    assert silence[0].tokens == []
+    assert text[0].tokens != []
+    assert AttentionSearcher()(model, *model.encode(*audio))[0][0].tokens == []
+
+
 def test_what_is_asked_may_be_blotted_out_in_training_but_not_the_answer(model: SpeechLM, wavs: list[Tensor]):
     model.decoder.eval()
     model.blindness = 1.0

@@ -49,8 +49,7 @@ class SpeechLMBrain(ASRBrain):
     @torch.no_grad()
     def _answer(self, batch: ConversationBatch, stage: sb.Stage) -> None:
         """Search the answers to prompts, whose last token is the one that the search begins with."""
-        audio = self.model.hear(batch.wavs, batch.samples)
-        prompts, lengths, _ = self.model.embed(batch.input_ids, batch.context_counts - 1, *audio)
+        prompts, lengths = self.model.ask(batch.input_ids, batch.context_counts - 1, batch.wavs, batch.samples)
         self.decode(prompts, lengths, batch, stage)
 
     def _take_encoder(self, folder: str) -> None:

@@ -105,8 +105,18 @@ class SpeechLM(CTCModel):
 
     def encode(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) with (B,) samples -> prompts (B, P, D) that ask for their transcripts, of (B,) vectors."""
-        ids = self.prompt.expand(len(wavs), -1)
-        return self.embed(ids, torch.full_like(samples, len(self.prompt)), *self.hear(wavs, samples))[:2]
+        return self.ask(self.prompt.expand(len(wavs), -1), torch.full_like(samples, len(self.prompt)), wavs, samples)
+
+    def ask(self, ids: Tensor, counts: Tensor, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, U), of which (B,) count, and the audio in them -> prompts (B, P, D) of (B,) vectors.
+
+        Of none, which a search answers with nothing, where there is audio and not a letter in it: the language model
+        would make something up.
+        """
+        values, lengths, _ = self.embed(ids, counts, *self.hear(wavs, samples))
+        marks = (ids == self.vocab_size) & valid_mask(counts, ids.size(1))
+        silent = marks.any(dim=1) & (lengths == counts - marks.sum(1))
+        return values, lengths.masked_fill(silent, 0)
 
     def hear(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (A, S) with (A,) samples -> (A, T, D) with (A,) letters for the language model to read."""
