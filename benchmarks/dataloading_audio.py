@@ -12,6 +12,7 @@ import soundfile
 import torch
 from dataloading_corpus import CAP, durations
 from lhotse import CutSet
+from lhotse.cut import Cut
 from lhotse.dataset import AudioSamples
 from side_by_side import Row, compare
 from speechbrain.dataio.batch import PaddedBatch
@@ -41,7 +42,7 @@ def rows(quick: bool) -> Iterator[Row]:
                 ("Lhotse AudioSamples", lhotse_loader(loader), 1.3),
             ):
                 yield compare(
-                    f"{len(loader.dataset.source)} utterances of .{suffix}, {WORKERS} workers",
+                    f"{sum(map(len, cuts_of(loader)))} utterances of .{suffix}, {WORKERS} workers",
                     lambda loader=loader: sums(loader),
                     lambda peer=peer: sums(peer),
                     peer_name=name,
@@ -85,7 +86,12 @@ def our_loader(manifest: Path) -> EpochLoader:
     """What a YAML describes, with workers that end with the epoch, so that their CPU time is counted."""
     data = {"manifest_filepath": str(manifest), "batch_duration": CAP}
     loader = load_split("valid_data", {"valid_data": data, "tokenizer": Letters()})
-    return EpochLoader(loader.dataset, loader.sampler, num_workers=WORKERS)
+    return EpochLoader(loader.dataset, loader.order, num_workers=WORKERS)
+
+
+def cuts_of(ours: EpochLoader) -> list[list[Cut]]:
+    """The cuts of each batch."""
+    return [ours.dataset.examples(drawn) for drawn in ours.order]
 
 
 def speechbrain_loader(manifest: Path, ours: EpochLoader) -> DataLoader:
@@ -98,8 +104,7 @@ def speechbrain_loader(manifest: Path, ours: EpochLoader) -> DataLoader:
 
     dataset = DynamicItemDataset.from_json(manifest, dynamic_items=[read], output_keys=["id", "sig"])
     place = {name: number for number, name in enumerate(dataset.data_ids)}
-    names = [[ours.dataset.source[number].id for number in batch] for _, batch in ours.sampler]
-    batches = [[place[name] for name in batch] for batch in names]
+    batches = [[place[cut.id] for cut in batch] for batch in cuts_of(ours)]
     return DataLoader(dataset, batch_sampler=batches, collate_fn=PaddedBatch, num_workers=WORKERS)
 
 
@@ -115,7 +120,7 @@ class LhotseDataset(Dataset):
 
 def lhotse_loader(ours: EpochLoader) -> DataLoader:
     """The same batches as CutSets."""
-    batches = [CutSet.from_cuts(ours.dataset.source[number] for number in batch) for _, batch in ours.sampler]
+    batches = [CutSet.from_cuts(batch) for batch in cuts_of(ours)]
     return DataLoader(LhotseDataset(), sampler=batches, batch_size=None, num_workers=WORKERS)
 
 

@@ -140,6 +140,17 @@ def test_workers_share_what_a_rank_has(data: dict[str, Any], force: dict[str, bo
     assert list(helped[1]) == alone[1][3:]
 
 
+def test_endless_data_is_divided_too(cuts_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = {"input_cfg": [{"type": "stream"}], "batch_size": 1, "num_workers": 2}
+    for rank in range(2):
+        names = [name.split("_")[0] for [name] in islice(make(stream, rank, 2), 60)]
+        assert names == [f"u{(2 * step + rank) % COUNT}" for step in range(60)]
+    monkeypatch.setattr("toolkit.dataio.sampling._ENDLESS_EPOCH", 0)
+    twice = {"input_cfg": [{"type": "lhotse", "cuts_path": cuts_path}] * 2, "batch_size": 1, "shuffle": True}
+    names = [name.split("_")[0] for rank in range(2) for [name] in islice(make(twice, rank, 2), COUNT)]
+    assert collections.Counter(names) == dict.fromkeys(ALL, 2)
+
+
 def test_few_utterances_for_many_ranks(data: dict[str, Any]) -> None:
     data |= {"batch_duration": 1000.0, "num_buckets": 1}
     check_parts([list(make(data, rank, 7)) for rank in range(7)])

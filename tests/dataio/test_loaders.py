@@ -180,6 +180,15 @@ def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
         load_split("valid_data", hparams)
 
 
+def test_too_many_tokens_a_second_are_left_out(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", 0)  # epochs are planned whatever it costs
+    hparams["valid_data"] |= {"max_tps": 30}
+    names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
+    rates = {f"u{number}": 2 * (number % 3 + 1) / (len(samples(number)) / 16000) for number in range(20)}
+    assert names == {name for name, rate in rates.items() if rate <= 30}
+    assert 5 < len(names) < 20
+
+
 def folder_of_one(tmp_path: Path) -> dict[str, object]:
     """A data set of one utterance without words, of another type."""
     (tmp_path / "more").mkdir()

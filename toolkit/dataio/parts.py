@@ -67,25 +67,26 @@ def load_part(
     """
     config = with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config)
-    change = _tokenization(config, tokenizer)
-    if not _can_be_planned(cuts, config):
+    if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
+        if in_epochs:
+            raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
         cuts = on_sources(cuts, partial(_streamed, config=config))
-    cuts = prepare_cuts(cuts, config, where, tokenize=change)
-    changes = Augmentation.from_config(config), Concatenation.from_config(config)
+    cuts = prepare_cuts(cuts, config, where, tokenize=_tokenization(config, tokenizer))
+    examples = Examples(Augmentation.from_config(config), Concatenation.from_config(config))
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
-        if in_epochs:
-            raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
-        sampler = StreamSampler(cuts, config, where, rank=rank, world_size=world_size)
-        return Part(sampler, Examples(*changes), is_stream=True)
-    sources = [_with_lengths(source, config, where) for source in sources]
+        return Part(StreamSampler(cuts, config, where, rank=rank, world_size=world_size), examples, is_stream=True)
     is_endless = isinstance(data, Blend) and not data.finite
-    weights = data.weights if is_endless and not (in_epochs and len(sources) == 1) else None
     source, sampler = planned_sampler(
-        sources, weights, config, rank=rank, world_size=world_size, endless=is_endless and not in_epochs
+        [_with_lengths(source, config, where) for source in sources],
+        data.weights if is_endless and not (in_epochs and len(sources) == 1) else None,
+        config,
+        rank=rank,
+        world_size=world_size,
+        endless=is_endless and not in_epochs,
     )
-    return Part(sampler, Examples(*changes, source=source))
+    return Part(sampler, replace(examples, source=source))
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,13 @@ def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | 
     return partial(tokenize, tokenizer=TokenizerWrapper(tokenizer))
 
 
-def _can_be_planned(cuts: CutSet, config: DataConfig) -> bool:
+def _can_be_planned(cuts: CutSet, config: DataConfig, *, at_any_cost: bool) -> bool:
     """Whether all has an index, and not too much of it has to be built to be measured."""
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
         return False
-    return not needs_tokens(config) or sum(map(len, sources)) <= MOST_MEASURED
+    return at_any_cost or not needs_tokens(config) or sum(map(len, sources)) <= MOST_MEASURED
 
 
 def _streamed(source: Any, config: DataConfig) -> Any:
