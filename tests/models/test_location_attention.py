@@ -1,24 +1,23 @@
-"""Attention's energies and features, computed in blocks, against the equations they stand for."""
+"""Attention's energies and features, against the equations they stand for."""
 
 import pytest
 import torch
 
-from toolkit.models import location_attention
 from toolkit.models.location_attention import additive_energies, location_features
 
 
-@pytest.mark.parametrize("channels", [0, 4])
-@pytest.mark.parametrize("block", [1, 200, 10**9])
-def test_blocks_make_no_difference(block, channels, monkeypatch):
-    monkeypatch.setattr(location_attention, "BLOCK", block)
+@pytest.mark.parametrize("size", [1.0, 30.0])
+@pytest.mark.parametrize("channels", [0, 3, 8])
+def test_compiled_energies_are_those_of_the_equation(channels, size):
     torch.manual_seed(0)
-    keys, queries, location = torch.randn(3, 7, 8), torch.randn(15, 8), torch.randn(15, 7, channels)
-    weight, energy = torch.randn(8, channels), torch.randn(8)
-    expected = torch.tanh(keys.repeat_interleave(5, 0) + queries[:, None] + location @ weight.T) @ energy
+    keys, queries, location = size * torch.randn(3, 7, 40), torch.randn(15, 40), torch.randn(15, 7, channels)
+    weight, energy = torch.randn(40, channels), torch.randn(40)
+    inner = keys.double().repeat_interleave(5, 0) + queries[:, None] + (location @ weight.T).double()
+    expected = (torch.tanh(inner) @ energy.double()).float()
     with torch.no_grad():
         found = additive_energies(keys, queries, location, weight=weight, energy=energy)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(additive_energies(keys, queries, location, weight=weight, energy=energy), expected)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(additive_energies(keys, queries, location, weight=weight, energy=energy), found)
 
 
 @pytest.mark.parametrize("frames", [1, 15, 16, 33])

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.compiled import compiled
 from toolkit.decoders.ctc_tables import (
     NODE,
     NOWHERE,
@@ -39,18 +37,6 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Records = NDArray[np.void]
 Record = np.void
-
-
-def compiled(**options: Any) -> Callable[[Callable], Callable]:
-    """Compile a function at its first call, and keep the code on disk where there is a place that can be written."""
-
-    def decorate(function: Callable) -> Callable:
-        try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        except RuntimeError:  # no such place: neither beside this file nor in the user's cache
-            return numba.njit(nogil=True, error_model="numpy", **options)(function)
-
-    return decorate
 
 
 # The same for functions that make no arrays: written out where they are called, as a call would copy all of the forty

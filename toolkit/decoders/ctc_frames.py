@@ -21,10 +21,18 @@ class Frames:
     """
 
     log_probs: Tensor  # (B, T, V), where unlikely tokens are impossible
-    tokens: Tensor  # (B, T, C) the candidates of each frame, blank not among them
+    tokens: Tensor  # (B, T, C) blank, and the other candidates of each frame
+    logp: Tensor  # (B, T, C) their log-probabilities
     after_blank: Tensor  # (B, T) whether frames were skipped just before this one
+    after_any_blank: list[bool]  # (T,) whether that is so for any utterance
     ends_in_blank: Tensor  # (B,) whether frames were skipped after the last one
     skipped_logp: Tensor  # (B,) sum of the blank's log-probability over the skipped frames
+
+    def column_of(self, tokens: Tensor, t: int) -> Tensor:
+        """Where tokens (B, K) stand among the candidates of frame ``t``; 0, blank's column, if they don't."""
+        candidates, B = self.tokens[:, t], len(self.tokens)
+        columns = torch.arange(candidates.shape[1], device=tokens.device).expand_as(candidates)
+        return tokens.new_zeros(B, self.log_probs.shape[2]).scatter_(1, candidates, columns).gather(1, tokens)
 
 
 def check_numbers(log_probs: Tensor, frames: Tensor) -> None:
@@ -63,7 +71,9 @@ def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank
     tokens = best_tokens(log_probs, pruning.candidates)
     last = torch.where(live, torch.arange(S, device=counts.device), -1).amax(dim=1) if S else frames - 1
     ends_in_blank = torch.where(counts > 0, last < frames - 1, after_blank | (frames > 0))
-    return Frames(log_probs, tokens, gap, ends_in_blank, skipped_logp)
+    return Frames(
+        log_probs, tokens, log_probs.gather(2, tokens), gap, gap.any(dim=0).tolist(), ends_in_blank, skipped_logp
+    )
 
 
 def likely(log_probs: Tensor, token_min_logp: float) -> Tensor:
@@ -75,8 +85,8 @@ def likely(log_probs: Tensor, token_min_logp: float) -> Tensor:
 
 
 def best_tokens(log_probs: Tensor, count: int) -> Tensor:
-    """The ``count`` best tokens of each frame, or all: (B, T, V) -> (B, T, C), blank left out."""
+    """Blank and the ``count`` best tokens of each frame, or all in order: (B, T, V) -> (B, T, C)."""
     B, T, V = log_probs.shape
     if count >= V - 1:
-        return torch.arange(1, V, device=log_probs.device).expand(B, T, V - 1)
-    return log_probs[..., 1:].topk(count, dim=-1).indices + 1
+        return torch.arange(V, device=log_probs.device).expand(B, T, V)
+    return torch.nn.functional.pad(log_probs[..., 1:].topk(count, dim=-1).indices + 1, (1, 0))

@@ -40,13 +40,15 @@ class TensorSearch:
         if self.beam is None:
             self._begin(live)
         for t in range(live.log_probs.shape[1]):
-            self.beam.blank_out(live.after_blank[:, t])
-            bonus = self.fusion.score(live.tokens[:, t]) if self.fusion else 0.0
-            parents, tokens = extend_beam(self.beam, live, t, bonus + self.pruning.length_bonus)
-            self.beam.prune(self.pruning.beam_prune_logp)
+            if live.after_any_blank[t]:
+                self.beam.blank_out(live.after_blank[:, t])
+            gains = self.fusion.score(live.tokens[:, t]) if self.fusion else 0.0
+            if self.pruning.length_bonus:
+                gains = gains + self.pruning.length_bonus
+            parents, tokens = extend_beam(self.beam, live, t, gains, self.pruning.beam_prune_logp)
             self.steps.append((parents, tokens))
             if self.fusion:
-                self.fusion.advance(parents, tokens.masked_fill(self.beam.dead(), 0))
+                self.fusion.advance(parents, tokens)
 
     def finish(self, topk: int) -> list[list[tuple[list[int], float]]]:
         """Tokens and scores of the best ``topk`` transcripts of each utterance, some of which may score ``-inf``."""

@@ -27,15 +27,14 @@ class LanguageModelFusion:
         self.state = self.scorer.start(before, B * K, device)
         self.growing = {name: _grown(tensor, self.state.memory[name]) for name, tensor in before.items()}
         self.sizes = self._sizes(self.state.memory)
+        self.grows = bool(self.sizes)
         self.lengths = torch.zeros(B * K, dtype=torch.int64, device=device)
         self.offset = torch.arange(B, device=device)[:, None] * K
 
     def score(self, candidates: Tensor) -> Tensor:
         """What the extension of each prefix by each candidate, (B, C) or its own (B, K, C), gains: (B, K, C)."""
-        (B, K), C = self.beam, candidates.shape[-1]
-        own = candidates if candidates.dim() == 3 else candidates[:, None, :]
-        expanded = own.expand(B, K, C).reshape(B * K, C)
-        return self.scorer.score(self.state, expanded).view(B, K, C) * self.weight
+        own = candidates if candidates.dim() == 3 else candidates[:, None, :].expand(*self.beam, -1)
+        return self.state.log_probs.view(*self.beam, -1).gather(2, own) * self.weight
 
     def end(self) -> Tensor:
         """What ending each prefix gains (B, K)."""
@@ -45,17 +44,19 @@ class LanguageModelFusion:
         """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
         parents, tokens = (parents + self.offset).flatten(), tokens.flatten()
         self.state = StepState(self.state.log_probs.index_select(0, parents), select(self.state.memory, parents))
-        self.lengths = self.lengths.index_select(0, parents)
-        grows = any(dim is not None for dim in self.growing.values())
-        if not grows and waiting_costs(tokens.device):
+        if self.grows:
+            self._step_by_length(tokens, self.lengths.index_select(0, parents))
+        elif waiting_costs(tokens.device):
             self._step_all(tokens)
-        elif not grows:
-            self._step(tokens.nonzero().squeeze(1), tokens, 0)
         else:
-            extended = tokens.nonzero().squeeze(1)
-            for length in self.lengths[extended].unique().tolist():
-                self._step(extended[self.lengths[extended] == length], tokens, length)
-        self.lengths += tokens != 0
+            self._step(tokens.nonzero().squeeze(1), tokens, 0)
+
+    def _step_by_length(self, tokens: Tensor, lengths: Tensor) -> None:
+        """Extend the prefixes, which are ``lengths`` (N,) tokens long, those of one length at a time."""
+        extended = tokens.nonzero().squeeze(1)
+        for length in lengths[extended].unique().tolist():
+            self._step(extended[lengths[extended] == length], tokens, length)
+        self.lengths = lengths + (tokens != 0)
 
     def _step_all(self, tokens: Tensor) -> None:
         """Extend all prefixes, and keep what comes of it where there is a token."""

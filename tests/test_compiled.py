@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import pytest
 
-from toolkit.decoders.ctc_compiled import compiled
+from toolkit.compiled import compiled
 
 
 def test_without_a_place_for_its_cache_code_is_compiled_all_the_same(monkeypatch):
