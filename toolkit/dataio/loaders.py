@@ -71,7 +71,10 @@ def load_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, d
 
 
 def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
-    """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``."""
+    """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``.
+
+    Its batches are of utterances, or with a ``prompt_format`` of conversations and texts.
+    """
     key, _, test = name.partition(".")
     values = require(key, hparams)
     config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
