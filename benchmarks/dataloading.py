@@ -15,7 +15,7 @@ import warnings
 import torch
 from side_by_side import report
 
-PARTS = ("sampling", "resuming", "memory", "audio", "shards")
+PARTS = ("sampling", "resuming", "memory", "audio", "shards", "training")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -108,7 +108,7 @@ def encode(run: dict[str, Any], data: dict[str, Any]) -> tuple[list[Spoken], flo
     spoken, samples = [], 0
     for batch in loader:
         encoded, frames = model.encode(batch.wavs, batch.samples)
-        spoken.append(Spoken(encoded, frames, batch.ids, batch.words))
+        spoken.append(Spoken(encoded, frames, batch.id, batch.words))
         samples += int(batch.samples.sum())
     return spoken, samples / run["sample_rate"]
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
+from tone_corpus import make_tone_corpus
+
+from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -33,6 +37,18 @@ def test_a_resumed_epoch_has_the_batch_of_the_uninterrupted_one(module):
     resuming = module("dataloading_resuming")
     with module("dataloading_corpus").corpora(300) as (corpus,):
         assert resuming.resumed(corpus, 5) == resuming.expected(corpus, 5) != resuming.expected(corpus, 6)
+
+
+def test_both_loaders_train_on_every_utterance(module, tmp_path: Path):
+    training = module("dataloading_training")
+    corpus = make_tone_corpus(tmp_path, 12)
+    train_tokenizer(corpus["lm_train"].read_text().splitlines(), tmp_path / "tokenizer.model", model_type="char")
+    tokenizer = Tokenizer(tmp_path / "tokenizer.model")
+    brain = training.make_brain(tmp_path / "run", tokenizer)
+    ours = training.train(brain, training.our_loader(corpus["train"], tokenizer))
+    assert ours == training.train(brain, training.template_loader(corpus["train"], tokenizer, 5))
+    entries = json.loads(corpus["train"].read_text()).values()
+    assert ours == [12, sum(entry["num_samples"] for entry in entries)]
 
 
 def test_the_footprint_is_of_the_function_alone(module):

@@ -307,7 +307,7 @@ def batch_of(tokens: list[list[int]]) -> Batch:
     padded, counts = pad_tokens(tokens)
     ids = [f"utt{number}" for number in range(len(tokens))]
     wavs, samples = torch.zeros(len(ids), 1), torch.ones(len(ids), dtype=torch.int64)
-    return Batch(ids, wavs, samples, ["A"] * len(ids), padded, counts)
+    return Batch(["A"] * len(ids), padded, counts, ids, wavs, samples)
 
 
 def ctc_by_hand(log_probs: Tensor, tokens: list[int]) -> float:
@@ -452,7 +452,7 @@ def test_only_with_ctc_is_an_utterance_heard_twice(tmp_path: Path, tokenizer, mo
     options = options | {"consistency_weight": 0.2, "label_smoothing": 0.1}
     brain = kind(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, **options), {"device": "cpu"})
     brain.epoch = epoch
-    monkeypatch.setattr(RecipeBrain, "fit_batch", lambda _, batch: len(batch.ids))
+    monkeypatch.setattr(RecipeBrain, "fit_batch", lambda _, batch: len(batch))
     assert brain.fit_batch(batch_of([[1], [2]])) == rows
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +19,20 @@ pytestmark = pytest.mark.slow
 
 EPOCHS, UTTERANCES = 2, 11  # an odd number, which does not divide among two
 
-# A Brain that writes down what each process saw and reached.
+# A Brain that writes down what each process saw and reached; with STOP_AT, until both are killed there.
 RECORDING = """
 import json, os
-from pathlib import Path
 from toolkit.brains.attention import AttentionBrain
 
 class RecordingBrain(AttentionBrain):
     seen = []
 
     def compute_forward(self, batch, stage):
-        self.seen.append((stage.name, self.epoch, batch.ids))
+        if stage.name == "TRAIN" and os.environ.get("STOP_AT") == f"{self.epoch}/{self.step}":
+            self.train_figures = None
+            self.write()
+            os._exit(1)
+        self.seen.append((stage.name, self.epoch, batch.id))
         return super().compute_forward(batch, stage)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -43,7 +47,7 @@ class RecordingBrain(AttentionBrain):
     def write(self):
         weights = [one.detach().double().sum().item() for one in self.model.parameters()]
         record = {"seen": self.seen, "weights": weights, "train": self.train_figures, "steps": self.optimizer_step}
-        file = Path(__file__).with_name(f"rank{os.environ['RANK']}.json")
+        file = self.output_folder / f"rank{os.environ['RANK']}.json"
         file.write_text(json.dumps(record))
 """
 
@@ -67,39 +71,46 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     text = experiment.yaml.read_text().replace("toolkit.brains.ctc.CTCBrain", "recording.RecordingBrain")
     text = text.replace("toolkit.models.recogniser.CTCModel\n", ATTENTION)
     experiment.yaml.write_text(text.replace("opt_class:", LOSS + "opt_class:"))
-    torchrun(experiment, "--number_of_epochs", str(EPOCHS), "--ckpt_interval_steps", "1")
+    text = experiment.yaml.read_text().replace("num_buckets: 1", "num_buckets: 1\n  num_workers: !ref <workers>")
+    experiment.yaml.write_text(f"workers: 0\n{text}")
+    torchrun(experiment)
     return experiment
 
 
-def torchrun(experiment: Experiment, *options: str) -> None:
+def torchrun(experiment: Experiment, *options: str, stop_at: str = "") -> None:
+    """Train, by two processes; with ``stop_at``, until epoch/batch, where both of them are killed."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = [str(experiment.script), str(experiment.yaml), "--device", "cpu", *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words += ["--number_of_epochs", str(EPOCHS), "--ckpt_interval_steps", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "STOP_AT": stop_at}
     with subprocess.Popen(command + words, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             _, errors = process.communicate(timeout=180)
         except subprocess.TimeoutExpired:
             process.terminate()  # a kill would leave its two processes behind
             raise
-    assert process.returncode == 0, errors[-3000:]
+    assert bool(process.returncode) == bool(stop_at), errors[-3000:]
 
 
 @pytest.fixture
 def records(experiment: Experiment) -> list[dict[str, Any]]:
-    return [json.loads((experiment.folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    return read_records(experiment.run)
 
 
-def utterances(record: dict[str, Any], stage: str, epoch: int) -> list[str]:
-    return [
-        name for its_stage, its_epoch, ids in record["seen"] if (its_stage, its_epoch) == (stage, epoch) for name in ids
-    ]
+def read_records(run: Path) -> list[dict[str, Any]]:
+    return [json.loads((run / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def batches(record: dict[str, Any], stage: str, epoch: int) -> list[list[str]]:
+    return [ids for its_stage, its_epoch, ids in record["seen"] if (its_stage, its_epoch) == (stage, epoch)]
 
 
 def test_each_utterance_is_trained_on_once_an_epoch(records):
     for epoch in range(1, EPOCHS + 1):
-        shares = [utterances(record, "TRAIN", epoch) for record in records]
-        assert all(shares)
-        assert len({*shares[0], *shares[1]}) == len(shares[0] + shares[1]) == UTTERANCES
+        shares = [batches(record, "TRAIN", epoch) for record in records]
+        assert len(shares[0]) == len(shares[1]) > 0
+        names = [name for share in shares for batch in share for name in batch]
+        assert len(set(names)) == len(names) == UTTERANCES
 
 
 def test_both_end_with_the_same_weights_losses_and_steps(records):
@@ -107,6 +118,18 @@ def test_both_end_with_the_same_weights_losses_and_steps(records):
         assert records[0][key] == records[1][key]
     losses = [record["train"]["loss"] for record in records]
     assert losses[0] == losses[1]
+
+
+def test_a_killed_run_loses_and_repeats_no_utterance_also_with_other_workers(experiment, records, tmp_path: Path):
+    torchrun(experiment, "--output_folder", str(tmp_path), stop_at="2/2")
+    before = read_records(tmp_path)
+    torchrun(experiment, "--output_folder", str(tmp_path), "--workers", "1")
+    after = read_records(tmp_path)
+    for rank in (0, 1):
+        parts = [batches(part[rank], "TRAIN", 2) for part in (before, after)]
+        assert len(parts[0]) == 1
+        assert parts[0] + parts[1] == batches(records[rank], "TRAIN", 2)
+        assert after[rank]["weights"] == pytest.approx(records[rank]["weights"], rel=1e-5, abs=1e-6)
 
 
 def test_one_process_writes_files(experiment: Experiment):

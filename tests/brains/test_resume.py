@@ -114,12 +114,14 @@ class Watch:
         self, monkeypatch: pytest.MonkeyPatch, wanted: str = "", at: int = 0, do: Callable[[], None] = kill
     ) -> None:
         self.batches: list[tuple[int, str]] = []
+        self.trained: list[str] = []  # utterances
         original = CTCBrain.compute_forward
 
         def compute_forward(brain: CTCBrain, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
             self.batches.append((brain.epoch, stage.name))
             if stage.name == wanted and self.count(wanted) == at:
                 do()
+            self.trained += batch.id * (stage.name == "TRAIN")
             return original(brain, batch, stage)
 
         monkeypatch.setattr(CTCBrain, "compute_forward", compute_forward)
@@ -224,6 +226,32 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     train(experiment, "--ckpt_interval_steps", "2")
     # Two processes may round otherwise, by 1e-7 here; a batch lost or repeated would move weights by 1e-2 (lr).
     check_same_end(experiment.run, reached(), within=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 1)])
+def test_no_utterance_is_lost_or_repeated_with_any_number_of_workers(
+    experiment, corpus, tmp_path, monkeypatch, reached, before: int, after: int
+):
+    text = corpus.yaml.read_text().replace("num_buckets: 1", "num_buckets: 1\n  num_workers: !ref <workers>")
+    for name, workers in (("before", before), ("after", after)):
+        (tmp_path / f"{name}.yaml").write_text(f"workers: {workers}\n{text}")
+    first, second = (
+        Experiment(corpus.folder, tmp_path / f"{name}.yaml", corpus.script, experiment.run)
+        for name in ("before", "after")
+    )
+    with monkeypatch.context() as patch:
+        stopped = Watch(patch, "TRAIN", BATCHES + 3)
+        with pytest.raises(Killed):
+            train(first, "--ckpt_interval_steps", "1")
+    with monkeypatch.context() as patch:
+        watch = Watch(patch)
+        train(second)
+    epoch = stopped.trained[2 * BATCHES :] + watch.trained[: 2 * BATCHES - 4]
+    assert len(stopped.trained) == 2 * BATCHES + 4  # of two utterances each
+    assert sorted(epoch) == sorted(stopped.trained[: 2 * BATCHES])
+    assert len(set(epoch)) == len(epoch)
+    check_same_end(experiment.run, reached())
 
 
 # Ctrl-C

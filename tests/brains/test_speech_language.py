@@ -191,7 +191,7 @@ def test_a_recording_is_transcribed_with_the_prompt_that_was_trained(experiment,
 
 def test_a_batch_holds_the_audio_in_the_order_of_its_marks(experiment, tokenizer):
     batch = batch_of(tokenizer, *examples(experiment))
-    assert batch.ids == [examples(experiment)[0].id, "MI RE DO", "talk"]
+    assert batch.id == [examples(experiment)[0].id, "MI RE DO", "talk"]
     assert (batch.input_ids == len(tokenizer)).sum(1).tolist() == [1, 0, 1]
     cuts = list(read_manifest(experiment.folder / "manifests/valid.json"))[:2]
     assert batch.samples.tolist() == [cut.num_samples for cut in cuts]

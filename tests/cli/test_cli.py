@@ -16,6 +16,7 @@ import soundfile
 
 from toolkit import __version__
 from toolkit.cli import new
+from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
 from toolkit.inference.transcriber import Transcriber
 
@@ -72,6 +73,20 @@ def test_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFi
 def test_commands_are_the_modules_of_the_package() -> None:
     modules = {file.stem for file in Path(new.__file__).parent.glob("*.py")}
     assert modules - {"__init__", "main"} == set(COMMANDS)
+    tools = {file.stem.replace("_", "-") for file in (Path(new.__file__).parent / "data_tools").glob("*.py")}
+    assert tools - {"--init--", "arguments"} == set(DATA_COMMANDS)
+
+
+@pytest.mark.parametrize("command", DATA_COMMANDS)
+def test_help_of_a_data_tool_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", command, "--help"])
+    assert f"\n    asr data {command} " in capsys.readouterr().out
+
+
+def test_an_unknown_data_tool_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "chek", "m.json"]) == 2
+    assert capsys.readouterr().err.startswith("error: asr data has no command 'chek' (did you mean 'check'?)")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,16 +106,17 @@ def test_module_is_the_command() -> None:
     assert run_module("--version", code="") == f"asr-recipes {__version__}\n"
 
 
-def test_help_comes_without_loading_torch() -> None:
-    code = """if True:
+@pytest.mark.parametrize(("command", "shown"), [("transcribe", "RUN_FOLDER"), ("data batch-size", "--memory SIZE")])
+def test_help_comes_without_loading_torch(command: str, shown: str) -> None:
+    code = f"""if True:
         import sys
         from toolkit.cli.main import main
         try:
-            main(["transcribe", "--help"])
+            main([*{command.split()}, "--help"])
         except SystemExit:
-            raise SystemExit(" ".join({"torch", "lhotse", "speechbrain"} & set(sys.modules)) or 0)
+            raise SystemExit(" ".join({{"torch", "lhotse", "speechbrain"}} & set(sys.modules)) or 0)
     """
-    assert "RUN_FOLDER" in run_module(code=code)
+    assert shown in run_module(code=code)
 
 
 # asr transcribe

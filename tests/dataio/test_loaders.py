@@ -48,7 +48,7 @@ def hparams(tmp_path: Path) -> dict[str, object]:
 def same(one: Batch, other: Batch) -> bool:
     """Whether they hold the same; resampling rounds otherwise with the one thread that a worker process has."""
     alike = one.wavs.shape == other.wavs.shape and torch.allclose(one.wavs, other.wavs, rtol=0, atol=1e-6)
-    return one.ids == other.ids and alike and torch.equal(one.tokens, other.tokens)
+    return one.id == other.id and alike and torch.equal(one.token_ids, other.token_ids)
 
 
 def test_batches_hold_the_audio_words_and_tokens_of_the_manifest(hparams: dict[str, object]) -> None:
@@ -56,18 +56,18 @@ def test_batches_hold_the_audio_words_and_tokens_of_the_manifest(hparams: dict[s
     assert list(tests) == ["clean"]
     for loader in (train, valid, tests["clean"]):
         batches = list(loader)
-        assert sorted(name for batch in batches for name in batch.ids) == sorted(f"u{number}" for number in range(20))
+        assert sorted(name for batch in batches for name in batch.id) == sorted(f"u{number}" for number in range(20))
         for batch in batches:
             assert batch.wavs.shape == (len(batch), batch.samples.max())
-            for row, name in enumerate(batch.ids):
+            for row, name in enumerate(batch.id):
                 wav, number = torch.from_numpy(samples(int(name[1:]))), int(name[1:])
                 assert batch.samples[row] == len(wav)
                 torch.testing.assert_close(batch.wavs[row, : len(wav)], wav, rtol=0, atol=0)
                 assert not batch.wavs[row, len(wav) :].any()
                 assert batch.words[row] == "A B" * (number % 3 + 1)
-                assert batch.tokens[row, : batch.token_counts[row]].tolist() == [1, 2] * (number % 3 + 1)
-                assert not batch.tokens[row, batch.token_counts[row] :].any()
-    assert [batch.ids for batch in valid] == [batch.ids for batch in tests["clean"]]
+                assert batch.token_ids[row, : batch.token_counts[row]].tolist() == [1, 2] * (number % 3 + 1)
+                assert not batch.token_ids[row, batch.token_counts[row] :].any()
+    assert [batch.id for batch in valid] == [batch.id for batch in tests["clean"]]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -93,11 +93,11 @@ def test_a_resumed_epoch_has_the_same_batches(hparams: dict[str, object], tmp_pa
 
 def test_skipped_batches_are_not_read(hparams: dict[str, object], tmp_path: Path) -> None:
     loader = load_split("train_data", hparams)
-    first, *rest = [batch.ids for batch in loader]
+    first, *rest = [batch.id for batch in loader]
     for name in first:
         (tmp_path / f"{name[1:]}.wav").unlink()
     loader.seek(0, batches=1)
-    assert [batch.ids for batch in loader] == rest
+    assert [batch.id for batch in loader] == rest
 
 
 def test_speed_copies_are_three_times_the_data(hparams: dict[str, object]) -> None:
@@ -105,7 +105,7 @@ def test_speed_copies_are_three_times_the_data(hparams: dict[str, object]) -> No
     loader = load_split("train_data", hparams)
     batches = list(loader)
     assert len(batches) == len(loader)
-    names = [name for batch in batches for name in batch.ids]
+    names = [name for batch in batches for name in batch.id]
     assert len(names) == len(set(names)) == 60
     total = sum(batch.samples.sum().item() for batch in batches)
     plain = sum(len(samples(number)) for number in range(20))
@@ -122,8 +122,8 @@ def test_ranks_share_training_but_not_evaluation_data(
         train, valid, _ = load_splits(hparams)
         counts.add(len(list(train)))
         train.seek(0)
-        seen["train"] += [name for batch in train for name in batch.ids]
-        seen["valid"].append([name for batch in valid for name in batch.ids])
+        seen["train"] += [name for batch in train for name in batch.id]
+        seen["valid"].append([name for batch in valid for name in batch.id])
     assert len(counts) == 1
     assert len(seen["train"]) == len(set(seen["train"])) == 20
     assert seen["valid"][0] == seen["valid"][1]
@@ -147,7 +147,7 @@ def test_rate_and_seed_are_those_of_the_yaml(hparams: dict[str, object]) -> None
     orders = []
     for seed in (3, 3, 4):
         loader = load_split("train_data", hparams | {"sample_rate": 8000, "seed": seed})
-        orders.append([batch.ids for batch in loader])
+        orders.append([batch.id for batch in loader])
         assert all(batch.samples.max() <= 1281 for batch in loader)  # 0.16 s
     assert orders[0] == orders[1] != orders[2]
     for key, value in (("sample_rate", 16000), ("seed", 5)):
@@ -173,7 +173,7 @@ def test_every_augmentation_of_two_channels(hparams: dict[str, object], tmp_path
 
 def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
     hparams["valid_data"] |= {"min_duration": 0.11, "max_duration": 0.13}
-    names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
+    names = {name for batch in load_split("valid_data", hparams) for name in batch.id}
     assert names == {f"u{number}" for number in range(20) if 1 <= number % 7 <= 3}
     hparams["valid_data"] |= {"min_duration": 1.0, "max_duration": 2.0}
     with pytest.raises(DataError, match=r"valid_data: none of 20 examples is left; left out: 20 by min_duration"):
@@ -183,7 +183,7 @@ def test_durations_outside_are_left_out(hparams: dict[str, object]) -> None:
 def test_too_many_tokens_a_second_are_left_out(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.dataio.parts.MOST_MEASURED", 0)  # epochs are planned whatever it costs
     hparams["valid_data"] |= {"max_tps": 30}
-    names = {name for batch in load_split("valid_data", hparams) for name in batch.ids}
+    names = {name for batch in load_split("valid_data", hparams) for name in batch.id}
     rates = {f"u{number}": 2 * (number % 3 + 1) / (len(samples(number)) / 16000) for number in range(20)}
     assert names == {name for name, rate in rates.items() if rate <= 30}
     assert 5 < len(names) < 20
@@ -200,14 +200,14 @@ def test_data_sets_of_several_types_by_weight(hparams: dict[str, object], tmp_pa
     first = {"type": "speechbrain_json", "manifest_filepath": str(tmp_path / "all.json"), "weight": 2}
     group = [first, folder_of_one(tmp_path) | {"weight": 1}]
     hparams["train_data"] |= {"manifest_filepath": None, "input_cfg": group}
-    batches = [batch.ids for batch in load_split("train_data", hparams)]
+    batches = [batch.id for batch in load_split("train_data", hparams)]
     assert all(len(set(batch)) == len(batch) for batch in batches)  # the second x of a batch is x_repeat1
     counts = collections.Counter(name.split("_")[0] for batch in batches for name in batch)
     assert counts["x"] == 7  # a third of an epoch of as many as there are
     assert set(counts.values()) <= {1, 7}
     # Evaluation hears each once.
     hparams["valid_data"] |= {"manifest_filepath": None, "input_cfg": group}
-    names = [name for batch in load_split("valid_data", hparams) for name in batch.ids]
+    names = [name for batch in load_split("valid_data", hparams) for name in batch.id]
     assert sorted(names) == sorted(["x", *(f"u{number}" for number in range(20))])
 
 
@@ -215,11 +215,11 @@ def test_short_utterances_are_joined(hparams: dict[str, object]) -> None:
     joined = {"concatenate_samples": True, "concatenate_gap_seconds": 0.01, "concatenate_duration_factor": 2.5}
     hparams["valid_data"] |= joined | {"db_norm": None, "batch_duration": 1.0}
     batches = list(load_split("valid_data", hparams))
-    names = [name for batch in batches for one in batch.ids for name in one.split("+")]
+    names = [name for batch in batches for one in batch.id for name in one.split("+")]
     assert sorted(names) == sorted(f"u{number}" for number in range(20))
-    assert any("+" in one for batch in batches for one in batch.ids)
+    assert any("+" in one for batch in batches for one in batch.id)
     for batch in batches:
-        for row, ids in enumerate(batch.ids):
+        for row, ids in enumerate(batch.id):
             numbers = [int(name[1:]) for name in ids.split("+")]
             parts = [part for number in numbers for part in (np.zeros(160, np.float32), samples(number))][1:]
             torch.testing.assert_close(batch.wavs[row, : batch.samples[row]], torch.from_numpy(np.concatenate(parts)))
@@ -293,6 +293,8 @@ def test_what_the_yaml_lacks(hparams: dict[str, object], tmp_path: Path, monkeyp
 def test_a_batch_moves_as_one(hparams: dict[str, object]) -> None:
     batch = next(iter(load_split("valid_data", hparams)))
     moved = batch.to("meta")
-    assert {tensor.device.type for tensor in (moved.wavs, moved.samples, moved.tokens, moved.token_counts)} == {"meta"}
-    assert (moved.ids, moved.words) == (batch.ids, batch.words)
+    assert {tensor.device.type for tensor in (moved.wavs, moved.samples, moved.token_ids, moved.token_counts)} == {
+        "meta"
+    }
+    assert (moved.id, moved.words) == (batch.id, batch.words)
     assert batch.wavs.device.type == "cpu"

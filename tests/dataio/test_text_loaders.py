@@ -43,10 +43,10 @@ def test_every_sentence_once_with_its_tokens(hparams: dict[str, object]) -> None
         assert sum(map(len, batches)) == count
         assert len(batches) == len(loader)
         for batch in batches:
-            assert batch.tokens.shape == (len(batch), batch.token_counts.max())
-            assert len(batch) * (batch.tokens.shape[1] + 1) <= 40
+            assert batch.token_ids.shape == (len(batch), batch.token_counts.max())
+            assert len(batch) * (batch.token_ids.shape[1] + 1) <= 40
             for words, tokens, size in zip(
-                batch.words, batch.tokens.tolist(), batch.token_counts.tolist(), strict=True
+                batch.words, batch.token_ids.tolist(), batch.token_counts.tolist(), strict=True
             ):
                 assert tokens[:size] == Letters().encode(words)
                 assert not any(tokens[size:])

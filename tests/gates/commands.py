@@ -10,6 +10,8 @@ A reader follows them from folder to folder::
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
 from collections.abc import Iterator
@@ -17,7 +19,8 @@ from pathlib import Path
 
 from disk import ROOT, is_made, script_of
 
-from toolkit.cli.main import COMMANDS
+from toolkit.cli.data import COMMANDS as DATA_COMMANDS
+from toolkit.cli.main import COMMANDS, main
 from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument
 from toolkit.run_options import RUN_OPTION_DEFAULTS
@@ -64,7 +67,11 @@ class Reader:
             return
         if words[0] == "new":
             self.places["".join(words[1:2])] = ROOT / "templates" / (words[-1] if "--from" in words else "asr")
-        yield from _unknown_options(words, (ROOT / f"toolkit/cli/{words[0]}.py").read_text(encoding="utf-8"))
+        command = words[: 2 if words[0] == "data" else 1]
+        if command[0] == "data" and command[-1] not in ("data", *DATA_COMMANDS):
+            yield f"asr data has no command {command[-1]}"
+        else:
+            yield from _unknown_options(words, _help(command))
 
     def _torchrun(self, words: list[str]) -> Iterator[str]:
         return self._python(words[next(place for place, word in enumerate(words) if word.endswith(".py")) :])
@@ -93,6 +100,14 @@ class Reader:
             yield from _unknown_options(words, " ".join(options))
         else:
             yield from _unknown_options(words, (self.folder / script).read_text(encoding="utf-8"))
+
+
+def _help(command: list[str]) -> str:
+    """What ``asr COMMAND --help`` prints."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        main([*command, "--help"])
+    return shown.getvalue()
 
 
 def _unknown_options(words: list[str] | tuple[str, ...], known: str) -> Iterator[str]:

@@ -19,9 +19,9 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference dataio",
+    "cli": "inference brains dataio tokenizer hparams",
     "inference": "pretrained dataio tokenizer",
-    "brains": "pretrained checkpoints dataio metrics models files",
+    "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files",
@@ -55,6 +55,7 @@ IMPORT_SPEECHBRAIN = {
             "ctc",
             "language",
             "speech_language",
+            "step_memory",
             "train_log",
             "transducer",
         )

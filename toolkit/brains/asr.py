@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
-from toolkit.dataio.batches import Batch
+from toolkit.dataio.batches import Batch, TextBatch
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
 from toolkit.models.masking import valid_mask
@@ -27,6 +28,12 @@ class ASRBrain(RecipeBrain):
 
     With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
+
+    A data set of one's own, SpeechBrain's DynamicItemDataset with output_keys id, sig, words and tokens, serves as well
+    as a loader of `toolkit.dataio.loaders`; methods get a Batch in either case::
+
+        train = SaveableDataLoader(dataset, batch_size=8, shuffle=True, collate_fn=PaddedBatch)
+        brain.train_on(train, valid)
     """
 
     needs: ClassVar[set[str]] = RecipeBrain.needs | {
@@ -34,9 +41,11 @@ class ASRBrain(RecipeBrain):
         *("train_data", "valid_data", "test_data"),
     }
     reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
+    batch_type: ClassVar[type[TextBatch]] = Batch
 
-    def fit_batch(self, batch: Batch) -> Tensor:
+    def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
+        batch = self.receive(batch)
         return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
@@ -65,7 +74,7 @@ class ASRBrain(RecipeBrain):
         """Search the encoded (B, T, D) utterances and score what was found."""
         search = self.hparams.valid_search if stage == sb.Stage.VALID else self.hparams.test_search
         found = search(self.model, encoded, frames)
-        for utterance, words, hypotheses in zip(batch.ids, batch.words, found, strict=True):
+        for utterance, words, hypotheses in zip(batch.id, batch.words, found, strict=True):
             self.scored.add(utterance, words, self.hparams.tokenizer.decode(hypotheses[0].tokens))
 
     def ctc_objective(self, log_probs: Tensor, frames: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
@@ -80,11 +89,11 @@ class ASRBrain(RecipeBrain):
 
         A path needs a frame for each token and a blank between equal neighbours.
         """
-        tokens, counts = batch.tokens, batch.token_counts
+        tokens, counts = batch.token_ids, batch.token_counts
         inside = torch.arange(1, tokens.size(1), device=tokens.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
         possible = counts + repeats <= frames
-        self.too_short += [name for name, fits in zip(batch.ids, possible.tolist(), strict=True) if not fits]
+        self.too_short += [name for name, fits in zip(batch.id, possible.tolist(), strict=True) if not fits]
         losses = ctc_loss(log_probs.transpose(0, 1), tokens, frames, counts, reduction="none", zero_infinity=True)
         return losses.where(possible, torch.zeros_like(losses)).sum() / possible.sum().clamp_min(1)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import speechbrain as sb
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 
 from toolkit.brains.asr import ASRBrain
 from toolkit.dataio.batches import Batch
@@ -22,10 +22,10 @@ class AttentionBrain(ASRBrain):
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> tuple[Tensor, Tensor, Tensor]:
         """CTC log-probabilities (B, T, V), frames (B,), decoder logits (B, U + 1, V); scores hypotheses, too."""
         if stage == sb.Stage.TRAIN:
-            return self.modules.model(batch.wavs, batch.samples, batch.tokens)
+            return self.modules.model(batch.wavs, batch.samples, batch.token_ids)
         encoded, frames = self.model.encode(batch.wavs, batch.samples)
         self.decode(encoded, frames, batch, stage)
-        logits = self.model.decode_teacher_forced(encoded, frames, batch.tokens)
+        logits = self.model.decode_teacher_forced(encoded, frames, batch.token_ids)
         return self.model.ctc_log_probs(encoded), frames, logits
 
     def compute_objectives(self, predictions: tuple[Tensor, Tensor, Tensor], batch: Batch, stage: sb.Stage) -> Tensor:
@@ -39,8 +39,8 @@ class AttentionBrain(ASRBrain):
 
     def _cross_entropy(self, logits: Tensor, batch: Batch, stage: sb.Stage) -> Tensor:
         """Summed over an utterance's tokens and its end, smoothed in training; logits (B, U + 1, V)."""
-        targets = pad(batch.tokens, (0, 1), value=0)
+        targets = batch.tokens_eos.data
         inside = valid_mask(batch.token_counts + 1, targets.size(1))
         smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
         losses = cross_entropy(logits.float().transpose(1, 2), targets, reduction="none", label_smoothing=smoothing)
-        return (losses * inside).sum() / len(batch.ids)
+        return (losses * inside).sum() / len(batch)

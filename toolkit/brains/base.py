@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
@@ -24,6 +25,8 @@ from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
+from toolkit.dataio.batches import TextBatch
+from toolkit.dataio.epochs import enter_epoch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights
@@ -55,6 +58,7 @@ class RecipeBrain(sb.Brain):
         *("lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
         *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
     }
+    batch_type: ClassVar[type[TextBatch]] = TextBatch
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
@@ -84,7 +88,10 @@ class RecipeBrain(sb.Brain):
         logger.info("%s: %s parameters, on %s", type(self).__name__, f"{parameters:,}", self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
-        """Train for the remaining epochs; Ctrl-C saves a checkpoint first."""
+        """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
+
+        Loaders are those of `toolkit.dataio.loaders`, or SpeechBrain's SaveableDataLoader, which continues, too.
+        """
         self.train_loader = train
         try:
             self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
@@ -102,6 +109,10 @@ class RecipeBrain(sb.Brain):
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
         """What a finished stage showed, the figure that ranks checkpoints first."""
         return {"loss": stage_loss}
+
+    def receive(self, batch: Any) -> Any:
+        """The batch or, of a PaddedBatch, what every method takes in its place: a `batch_type`."""
+        return self.batch_type.of(batch) if isinstance(batch, PaddedBatch) else batch
 
     def init_optimizers(self) -> None:
         """Make the optimizer, and remember what the YAML says of it."""
@@ -126,7 +137,7 @@ class RecipeBrain(sb.Brain):
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
-        batch = batch.to(self.device)
+        batch = self.receive(batch).to(self.device)
         should_step = self.step % self.grad_accumulation_factor == 0 or self.step == len(self.train_loader)
         with uninterrupted():
             self.on_fit_batch_start(batch, should_step)
@@ -173,23 +184,27 @@ class RecipeBrain(sb.Brain):
 
     def evaluate_batch(self, batch: Any, stage: sb.Stage) -> torch.Tensor:
         """Evaluate one batch, wherever it was loaded."""
-        return super().evaluate_batch(batch.to(self.device), stage)
+        return super().evaluate_batch(self.receive(batch).to(self.device), stage)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Put the loader where training stands, also in the middle of an epoch."""
         self.stage_began = time.perf_counter()
         if stage == sb.Stage.TRAIN:
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
-            self.train_loader.seek(epoch, batches=self.step)
+            self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
+            enter_epoch(self.train_loader, epoch, self.step)
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
-        seed = getattr(self.hparams, "seed", 0)
-        seed_everything(zlib.crc32(f"{seed}/{self.epoch}/{self.step}/{get_rank() or 0}".encode()), verbose=False)
+        self._seed(self.epoch, self.step, get_rank() or 0)
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
             for group in self.optimizer.param_groups:
                 group["lr"] = schedule(self.optimizer_step + 1, self.epoch)
+
+    def _seed(self, *place: int) -> None:
+        seed = "/".join(map(str, (getattr(self.hparams, "seed", 0), *place)))
+        seed_everything(zlib.crc32(seed.encode()), verbose=False)
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log what the stage showed; after validation, anneal and save a checkpoint."""

@@ -12,6 +12,7 @@ from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from toolkit.checkpoints import RANK
+from toolkit.dataio.epochs import EpochLoader
 
 COUNTER_STATE = {"current", "best_limit", "best_score", "should_stop"}
 
@@ -64,6 +65,20 @@ def load_counter(counter: EpochCounter, path: Path, end_of_epoch: bool) -> None:
         setattr(counter, name, saved[name])
     if not end_of_epoch:
         counter.current -= 1
+
+
+def save_loader(loader: EpochLoader, path: Path) -> None:
+    """Save where training stands in a loader, whatever its workers have read ahead.
+
+    For a Brain of one's own: ``checkpointer.add_recoverable("loader", loader, load_loader, save_loader)``. Ours need no
+    such entry: they put any loader where they stand themselves.
+    """
+    path.write_text(yaml.safe_dump(loader.state_dict()), encoding="utf-8")
+
+
+def load_loader(loader: EpochLoader, path: Path, _: bool) -> None:
+    """The loader goes on with the next batch, with as many workers as it has now."""
+    loader.load_state_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _partial(path: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import speechbrain as sb
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import TextBatch
@@ -29,11 +29,11 @@ class LanguageModelBrain(RecipeBrain):
     def compute_forward(self, batch: TextBatch, stage: sb.Stage) -> Tensor:
         """Logits (B, U + 1, V) of every token and of the end."""
         model = self.modules.model if stage == sb.Stage.TRAIN else self.model
-        return model(pad(batch.tokens, (1, 0), value=0))
+        return model(batch.tokens_bos.data)
 
     def compute_objectives(self, predictions: Tensor, batch: TextBatch, stage: sb.Stage) -> Tensor:
         """Cross-entropy, the mean over tokens and ends of sentences."""
-        targets = pad(batch.tokens, (0, 1), value=0)
+        targets = batch.tokens_eos.data
         inside = valid_mask(batch.token_counts + 1, targets.size(1))
         losses = cross_entropy(predictions.float().transpose(1, 2), targets, reduction="none") * inside
         self.nats += float(losses.detach().sum())

@@ -98,7 +98,7 @@ class NgramTrainer:
         """The words, or pieces of words, of each sentence."""
         pieces = self.tokenizer.pieces()
         for batch in texts:
-            for tokens, count in zip(batch.tokens.tolist(), batch.token_counts.tolist(), strict=True):
+            for tokens, count in zip(batch.token_ids.tolist(), batch.token_counts.tolist(), strict=True):
                 yield [pieces[token] for token in tokens[:count]]
 
     def _figures(self, texts: DataLoader) -> dict[str, float]:
@@ -109,8 +109,8 @@ class NgramTrainer:
             nats -= _log_prob(self.model.ngram, ids, batch)
             tokens += int(batch.token_counts.sum()) + len(batch)
             words += sum(len(text.split()) + 1 for text in batch.words)
-            inside = np.arange(batch.tokens.shape[1]) < batch.token_counts.numpy()[:, None]
-            unknown += np.count_nonzero(inside & (ids[batch.tokens.numpy()] == UNK))
+            inside = np.arange(batch.token_ids.shape[1]) < batch.token_counts.numpy()[:, None]
+            unknown += np.count_nonzero(inside & (ids[batch.token_ids.numpy()] == UNK))
         return perplexities(nats, tokens, words) | ({"unknown": unknown} if unknown else {})
 
     def _save(self, ngram: NgramModel, checkpoint: Path, figures: dict[str, float]) -> None:
@@ -125,7 +125,7 @@ class NgramTrainer:
 def _log_prob(ngram: NgramModel, ids: np.ndarray, batch: TextBatch) -> float:
     """Log-probability of a batch of sentences, their ends included; ``ids`` are the word ids of the tokens."""
     states, total = np.full(len(batch), ngram.begin), 0.0
-    counts, words = batch.token_counts.numpy(), ids[batch.tokens.numpy()]
+    counts, words = batch.token_counts.numpy(), ids[batch.token_ids.numpy()]
     for place in range(counts.max() + 1):
         inside = np.flatnonzero(counts >= place)
         following = words[inside, place] if place < words.shape[1] else np.full(len(inside), EOS)

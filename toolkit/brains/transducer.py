@@ -29,10 +29,10 @@ class TransducerBrain(ASRBrain):
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Predictions:
         """CTC log-probabilities (B, T, V), frames (B,), projected frames (B, T, J) and prefixes (B, U + 1, J)."""
         if stage == sb.Stage.TRAIN:
-            return self.modules.model(batch.wavs, batch.samples, batch.tokens)
+            return self.modules.model(batch.wavs, batch.samples, batch.token_ids)
         encoded, frames = self.model.encode(batch.wavs, batch.samples)
         self.decode(encoded, frames, batch, stage)
-        return self.model.ctc_log_probs(encoded), frames, *self.model.project(encoded, batch.tokens)
+        return self.model.ctc_log_probs(encoded), frames, *self.model.project(encoded, batch.token_ids)
 
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: sb.Stage) -> Tensor:
         """ctc_weight * CTC + (1 - ctc_weight) * transducer loss, both a mean over utterances."""
@@ -50,7 +50,7 @@ class TransducerBrain(ASRBrain):
         for rows in parts:
             T, U = int(frames[rows].max()), int(batch.token_counts[rows].max())
             given = acoustic[rows, :T], frames[rows], prefixes[rows, : U + 1]
-            wanted = batch.tokens[rows, :U], batch.token_counts[rows]
+            wanted = batch.token_ids[rows, :U], batch.token_counts[rows]
             if len(parts) == 1:
                 losses.append(self._losses(*given, *wanted))
             else:  # with the logits of one part in memory, also on the way back

@@ -9,13 +9,15 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from toolkit import __version__
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 
 # Each is a module of toolkit.cli, loaded when it is called: `asr --help` answers at once.
 COMMANDS = {
+    "data": "look at data sets, check and convert them, and plan their batches",
     "new": "start a recipe of your own from a template",
     "transcribe": "write down what is said in audio files",
 }
@@ -24,14 +26,54 @@ EXAMPLES = """\
 examples:
   asr new digits                                   a recipe that runs as it is, in ./digits
   asr transcribe digits/results/ctc speech.wav     prints: speech.wav<TAB>WHAT WAS SAID
+  asr data check digits/manifests/train.json       opens every audio file
   asr transcribe --help                            all options of a command
 """
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command that has commands: how it is called, what it is for, and its commands, modules of ``package``."""
+
+    name: str
+    description: str
+    commands: Mapping[str, str]
+    package: str
+    examples: str
+
+    def run(self, arguments: Sequence[str] | None) -> int:
+        """Run the command that the arguments name; the exit status."""
+        options = self._parse(arguments)
+        if options.command not in self.commands:
+            near = did_you_mean(options.command, self.commands)
+            known = ", ".join(self.commands)
+            raise ConfigError(f"{self.name} has no command {options.command!r}{near}; it has {known}")
+        module = importlib.import_module(f"{self.package}.{options.command.replace('-', '_')}")
+        return module.main(options.arguments)
+
+    def _parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        commands = "".join(f"\n  {name:12}{meaning}" for name, meaning in self.commands.items())
+        parser = argparse.ArgumentParser(
+            prog=self.name,
+            usage=f"{self.name} COMMAND ...",
+            description=f"{self.description}\n\ncommands:{commands}",
+            epilog=self.examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if self.name == "asr":
+            parser.add_argument("--version", action="version", version=f"asr-recipes {__version__}")
+        parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
+        parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        return parser.parse_args(arguments)
+
+
+ASR = Program("asr", "Speech recognition: recipes and trained models.", COMMANDS, "toolkit.cli", EXAMPLES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     try:
-        return _run(arguments)
+        return ASR.run(arguments)
     except ToolkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,26 +83,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough: `asr transcribe ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    options = _parse(arguments)
-    if options.command not in COMMANDS:
-        near = did_you_mean(options.command, COMMANDS)
-        raise ConfigError(f"asr has no command {options.command!r}{near}; it has {', '.join(COMMANDS)}")
-    return importlib.import_module(f"toolkit.cli.{options.command}").main(options.arguments)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    commands = "".join(f"\n  {name:12}{meaning}" for name, meaning in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="asr",
-        usage="asr COMMAND ...",
-        description=f"Speech recognition: recipes and trained models.\n\ncommands:{commands}",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"asr-recipes {__version__}")
-    parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)

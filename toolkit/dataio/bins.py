@@ -57,16 +57,45 @@ def _candidates(lengths: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
     return ascending[last], at_most[last]
 
 
-def duration_bins_2d(lengths: np.ndarray, others: np.ndarray, count: int, sub_count: int) -> list[tuple[float, float]]:
+def duration_bins_2d(
+    lengths: np.ndarray, others: np.ndarray, count: int, sub_count: int, weights: np.ndarray | None = None
+) -> list[tuple[float, float]]:
     """Upper ends of bins by two lengths, such as seconds of audio and tokens of text, in the order NeMo wants them.
 
-    Each of the ``count`` bins of ``lengths`` (N,) is divided into ``sub_count`` bins of ``others`` (N,).
+    Each of the ``count`` bins of ``lengths`` (N,) is divided into ``sub_count`` bins of ``others`` (N,), each the best
+    for its own examples; ``weights`` (N,) as of :func:`duration_bins`.
     """
-    ends = np.append(duration_bins(lengths, count), lengths.max())
+    ends = np.append(duration_bins(lengths, count, weights), lengths.max())
     place = np.searchsorted(ends, lengths)
     pairs = []
     for number, end in enumerate(ends):
-        inside = others[place == number]
-        if len(inside):  # none, where the sample missed them
-            pairs += [(float(end), float(sub)) for sub in (*duration_bins(inside, sub_count), inside.max())]
+        inside = place == number
+        if inside.any():  # none, where the sample missed them
+            subs = duration_bins(others[inside], sub_count, None if weights is None else weights[inside])
+            pairs += [(float(end), float(sub)) for sub in (*subs, others[inside].max())]
     return pairs
+
+
+def padding(lengths: np.ndarray, padded: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The share by which examples grow from ``lengths`` (N,) to ``padded`` (N,); ``weights`` (N,) of each."""
+    return float(np.average(padded, weights=weights) / np.average(lengths, weights=weights)) - 1
+
+
+def padded_to(ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(N,) upper end of the bin of each length (N,); of the last bin, which has none in ``ends``, the longest."""
+    return np.append(ends, lengths.max())[np.searchsorted(ends, lengths)]
+
+
+def padded_to_2d(
+    pairs: list[tuple[float, float]], lengths: np.ndarray, others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) and (N,): both ends of the bin of each pair of lengths, as :func:`duration_bins_2d` makes them."""
+    firsts, subs = np.array(pairs).T
+    ends = np.unique(firsts)
+    place = np.searchsorted(ends, lengths)
+    other = np.empty(len(others))
+    for number, end in enumerate(ends):
+        inside = place == number
+        of_bin = subs[firsts == end]
+        other[inside] = of_bin[np.searchsorted(of_bin, others[inside])]
+    return ends[place], other

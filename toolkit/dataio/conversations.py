@@ -27,7 +27,7 @@ class ConversationBatch(Tensors):
 
     Attributes
     ----------
-    ids
+    id
         Of the conversations; texts have none, and here the first words of their answers.
     words
         The answers.
@@ -41,7 +41,7 @@ class ConversationBatch(Tensors):
         (A, S) float32 zero-padded audio in the order of its marks, and (A,) int64 samples of each that count.
     """
 
-    ids: list[str]
+    id: list[str]
     words: list[str]
     input_ids: Tensor
     token_counts: Tensor
@@ -51,7 +51,7 @@ class ConversationBatch(Tensors):
     samples: Tensor
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.id)
 
 
 class ConversationDataset(Dataset):

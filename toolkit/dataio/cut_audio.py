@@ -124,10 +124,15 @@ def load_cut(cut: Cut) -> Tensor:
     AudioError
         Names the utterance, the file and the reason.
     """
+    audio = torch.from_numpy(load_channels(cut))
+    return audio[0] if len(audio) == 1 else audio.mean(dim=0)
+
+
+def load_channels(cut: Cut) -> np.ndarray:
+    """Samples (C, S) float32 of a cut with all its transforms; errors as of :func:`load_cut`."""
     try:
         with our_reading():
-            audio = torch.from_numpy(cut.load_audio())
-            return audio[0] if len(audio) == 1 else audio.mean(dim=0)
+            return cut.load_audio()
     except Exception as error:  # Lhotse raises whatever its readers and transforms raise
         raise _explain(cut, error) from error
 

@@ -211,6 +211,32 @@ class _Turns(IterableDataset):
             yield error
 
 
+def enter_epoch(loader: DataLoader, epoch: int, batches: int = 0) -> None:
+    """The next pass of a loader of any kind is ``epoch``, from its batch number ``batches`` on.
+
+    A sampler that wants to know the epoch is told it. One that draws from torch's own random numbers has the same order
+    again where these are the same.
+
+    Raises
+    ------
+    ConfigError
+        It can only begin at the beginning.
+    """
+    if hasattr(loader, "seek"):
+        loader.seek(epoch, batches=batches)
+        return
+    for sampler in (loader.sampler, loader.batch_sampler):
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+    if hasattr(loader, "_speechbrain_recovery_skip_to"):  # a SaveableDataLoader skips so many, without reading them
+        loader._speechbrain_recovery_skip_to = batches or None
+    elif batches:
+        raise ConfigError(
+            f"the run stopped after batch {batches} of epoch {epoch}, and a {type(loader).__name__} begins at the "
+            "first; train with SpeechBrain's SaveableDataLoader instead"
+        )
+
+
 def rank_and_world_size() -> tuple[int, int]:
     """Place of this process in a distributed run; 0 and 1 in any other run."""
     if distributed.is_available() and distributed.is_initialized():

@@ -49,8 +49,8 @@ class SpeechDataset(Dataset):
         cuts = list(cuts)
         wavs, samples = load_cuts(cuts)
         words = [" ".join(supervision.text or "" for supervision in cut.supervisions) for cut in cuts]
-        tokens, counts = pad_tokens([self.tokenizer.encode(text) for text in words])
-        return Batch([cut.id for cut in cuts], wavs, samples, words, tokens, counts)
+        tokens = [self.tokenizer.encode(text) for text in words]
+        return Batch(words, *pad_tokens(tokens), [cut.id for cut in cuts], wavs, samples)
 
 
 def load_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, dict[str, EpochLoader]]:

@@ -17,7 +17,7 @@ from toolkit.errors import ManifestError
 Entry = tuple[str, Any]
 
 # Columns of SpeechBrain's CSV files by our names of the fields.
-_COLUMNS = {"duration": "length", "wrd": "words", "spk_id": "speaker"}
+COLUMNS = {"duration": "length", "wrd": "words", "spk_id": "speaker"}
 _NUMBERS = {"length": float, "sample_rate": int, "num_samples": int, "channels": int}
 
 
@@ -103,7 +103,7 @@ class CsvLayout:
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open(encoding="utf-8", newline="") as file:
-            self._names = [_COLUMNS.get(name.strip(), name.strip()) for name in next(csv.reader(file), [])]
+            self._names = [COLUMNS.get(name.strip(), name.strip()) for name in next(csv.reader(file), [])]
         self._header = True
         if "ID" not in self._names:
             raise ManifestError(f"{path}: has no column 'ID'; expected the columns ID, duration, wav, spk_id, wrd")

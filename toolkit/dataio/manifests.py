@@ -67,6 +67,14 @@ def read_manifest(path: str | Path, data_root: str | Path | None = None, *, prep
     return CutSet(source)
 
 
+def read_unchecked(path: str | Path, data_root: str | Path | None = None) -> Indexed[Cut]:
+    """Cuts of a manifest of one utterance a line, each checked only when it is asked for; another one is read whole.
+
+    For those who look for all damage, where :func:`read_manifest` names the first.
+    """
+    return _source(Path(path), Folders.of(Path(path), data_root), _Unchecked)
+
+
 def write_manifest(
     path: str | Path, utterances: Mapping[str, Mapping[str, Any]], data_root: str | Path | None = None
 ) -> None:
@@ -104,11 +112,11 @@ def _naming(path: Path) -> Iterator[None]:
         raise ManifestError(f"{path}: {error}") from error
 
 
-def _source(path: Path, folders: Folders) -> Indexed[Cut]:
+def _source(path: Path, folders: Folders, kind: type[_Lines] | None = None) -> Indexed[Cut]:
     try:
         layout = (CsvLayout if path.suffix.lower() == ".csv" else JsonLayout)(path)
         layout.check_end()
-        return _Lines(LineIndex.of(path, _Measure(layout, folders), layout.name), layout, folders)
+        return (kind or _Lines)(path, layout, folders)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
     except OtherLayoutError:
@@ -119,15 +127,36 @@ def _source(path: Path, folders: Folders) -> Indexed[Cut]:
 class _Lines(Indexed["Cut"]):
     """Utterances of one line each."""
 
-    def __init__(self, index: LineIndex, layout: JsonLayout | CsvLayout, folders: Folders) -> None:
-        self.index, self.layout, self.folders = index, layout, folders
-        self.lengths = index.lengths
+    def __init__(self, path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> None:
+        self.index, self.layout, self.folders = self._index(path, layout, folders), layout, folders
+        self.lengths = self.index.lengths
+
+    @staticmethod
+    def _index(path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> LineIndex:
+        return LineIndex.of(path, _Measure(layout, folders), layout.name)
 
     def __getitem__(self, number: int) -> Cut:
         name, entry = self.layout.parse(self.index.read(number))
-        info = AudioInfo(*self.index.measures[number, 1:].astype(int).tolist())
         with _naming(self.index.path):
-            return _cut(name, entry, info, self.folders.find(name, entry))
+            return _cut(name, entry, self._info(number, name, entry), self.folders.find(name, entry))
+
+    def _info(self, number: int, name: str, entry: Mapping[str, Any]) -> AudioInfo:  # noqa: ARG002
+        return AudioInfo(*self.index.measures[number, 1:].astype(int).tolist())
+
+
+class _Unchecked(_Lines):
+    """Utterances of one line each, of whose index nothing is known but where they are."""
+
+    @staticmethod
+    def _index(path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> LineIndex:  # noqa: ARG004
+        def measure(line: bytes) -> float | None:
+            return None if layout.parse_next(line) is None else 0.0
+
+        return LineIndex.of(path, measure, "unchecked lines", beside=False)
+
+    def _info(self, number: int, name: str, entry: Mapping[str, Any]) -> AudioInfo:  # noqa: ARG002
+        check_entry(name, entry)
+        return audio_info(name, entry, self.folders.find(name, entry))
 
 
 class _Measure:

@@ -1,7 +1,8 @@
 """NeMo's manifests as Lhotse cuts, under NeMo's names.
 
 A line of a manifest is ``{"audio_filepath": "an4/a.flac", "duration": 2.3, "text": "YES"}``, possibly with ``lang``,
-``speaker``, ``sampling_rate`` (which saves opening the file) and ``offset``, where in the file the utterance begins.
+``speaker``, ``sampling_rate`` (which saves opening the file), ``offset``, where in the file the utterance begins, and
+``id``, in the place of which NeMo has the path.
 All fields are in the ``custom`` of the cut. Lines marked ``_skipme`` are no utterances.
 """
 
@@ -165,8 +166,9 @@ class _Builder:
         entry = json.loads(line)
         name, length, offset = _audio_field(entry), float(entry["duration"]), entry.get("offset")
         source = file_source(name) if self.fields.metadata_only else self.find(name)
+        part = name if offset is None else f"{name}-{round(offset * 100):06d}-{round(length * 100):06d}"
         utterance = Utterance(
-            name if offset is None else f"{name}-{round(offset * 100):06d}-{round(length * 100):06d}",
+            str(entry.get("id", part)),
             source,
             self._info(entry, source),
             start=offset or 0.0,

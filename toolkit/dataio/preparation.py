@@ -64,7 +64,7 @@ def prepare_cuts(
     if tokenize is not None:
         cuts = mapped(cuts, tokenize)
     cuts = on_sources(cuts, partial(change_source, config=config))
-    return on_sources(cuts, partial(_select, config=config, where=where))
+    return on_sources(cuts, partial(select, config=config, where=where))
 
 
 def of_one_rate(cuts: CutSet, where: str) -> CutSet:
@@ -86,8 +86,8 @@ def _same_rate(example: Any, rate: int, where: str) -> Any:
     return example
 
 
-def _select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[Any]:
-    """The examples within all bounds, of an Indexed one by their numbers."""
+def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[Any]:
+    """The examples of a source within all bounds of the configuration, of an Indexed one by their numbers."""
     filters = _filters(config)
     if not isinstance(source, Indexed):
         return Filtered(source, filters, where) if filters else source

@@ -61,9 +61,8 @@ class SentenceDataset(Dataset):
         _, sentences = drawn
         ends, lengths = self.ends[sentences], self.lengths[sentences]
         pieces = [self.tokens[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-        tokens, counts = pad_tokens(pieces)
         words = self.lines[self.numbers[sentences]]["text"]
-        return TextBatch([text.strip() for text in words], tokens, counts)
+        return TextBatch([text.strip() for text in words], *pad_tokens(pieces))
 
 
 def _texts(lines: datasets.Dataset) -> Iterator[str]:

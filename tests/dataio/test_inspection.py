@@ -1,0 +1,122 @@
+"""Everything that can be wrong with a data set is found, each once, the worst first."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from toolkit.cli.main import main
+from toolkit.dataio.conversion import Target, convert
+from toolkit.dataio.corpus import Corpus
+
+
+@pytest.fixture(autouse=True)
+def _caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def record(path: Path, seconds: float = 0.5, rate: int = 16000, loudness: float = 0.1, channels: int = 1) -> None:
+    samples = np.random.default_rng(0).normal(0, loudness, (round(seconds * rate), channels))
+    soundfile.write(path, samples, rate)
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A NeMo manifest of ten utterances, two of which are as they should be."""
+    lines: list[dict[str, Any]] = []
+    for number in range(9):
+        path = tmp_path / f"{number}.wav"
+        record(path)
+        lines.append({"audio_filepath": str(path), "duration": 0.5, "text": "YES", "sampling_rate": 16000})
+    os.truncate(tmp_path / "1.wav", 5000)
+    (tmp_path / "2.wav").unlink()
+    record(tmp_path / "3.wav", 0.3)
+    record(tmp_path / "4.wav", 5.0)
+    record(tmp_path / "5.wav", rate=8000)
+    record(tmp_path / "6.wav", loudness=0.0)
+    lines[7]["text"] = " "
+    record(tmp_path / "8.wav", channels=2)
+    lines.append(lines[0])
+    path = tmp_path / "m.json"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_problem_is_found(damaged: Path, workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(damaged), "-j", workers]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    folder = damaged.parent
+    wanted = {
+        "2 audio that cannot be read:": ["1.wav: cut off", "2.wav: no such audio file"],
+        "2 audio that is not as long as the manifest says:": [
+            "4.wav: 5.000 s, the manifest says 0.500 s",
+            "3.wav: 0.300 s, the manifest says 0.500 s",
+        ],
+        "2 audio of another sample rate or number of channels than the manifest says:": [
+            "5.wav: 8000 Hz, the manifest says 16000 Hz",
+            "8.wav: 2 channels, the manifest says 1",
+        ],
+        "1 audio that is all zeros:": ["6.wav': 0.50 s"],
+        "1 utterances without a transcript:": ["7.wav'"],
+        "1 ids that appear again:": ["0.wav'"],
+    }
+    assert lines[0] == "10 utterances, 0.00 h, 16000 Hz: 10"
+    rest = iter(lines[1:])
+    for kind, problems in wanted.items():
+        assert next(rest) == kind
+        for problem in problems:
+            line = next(rest)
+            assert line.startswith(f"  utterance '{folder}/")
+            assert problem in line
+    assert list(rest) == []
+
+
+def test_the_worst_are_named(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(damaged), "--show", "1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("2 audio that is not as long as the manifest says:")
+    assert "4.wav: 5.000 s" in lines[place + 1]
+    assert lines[place + 2] == "  ... and 1 more"
+
+
+def test_a_manifest_of_speechbrain_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    good = {"wav": "a.wav", "length": 0.5, "words": "YES"}
+    entries = [
+        ("a", good),
+        ("missing", good | {"wav": "b.wav"}),
+        ("long", good | {"length": 3}),
+        ("silent", good | {"words": ""}),
+        ("a", good),
+    ]
+    text = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries)
+    (tmp_path / "m.json").write_text("{\n" + text + "\n}\n")
+    assert main(["data", "check", str(tmp_path / "m.json")]) == 1
+    shown = capsys.readouterr().out
+    assert "3 entries that are damaged or contradict themselves" in shown
+    for problem in ("'missing': no audio file", "'long': 'length' is 3 s", "'silent': 'words' is empty"):
+        assert f"utterance {problem}" in shown
+    assert "1 ids that appear again:\n  utterance 'a'" in shown
+
+
+def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wav").mkdir()
+    for number in range(4):
+        record(tmp_path / f"wav/{number}.wav")
+        (tmp_path / f"wav/{number}.txt").write_text("YES")
+    corpus = Corpus.of("wav", {"input_cfg": [{"type": "audio_folder", "audio_dir": str(tmp_path / "wav")}]})
+    convert(corpus.examples, Target("nemo_tarred", tmp_path / "tars", shards=2))
+    assert main(["data", "check", str(tmp_path / "tars")]) == 0
+    assert capsys.readouterr().out == "4 utterances, 0.00 h, 16000 Hz: 4\nnothing is wrong\n"
+    with (tmp_path / "tars/audio_1.tar").open("r+b") as tar:
+        tar.seek(512)
+        tar.write(b"RUBBISH")
+    assert main(["data", "check", str(tmp_path / "tars")]) == 1
+    assert "audio_1.tar: member 1.wav: not audio" in capsys.readouterr().out

@@ -1,0 +1,72 @@
+"""Write a data set as manifests or shards of another format.
+
+    asr data convert data/kaldi_train manifests/train.json --to speechbrain_json
+    asr data convert manifests/train.json shards --to nemo_tarred --shards 32 -j 8
+    asr data convert hparams/ctc.yaml valid.jsonl.gz --key valid_data --to lhotse
+
+OUTPUT holds the same utterances with the same samples, and is read by the type of the same name: what to write into
+a recipe is printed. Manifests refer to the audio files there are; what is not a file of its own (of a tar, or a part
+where the format knows none) is written to a folder beside. Limits such as max_duration count, other changes do not.
+A conversion to shards that was stopped goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.cli.data_tools.arguments import (
+    add_workers,
+    config_of,
+    corpus_of,
+    data_parser,
+    known_size,
+    positive,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from toolkit.dataio.conversion import Target, Written
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Convert as the command line says; the exit status: 1 when utterances were left out."""
+    options = parse(arguments)
+    from toolkit.dataio.conversion import Target, convert
+    from toolkit.dataio.corpus import View
+
+    Target(options.format, options.output, options.shards)  # complains before the data is read
+    corpus = corpus_of(options, view=View.WITHIN_LIMITS)
+    size = known_size(corpus)
+    seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
+    source = {"data": config_of(options), "utterances": size, "seconds": seconds}
+    target = Target(options.format, options.output, options.shards, options.skip_broken, source)
+    with progress(size) as report:
+        written = convert(corpus.examples, target, workers=options.workers, report=report)
+    print(summary(written, target))
+    return 1 if written.skipped else 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = data_parser("convert", __doc__)
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="manifest to write, or folder of shards")
+    formats = "speechbrain_json, speechbrain_csv, nemo, lhotse; with shards: nemo_tarred, lhotse_shar"
+    parser.add_argument("--to", dest="format", required=True, metavar="FORMAT", help=formats)
+    parser.add_argument("--shards", type=positive, default=1, metavar="N", help="shards to write (1)")
+    add_workers(parser)
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave out, and count, what cannot be read or has no words"
+    )
+    return parser.parse_args(arguments)
+
+
+def summary(written: Written, target: Target) -> str:
+    """What was written, what was left out, and how a recipe reads it."""
+    lines = [f"# {written.utterances} utterances, {written.seconds / 3600:.2f} h"]
+    if written.skipped:
+        lines += [f"# left out: {written.skipped}", *(f"#   {reason}" for reason in written.reasons)]
+        lines += ["#   ..."] if written.skipped > len(written.reasons) else []
+    return "\n".join([*lines, *(f"{key}: {value}" for key, value in target.reading.items())])

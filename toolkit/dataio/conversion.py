@@ -1,0 +1,218 @@
+"""From any data set to manifests and shards that hold the same utterances.
+
+::
+
+    corpus = Corpus.of("train", {"input_cfg": [{"type": "kaldi", "data_dir": "data/train"}]})
+    convert(corpus.examples, Target("nemo_tarred", Path("shards"), shards=32), workers=8)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lhotse.cut import Cut
+
+from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
+from toolkit.dataio.manifest_writers import WRITERS, open_text
+from toolkit.dataio.shard_writers import SHARDS, open_shard
+from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.files import replacing, write_atomically
+
+FORMATS = (*WRITERS, *SHARDS)
+
+# By which their readers know them.
+SUFFIXES = {
+    "speechbrain_json": (".json",),
+    "speechbrain_csv": (".csv",),
+    "nemo": (".json", ".jsonl"),
+    "lhotse": (".jsonl.gz", ".jsonl"),
+}
+
+_NAMED = 10  # reasons that are kept of what was left out
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to write.
+
+    Attributes
+    ----------
+    format
+        One of `FORMATS`: the names of the data types that read it.
+    output
+        The manifest, or the folder of shards.
+    shards
+        How many; shard k has the utterances k, k + shards, k + 2 shards...
+    skip_broken
+        Leave out, and count, utterances that cannot be read or that the format cannot hold; else they are errors.
+    source
+        What it is made of, in a form that JSON can hold: another conversion is not continued.
+    """
+
+    format: str
+    output: Path
+    shards: int = 1
+    skip_broken: bool = False
+    source: Any = None
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            near = did_you_mean(self.format, FORMATS)
+            raise ConfigError(f"there is no format {self.format!r}{near}; there is {', '.join(FORMATS)}")
+        if self.shards > 1 and self.format not in SHARDS:
+            raise ConfigError(f"{self.format} has no shards; those that have are {', '.join(SHARDS)}")
+        suffixes = SUFFIXES.get(self.format)
+        if suffixes and not self.output.name.endswith(suffixes):
+            raise ConfigError(f"{self.output}: expected a file that ends in {' or '.join(suffixes)} for {self.format}")
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """The keys of a data set that reads it."""
+        shards = f"_OP_0..{self.shards - 1}_CL_" if self.shards > 1 else "0"
+        if self.format == "nemo_tarred":
+            manifests, tars = self.output / f"manifest_{shards}.json", self.output / f"audio_{shards}.tar"
+            return {"manifest_filepath": str(manifests), "tarred_audio_filepaths": str(tars)}
+        key = {"lhotse": "cuts_path", "lhotse_shar": "shar_path"}.get(self.format, "manifest_filepath")
+        return {key: str(self.output)}
+
+
+@dataclass
+class Written:
+    """How many utterances and seconds were written, how many left out, and why the first of those."""
+
+    utterances: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Written) -> Written:
+        self.utterances += other.utterances
+        self.seconds += other.seconds
+        self.skipped += other.skipped
+        self.reasons = (self.reasons + other.reasons)[:_NAMED]
+        return self
+
+
+class Writer(Protocol):
+    """Takes utterances; a DataError leaves no trace of one."""
+
+    def add(self, cut: Cut) -> None:
+        """Write an utterance."""
+
+
+Report = Callable[[int], object]
+
+
+def convert(examples: Iterable[Cut], target: Target, *, workers: int = 1, report: Report | None = None) -> Written:
+    """Write the utterances; ``report`` is told of each so many that are done.
+
+    Shards that an interrupted conversion finished are kept.
+
+    Raises
+    ------
+    DataError
+        An utterance cannot be read, or none is left. Nothing but whole shards is left behind.
+    ConfigError
+        The folder holds the shards of something else.
+    """
+    report = report or _silent
+    if target.format in SHARDS:
+        return _write_shards(examples, target, workers, report)
+    with replacing(target.output) as partial, open_text(partial) as stream:
+        writer = WRITERS[target.format](stream, target.output)
+        written = _write_all(writer, attempts(examples), target, report)
+        writer.finish()
+        _require_some(written, target)
+    return written
+
+
+def _write_all(writer: Writer, tries: Iterable[Attempt], target: Target, report: Report) -> Written:
+    written = Written()
+    for build in tries:
+        try:
+            cut = build()
+            writer.add(cut)
+            written.utterances += 1
+            written.seconds += cut.duration
+        except DataError as error:
+            if not target.skip_broken:
+                raise
+            written += Written(skipped=1, reasons=[str(error)])
+        report(1)
+    return written
+
+
+def _require_some(written: Written, target: Target) -> None:
+    if not written.utterances:
+        why = f": {written.reasons[0]}" if written.reasons else ""
+        raise DataError(f"{target.output}: no utterance is left of {written.skipped}{why}")
+
+
+def _write_shards(examples: Iterable[Cut], target: Target, workers: int, report: Report) -> Written:
+    note = _claim(target)
+    written = Written()
+    if workers <= 1:
+        for number in range(target.shards):
+            written += _write_shard(examples, target, number, report)
+    else:
+        with ProcessPoolExecutor(workers, initializer=leave_quietly) as pool:
+            shards = [pool.submit(_write_shard, examples, target, number, _silent) for number in range(target.shards)]
+            try:
+                for shard in as_completed(shards):
+                    written += shard.result()
+                    report(shard.result().utterances + shard.result().skipped)
+            finally:
+                pool.shutdown(cancel_futures=True)
+    _require_some(written, target)
+    note.unlink()
+    return written
+
+
+def _silent(count: int) -> None:
+    """Tell nobody."""
+
+
+def _claim(target: Target) -> Path:
+    """A note beside the folder of shards of what they are to be; it is there while they are not complete.
+
+    Raises
+    ------
+    ConfigError
+        The folder has something else.
+    """
+    folder = target.output
+    # Not in it, as Lhotse takes every file there for a field of its cuts.
+    note = folder.with_name(f"{folder.name}.unfinished.json")
+    mine = json.dumps({"format": target.format, "shards": target.shards, "source": target.source}, indent=1) + "\n"
+    there = note.read_text(encoding="utf-8") if note.is_file() else None
+    if there != mine and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        known = "an unfinished conversion of something else" if there else "files already"
+        raise ConfigError(f"{folder}: holds {known}; remove it, or choose another folder")
+    write_atomically(note, mine)
+    for partial in folder.glob(".*.part.*"):  # of a conversion that was killed
+        partial.unlink()
+    return note
+
+
+def _write_shard(examples: Iterable[Cut], target: Target, number: int, report: Report) -> Written:
+    """Write a shard, unless it is there; then it counts as written."""
+    kind = SHARDS[target.format]
+    _, manifest = kind.paths(target.output, number)
+    if manifest.is_file():
+        written = _count(manifest)
+        report(written.utterances)
+        return written
+    with open_shard(kind, target.output, number) as shard:
+        return _write_all(shard, attempts(examples, number, target.shards), target, report)
+
+
+def _count(manifest: Path) -> Written:
+    """What a finished shard holds."""
+    with open_text(manifest, "r") as lines:
+        durations = [json.loads(line)["duration"] for line in lines]
+    return Written(len(durations), sum(durations))
