@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import TokenizerError
-from toolkit.tokenizer import Tokenizer, WordTokenizer, train_tokenizer
+from toolkit.tokenizer import PromptTokenizer, Tokenizer, WordTokenizer, train_tokenizer
 
 # A busy machine is no failure.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,6 +83,17 @@ def test_char_pieces_are_the_characters(tmp_path):
     pieces = Tokenizer(tmp_path / "char.model").pieces()
     assert pieces[0] == "<unk>"
     assert sorted(pieces[1:]) == ["a", "b", "c", "▁"]
+
+
+def test_the_mark_of_audio_is_the_number_after_the_pieces(tmp_path):
+    train_tokenizer(["ab", "ba c"], tmp_path / "char.model", model_type="char")
+    tokenizer, plain = PromptTokenizer(tmp_path / "char.model", "[audio]"), Tokenizer(tmp_path / "char.model")
+    assert len(tokenizer) == len(plain) == tokenizer.token_to_id("[audio]")
+    assert tokenizer.text_to_ids("ab [audio]ba") == [*plain.encode("ab"), len(plain), *plain.encode("ba")]
+    assert tokenizer.text_to_ids("[audio]") == [len(plain)]
+    assert tokenizer.text_to_ids("a b") == plain.encode("a b")
+    assert tokenizer.token_to_id("a") == plain.pieces().index("a")
+    assert tokenizer.token_to_id("audio") == tokenizer.unk_id
 
 
 def test_unknown_characters_are_named_once(tokenizer, caplog):

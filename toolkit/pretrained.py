@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from toolkit.checkpoints import WEIGHTS, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
@@ -35,9 +35,7 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
         When the weights do not fit the model that the YAML declares.
     """
     folder = Path(folder)
-    if not (folder / HPARAMS_FILE).is_file():
-        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
-    document = HparamsDocument(folder / HPARAMS_FILE)
+    document = _document(folder)
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
@@ -59,6 +57,39 @@ def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None
         raise ModelError(
             f"{folder}: the weights do not fit the model of its YAML: {' '.join(str(error).split())}"
         ) from None
+
+
+def trained_weights(folder: str | Path) -> dict[str, Tensor]:
+    """The weights that a run's model is used with: the mean of as many of the best checkpoints as its YAML says.
+
+    Raises
+    ------
+    ExperimentError
+        The folder is not a run's, or no epoch was finished.
+    """
+    return model_weights(folder, _document(Path(folder)).value("average_checkpoints") or 1)
+
+
+def take_weights(model: nn.Module, folder: str | Path) -> tuple[list[str], list[str]]:
+    """Put those weights of a run into a model that are of the name and shape of the model's own.
+
+    Returns
+    -------
+    The names of the weights that were taken, and of the model's others, which are left as they were.
+
+    Raises
+    ------
+    ExperimentError
+        The folder is not a run's, or no epoch was finished.
+    ModelError
+        None of the weights fits.
+    """
+    ours, theirs = model.state_dict(), trained_weights(folder)
+    taken = [name for name in ours if name in theirs and theirs[name].shape == ours[name].shape]
+    if not taken:
+        raise ModelError(f"{folder}: none of its weights has the name and the shape of one of {type(model).__name__}")
+    model.load_state_dict(ours | {name: theirs[name] for name in taken})
+    return taken, [name for name in ours if name not in taken]
 
 
 def load_language_model(folder: str | Path) -> nn.Module:
@@ -83,12 +114,17 @@ def collect(source: str | Path, target: str | Path) -> None:
     if source.is_file():
         _copy(source, target)
     elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
-        document = HparamsDocument(source / HPARAMS_FILE)
         with replacing(target / WEIGHTS) as partial:
-            torch.save(model_weights(source, document.value("average_checkpoints") or 1), partial)
+            torch.save(trained_weights(source), partial)
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
             if (source / name).is_file():
                 _copy(source / name, target / name)
+
+
+def _document(folder: Path) -> HparamsDocument:
+    if not (folder / HPARAMS_FILE).is_file():
+        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
+    return HparamsDocument(folder / HPARAMS_FILE)
 
 
 def _copy(source: Path, target: Path) -> None:

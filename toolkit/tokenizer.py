@@ -91,6 +91,38 @@ class Tokenizer:
             logger.warning("%s: characters unknown to the tokenizer: %s, first in %r", self.model_file, named, text)
 
 
+class PromptTokenizer(Tokenizer):
+    """A recogniser's tokenizer for prompts: the mark of audio in them is ``len(tokenizer)``, which no text has.
+
+    A prompt format's BOS and EOS are token 0.
+
+    Parameters
+    ----------
+    model_file : str or Path
+        As of `Tokenizer`.
+    audio_locator_tag : str
+        What stands for audio in the text of a prompt.
+    """
+
+    bos_id = eos_id = unk_id = Tokenizer.blank
+
+    def __init__(self, model_file: str | Path, audio_locator_tag: str = "[audio]") -> None:
+        super().__init__(model_file)
+        self.audio_locator_tag = audio_locator_tag
+
+    def text_to_ids(self, text: str) -> list[int]:
+        """The token numbers of a text in which audio may be marked."""
+        first, *others = text.split(self.audio_locator_tag)
+        ids = self.encode(first)
+        for other in others:
+            ids += [len(self), *self.encode(other)]
+        return ids
+
+    def token_to_id(self, token: str) -> int:
+        """The number of a piece or of the mark; ``unk_id`` when it is neither."""
+        return len(self) if token == self.audio_locator_tag else self._processor.piece_to_id(token)
+
+
 class WordTokenizer:
     """Whole words as tokens, numbered from 1 on as texts bring them; 0 is ``<unk>``. For n-gram models over words."""
 

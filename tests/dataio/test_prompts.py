@@ -154,6 +154,7 @@ def test_a_dialog_as_published(name: str) -> None:
         ("phi2_qa", " A friend.</s> So.</s>"),
         ("phi3", "A friend.<|end|>\nSo.<|end|>\n</s>"),
         ("plain", "A friend.So.</s>"),
+        ("prefix", "A friend.</s>So.</s>"),
     ],
 )
 def test_the_mask_is_what_the_model_says_and_how_it_ends(name: str, learned: str) -> None:
@@ -164,6 +165,13 @@ def test_the_mask_is_what_the_model_says_and_how_it_ends(name: str, learned: str
     assert encoded["mask"].dtype == torch.bool
     assert tokenizer.text(encoded["input_ids"][encoded["mask"]]) == learned
     assert learned.endswith(tokenizer.text(encoded["answer_ids"]))
+
+
+def test_an_answer_in_the_format_prefix_is_a_sentence_of_its_own() -> None:
+    tokenizer = Spelling()
+    encoded = encode_messages(PromptFormatter.resolve("prefix")(tokenizer), [ASK, ANSWER])
+    assert tokenizer.text(encoded["input_ids"]) == "Who are you?<s>A friend.</s>"
+    assert tokenizer.text(encoded["context_ids"]) == "Who are you?<s>"
 
 
 def test_phi2_and_plain_as_published() -> None:

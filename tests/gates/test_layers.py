@@ -54,6 +54,7 @@ IMPORT_SPEECHBRAIN = {
             "checkpointer",
             "ctc",
             "language",
+            "speech_language",
             "step_memory",
             "train_log",
             "transducer",

@@ -29,7 +29,7 @@ from toolkit.dataio.batches import TextBatch
 from toolkit.dataio.epochs import enter_epoch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
-from toolkit.pretrained import load_weights
+from toolkit.pretrained import load_weights, take_weights
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class RecipeBrain(sb.Brain):
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
-        *("lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
+        *("init_from", "lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
         *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
@@ -125,7 +125,15 @@ class RecipeBrain(sb.Brain):
         ]
 
     def on_fit_start(self) -> None:
-        """Continue from the last checkpoint, if there is one, with the optimizer's options as the YAML has them now."""
+        """Continue from the last checkpoint, with the optimizer's options as the YAML has them now.
+
+        Without one, begin with the weights of ``init_from``, if the YAML has it.
+        """
+        source = getattr(self.hparams, "init_from", None)
+        if source is not None and self.checkpointer.find_checkpoint() is None:
+            taken, left = take_weights(self.model, source)
+            parts = ", ".join(sorted({name.split(".")[0] for name in left})) or "none"
+            logger.info("%d tensors are those of %s; %d begin anew, of: %s", len(taken), source, len(left), parts)
         super().on_fit_start()
         annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
         for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.config_values import as_mapping
+from toolkit.dataio.conversations import ConversationDataset
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
@@ -71,31 +72,37 @@ def load_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, d
 
 
 def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
-    """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``."""
+    """The loader of one data set: ``train_data``, ``valid_data`` or ``test_data.<name>``.
+
+    Its batches are of utterances, or with a ``prompt_format`` of conversations and texts.
+    """
     key, _, test = name.partition(".")
     values = require(key, hparams)
     values = _with_shared(name, values[test] if test else values, hparams)
-    if values.get("multi_config"):
-        raise ConfigError(
-            f"{name}.multi_config: the data of a recipe has one sampler; blend data sets with input_cfg and weights, "
-            "or use get_lhotse_dataloader_from_config in a script of your own"
-        )
     config = DataConfig.from_hparams(name, values)
     # Evaluation hears every utterance once, whatever its weight, and is not divided.
     place = rank_and_world_size() if config.shuffle else (0, 1)
     config = config if config.shuffle else replace(config, force_finite=True)
     tokenizer = require("tokenizer", hparams)
-    tokens = tokenizer if needs_tokens(config) else None  # the batch makes its own
+    is_prompted = config.prompt_format is not None and config.pretokenize
+    tokens = tokenizer if is_prompted or needs_tokens(config) else None  # a Batch makes its own
     part = load_part(name, config, tokens, rank=place[0], world_size=place[1], in_epochs=True)
     first = part.examples.source[0]
-    if not isinstance(first, Cut):
-        raise ConfigError(f"{name}: expected utterances with audio, not {type(first).__name__}")
-    return make_loader(part, SpeechDataset(tokenizer), config, rank=place[0], world_size=place[1])
+    if isinstance(first, Cut) == is_prompted:
+        wanted = "conversations or texts, as there is a prompt_format," if is_prompted else "utterances with audio,"
+        raise ConfigError(f"{name}: expected {wanted} not {type(first).__name__}")
+    dataset = ConversationDataset() if is_prompted else SpeechDataset(tokenizer)
+    return make_loader(part, dataset, config, rank=place[0], world_size=place[1])
 
 
 def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """A data set's values with the YAML's ``sample_rate`` and ``seed``, of which it may not have others."""
     values = as_mapping(name, values)
+    if values.get("multi_config"):
+        raise ConfigError(
+            f"{name}.multi_config: the data of a recipe has one sampler; blend data sets with input_cfg and weights, "
+            "or use get_lhotse_dataloader_from_config in a script of your own"
+        )
     shared = {key: hparams[key] for key in ("sample_rate", "seed") if key in hparams}
     for key, value in shared.items():
         if values.get(key) not in (None, value):

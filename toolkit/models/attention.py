@@ -11,9 +11,9 @@ from toolkit.models.dropout import SharedDropout
 
 
 def rotary_angles(positions: Tensor, size: int) -> Tensor:
-    """(T,) positions -> (T, size / 2) angles, geometric from 1 to 1 / 10000 radian a step (Su et al. 2021, eq. 15)."""
+    """Positions (..., T) -> angles (..., T, size / 2), 1 to 1 / 10000 radian a step (Su et al. 2021, equation 15)."""
     rates = 10000 ** (-torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
-    return positions.float().unsqueeze(1) * rates
+    return positions.float().unsqueeze(-1) * rates
 
 
 def rotate(values: Tensor, angles: Tensor) -> Tensor:

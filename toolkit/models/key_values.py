@@ -41,6 +41,13 @@ class TokenTree:
         """Utterances A."""
         return self.visible.shape[0]
 
+    def begin(self, keys_values: Tensor, bias: Tensor) -> None:
+        """Put what stands before the first token, of (layers, 2, A, heads, P, d), into a tree without tokens.
+
+        The bias (A, 1, P) is 0 where an utterance has a position and -inf on padding.
+        """
+        self.buffers, self.visible = keys_values, bias
+
     def select(self, hypotheses: Tensor, utterances: Tensor | None) -> TokenTree:
         """The tree for other hypotheses; the one before must not be used any more."""
         if utterances is not None:

@@ -12,6 +12,11 @@ from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.state import Shared, State
 
 
+def causal_mask(size: int, device: torch.device) -> Tensor:
+    """(size, size) bool, true where a position may look: at itself and at those before it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
+
+
 class TransformerDecoderLayer(nn.Module):
     """Causal self-attention, attention to the memory (if there is one), feed-forward; normalised before each part."""
 
@@ -87,7 +92,7 @@ class TransformerDecoder(nn.Module):
         """Tokens (B, U) that begin with 0, memory (B, T, F) with (B,) frames -> logits (B, U, V) of each next token."""
         values = self.dropout(self.embedding(tokens))
         angles = rotary_angles(torch.arange(tokens.size(1), device=tokens.device), self.head_size)
-        causal = torch.ones(tokens.size(1), tokens.size(1), dtype=torch.bool, device=tokens.device).tril()
+        causal = causal_mask(tokens.size(1), tokens.device)
         for layer in self.layers:
             values = layer.attend_self(values, layer.rotated(values, angles), causal)
             if memory is not None:
