@@ -8,6 +8,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -232,19 +234,24 @@ def test_a_run_goes_on_with_the_next_batch(
     loaded = Checkpointer(tmp_path / "save")
     loaded.add_recoverable("loader", resumed, load_state, save_state)
     loaded.recover_if_possible()
-    assert resumed.state_dict() == {"epoch": 0, "batches": 4}
+    assert place(resumed) == (0, 4)
     if endless:
         assert seen + list(islice(resumed, 26)) == expected
         assert list(islice(stopped, 26)) == expected[4:]  # it, too, goes on where it was left
     else:
         assert seen + list(resumed) + list(resumed) == expected
-        assert resumed.state_dict() == {"epoch": 2, "batches": 0}
+        assert place(resumed) == (2, 0)
 
 
 def make_second_epoch(data: dict[str, Any]) -> EpochLoader:
     loader = make(data)
     loader.seek(1)
     return loader
+
+
+def place(loader: EpochLoader) -> tuple[int, int]:
+    state = loader.state_dict()
+    return state["epoch"], state["batches"]
 
 
 def save_state(loader: EpochLoader, path: Path) -> None:
@@ -266,8 +273,107 @@ def test_the_state_of_an_endless_run_is_of_the_epoch_it_is_in(cuts_path: str, mo
     again.load_state_dict(state)
     loader.seek(0, 25)
     assert list(islice(again, 2)) == list(islice(loader, 2))
-    with pytest.raises(ConfigError, match="expected the epoch and the batches of a loader's"):
-        again.load_state_dict({"epoch": 1})
+
+
+def test_what_is_no_state_of_this_run(data: dict[str, Any]) -> None:
+    loader = make(data, 0, 2)
+    state = loader.state_dict()
+    for wrong in ({"epoch": 1}, state | {"epoch": -1}, state | {"batches": -3}, state | {"batches": None}):
+        with pytest.raises(ConfigError, match="expected epoch, batches and origin of a loader's"):
+            loader.load_state_dict(wrong)
+    other = make(data | {"batch_duration": 10.0, "seed": 4}, 2, 3)
+    changed = r"world_size was 2 and is 3, config\.batch_duration was 20\.0 and is 10\.0, config\.seed was 3 and is 4"
+    with pytest.raises(ConfigError, match=changed):
+        other.load_state_dict(state)
+    make(data | {"num_workers": 1, "pin_memory": True}, 1, 2).load_state_dict(state)
+    with pytest.raises(ConfigError, match="global_rank: expected one of 0 to 1, not 3"):
+        make(data, 3, 2)
+
+
+def test_a_state_is_of_as_many_examples(cuts_path: str) -> None:
+    state = make({"cuts_path": cuts_path, "batch_size": 2}).state_dict()
+    longer = make({"cuts_path": cuts_path, "batch_size": 2, "min_duration": 1.0})
+    with pytest.raises(ConfigError, match=r"config: examples was 53 and is \d\d$"):
+        longer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_run_goes_on_with_the_seeds_that_it_drew(data: dict[str, Any], workers: int, endless: bool) -> None:
+    """Of the order, the augmentation and the choice within blends."""
+    data |= {
+        "seed": "trng",
+        "truncate_duration": 4.0,
+        "batch_duration": 10.0,
+        "force_finite": not endless,
+        "num_workers": workers,
+    }
+    if endless:
+        planned = {"type": "lhotse", "cuts_path": data.pop("cuts_path")} if "cuts_path" in data else {"type": "stream"}
+        data["input_cfg"] = [planned | {"weight": 1}, {"type": "stream", "weight": 1}]
+    stopped, resumed = (make(data, dataset=Starts()) for _ in range(2))
+    seen = list(islice(stopped, 5))
+    assert next(iter(resumed)) != seen[0]
+    resumed.load_state_dict(stopped.state_dict())
+    again = make(data, dataset=Starts())
+    expected = list(islice(remade(stopped), 12))
+    assert seen + list(islice(resumed, 4)) == expected[:9]
+    again.load_state_dict(resumed.state_dict())
+    assert again.state_dict() == resumed.state_dict()
+    assert list(islice(again, 3)) == expected[9:]
+
+
+def remade(loader: EpochLoader) -> EpochLoader:
+    loader.seek(0)
+    return loader
+
+
+class Starts(Dataset):
+    """The id of each cut, and where it starts; texts."""
+
+    def __getitem__(self, examples: CutSet) -> list[str]:
+        return [one.text if isinstance(one, TextExample) else f"{one.id} {one.start}" for one in examples]
+
+
+@pytest.mark.usefixtures("_texts")
+def test_several_samplers_go_on_with_the_seeds_that_they_drew(data: dict[str, Any]) -> None:
+    fusion = {"seed": "trng", "sampler_fusion": "randomized_round_robin"}
+    config = make_groups(data | {"seed": "trng"}, **fusion)
+    del config["speech"]["num_buckets"]
+    stopped, resumed = (make(config, dataset=Starts()) for _ in range(2))
+    seen = list(islice(stopped, 7))
+    resumed.load_state_dict(stopped.state_dict())
+    assert seen + list(resumed) == list(remade(stopped))
+
+
+# Several processes
+
+
+ALONE = """
+import sys
+from datetime import timedelta
+from torch import distributed
+from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
+rank, cuts, store = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+distributed.init_process_group(
+    "gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(seconds=20)
+)
+if rank == 0:
+    config = {"input_cfg": [{"type": "lhotse", "cuts_path": cuts}] * 2, "batch_size": 2, "seed": "trng"}
+    get_lhotse_dataloader_from_config(config, 0, 1, None)
+config = {"cuts_path": cuts, "batch_size": 2, "seed": "trng", "shuffle": True}
+seeds = [None, None]
+distributed.all_gather_object(
+    seeds, get_lhotse_dataloader_from_config(config, rank, 2, None).state_dict()
+)
+assert seeds[0] == seeds[1]
+"""
+
+
+def test_a_rank_may_read_alone_and_ranks_agree_on_random_seeds(cuts_path: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ALONE]
+    ranks = [subprocess.Popen([*command, str(rank), cuts_path, str(tmp_path / "store")]) for rank in range(2)]
+    assert [rank.wait(100) for rank in ranks] == [0, 0]
 
 
 def test_hf_streams_are_shared_by_workers(tmp_path: Path) -> None:
@@ -388,6 +494,37 @@ def test_samplers_at_random_by_weight(data: dict[str, Any]) -> None:
         make(config | {"sampler_weights": {"speech": 0, "text": 0}})
     never = make_groups(data, sampler_fusion="randomized_round_robin", sampler_weights={"speech": 1, "text": 0})
     assert {kinds[0] for kinds in make(never, dataset=Kinds())} == {"s"}
+
+
+@pytest.mark.usefixtures("_texts")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("fusion", ["round_robin", "randomized_round_robin"])
+def test_what_ends_is_repeated_beside_what_does_not(data: dict[str, Any], fusion: str, workers: int) -> None:
+    """Utterances that end (``force_finite``), and texts for ever: of each pass, every utterance once."""
+    config = make_groups(data | {"num_buckets": 1}, sampler_fusion=fusion, num_workers=workers)
+    config["text"]["force_finite"] = False
+    batches = list(islice(make(config, dataset=Starts()), 200))
+    said = [batch for batch in batches if batch[0].startswith("u")]
+    assert 70 <= len(said) <= 130
+    passes = [name.split("_")[0] for batch in said for name in batch][: 2 * COUNT]
+    assert {frozenset(passes[:COUNT]), frozenset(passes[COUNT:])} == {frozenset(f"{name} 0.0" for name in ALL)}
+    resumed = make(config, dataset=Starts())
+    resumed.seek(0, 150)
+    assert list(islice(resumed, 50)) == batches[150:]
+    with pytest.raises(TypeError, match="endless"):
+        len(resumed)
+
+
+@pytest.mark.usefixtures("_texts")
+@pytest.mark.parametrize("fusion", ["round_robin", "randomized_round_robin"])
+def test_turns_that_are_passed_over_are_those_that_were_taken(data: dict[str, Any], fusion: str) -> None:
+    weights = {"speech": 0.6, "text": 0.4}
+    config = make_groups(data | {"batch_duration": 10.0}, sampler_fusion=fusion, sampler_weights=weights)
+    loader = make(config, dataset=Kinds())
+    batches = list(loader)
+    for skipped in range(len(batches) + 2):
+        loader.seek(0, skipped)
+        assert list(loader) == batches[skipped:]
 
 
 @pytest.mark.usefixtures("_texts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
-from toolkit.dataio.epochs import SeekableSampler, agreed_seed, rank_and_world_size
+from toolkit.dataio.epochs import SeekableSampler
 from toolkit.dataio.indexed import Indexed, Mapped, Selected, unchanged
 from toolkit.dataio.measures import MOST_MEASURED, measured
 from toolkit.dataio.preparation import needs_tokens, prepare_cuts, report
@@ -26,6 +26,7 @@ from toolkit.dataio.prompt_fn import tokenize_with_prompt
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.reshape import Reshape
 from toolkit.dataio.sampling import constraint_of, planned_sampler
+from toolkit.dataio.seeds import drawn_seeds, seeds_of, with_agreed_seeds, with_seeds
 from toolkit.dataio.streams import Streamed, StreamSampler
 from toolkit.dataio.tokenize import TokenizerWrapper, tokenize
 from toolkit.errors import ConfigError
@@ -33,11 +34,70 @@ from toolkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Part:
-    """One data set: what makes its batches, and what their examples are; a stream is best read by the workers."""
+    """One data set, or several: what makes its batches, and what their examples are.
+
+    Attributes
+    ----------
+    sampler, examples
+        The examples of a batch are ``examples`` of what the sampler yields.
+    origin
+        What the batches follow from, by name, seeds among it.
+    drawn
+        Names of the seeds that nobody chose.
+    load
+        The same data with other seeds in place of those.
+    is_stream
+        Whether it is best read by the workers.
+    """
 
     sampler: SeekableSampler
     examples: Callable[[Any], list[Any]]
+    origin: Mapping[str, Any]
+    drawn: Sequence[str]
+    load: Callable[[Mapping[str, int]], Part]
     is_stream: bool = False
+
+
+class PartSampler(SeekableSampler):
+    """The batches of a part, which is loaded anew with the seeds of the run whose state is restored."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+
+    @property
+    def endless(self) -> bool:
+        """Whether an iterator never ends."""
+        return self.part.sampler.endless
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What the batches follow from."""
+        return self.part.origin
+
+    def restore(self, origin: Mapping[str, Any]) -> None:
+        """Make the batches of that origin, where only seeds that nobody chose differ."""
+        part = self.part
+        drawn = {name: origin[name] for name in part.drawn if name in origin}
+        if any(part.origin[name] != seed for name, seed in drawn.items()):
+            self.part = replace(part.load(drawn), drawn=part.drawn)
+        try:
+            super().restore(origin)
+        except ConfigError:
+            self.part = part
+            raise
+
+    def batches(self, epoch: int, skipped: int = 0) -> Iterator[Any]:
+        """An iterator from batch number ``skipped`` of ``epoch`` on."""
+        return self.part.sampler.batches(epoch, skipped)
+
+    def count(self, epoch: int) -> int:
+        """Batches of a whole epoch on this rank, where it is known."""
+        return self.part.sampler.count(epoch)
+
+    def place(self, epoch: int, batches: int) -> tuple[int, int]:
+        """The same place, as epoch and batch within it."""
+        return self.part.sampler.place(epoch, batches)
 
 
 def load_part(
@@ -65,7 +125,9 @@ def load_part(
     DataError
         The data cannot be read, or no example is left after the filters.
     """
-    config = with_agreed_seeds(where, config, world_size)
+    place = {"rank": rank, "world_size": world_size}
+    again = partial(_load_with, where=where, config=config, tokenizer=tokenizer, in_epochs=in_epochs, **place)
+    drawn, config = drawn_seeds(where, config), with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config)
     if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
         if in_epochs:
@@ -76,17 +138,42 @@ def load_part(
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
-        return Part(StreamSampler(cuts, config, where, rank=rank, world_size=world_size), examples, is_stream=True)
+        origin = origin_of(where, config, world_size, stream=True)
+        return Part(StreamSampler(cuts, config, where, **place), examples, origin, drawn, again, is_stream=True)
     is_endless = isinstance(data, Blend) and not data.finite
+    weights = data.weights if is_endless and not (in_epochs and len(sources) == 1) else None
     source, sampler = planned_sampler(
         [_with_lengths(source, config, where) for source in sources],
-        data.weights if is_endless and not (in_epochs and len(sources) == 1) else None,
+        weights,
         config,
-        rank=rank,
-        world_size=world_size,
+        **place,
         endless=is_endless and not in_epochs,
     )
-    return Part(sampler, replace(examples, source=source))
+    origin = origin_of(where, config, world_size)
+    origin |= {f"{where}: examples": len(source), f"{where}: weights": weights and [float(one) for one in weights]}
+    return Part(sampler, replace(examples, source=source), origin, drawn, again)
+
+
+def _load_with(seeds: Mapping[str, int], *, where: str, config: DataConfig, **options: Any) -> Part:
+    return load_part(where, with_seeds(where, config, seeds), **options)
+
+
+# What decides, with the seeds and the examples, which of them share a batch and in which order.
+_OF_BATCHES = (
+    "batch_size", "batch_duration", "batch_tokens", "quadratic_duration", "quadratic_factor", "use_bucketing",
+    "num_buckets", "bucket_duration_bins", "bucket_batch_size", "bucketing_2d_strict_mode", "drop_last", "shuffle",
+    "force_finite",
+)  # fmt: skip
+_OF_STREAMS = (
+    "num_cuts_for_bins_estimate", "bucket_buffer_size", "shuffle_buffer_size", "max_open_streams", "slice_length"
+)  # fmt: skip
+
+
+def origin_of(where: str, config: DataConfig, world_size: int, *, stream: bool = False) -> dict[str, Any]:
+    """What a configuration says of its batches, by full names."""
+    keys = [*_OF_BATCHES, *(_OF_STREAMS if stream else ())]
+    values = {f"{where}.{key}": getattr(config, key) for key in keys}
+    return {"world_size": world_size, **values, **seeds_of(where, config)}
 
 
 @dataclass(frozen=True)
@@ -116,24 +203,6 @@ class Examples:
             examples.append(example)
             seen[number] += 1
         return examples
-
-
-def with_agreed_seeds(where: str, config: DataConfig, world_size: int) -> DataConfig:
-    """The configuration with seeds that are numbers, the same in all processes, which read and draw the same.
-
-    Where ranks cannot agree, as they are not connected, or must not, as what ends is divided exactly by each of them,
-    the order of shards is of ``seed``.
-    """
-    is_connected = world_size == 1 or rank_and_world_size()[1] > 1
-    seed, shard_seed = config.seed, config.shard_seed
-    if isinstance(seed, str) and not is_connected:
-        raise ConfigError(
-            f"{where}.seed: {world_size} processes that torch.distributed does not connect cannot agree on a random "
-            f"one, which {seed!r} is; give a number"
-        )
-    if isinstance(shard_seed, str) and isinstance(seed, int) and (config.force_finite or not is_connected):
-        shard_seed = seed
-    return replace(config, seed=agreed_seed(seed), shard_seed=agreed_seed(shard_seed))
 
 
 def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | None:

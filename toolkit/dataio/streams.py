@@ -23,7 +23,7 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import bytes_in_memory
 from toolkit.dataio.draws import EveryExample
-from toolkit.dataio.epochs import SeekableSampler
+from toolkit.dataio.epochs import NO_FULL_BATCH, SeekableSampler
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.length_filters import BucketingFilter
 from toolkit.dataio.preparation import Filtered
@@ -67,8 +67,20 @@ class StreamSampler(SeekableSampler):
 
     def batches(self, epoch: int, skipped: int = 0) -> Iterator[tuple[int, list[Any]]]:
         """(epoch, examples) from batch number ``skipped`` of ``epoch`` on."""
-        rounds = in_rounds(self._all(epoch), self.world_size, drop_last=self.config.drop_last)
-        return ((epoch, batches[self.rank]) for batches in islice(rounds, skipped, None))
+        return islice(self._passes(epoch), skipped, None)
+
+    def _passes(self, epoch: int) -> Iterator[tuple[int, list[Any]]]:
+        """All batches of an epoch; of what is endless but ends, those of the epochs after it, too."""
+        while True:
+            is_empty = True
+            for batches in in_rounds(self._all(epoch), self.world_size, drop_last=self.config.drop_last):
+                is_empty = False
+                yield epoch, batches[self.rank]
+            if not self.endless:
+                return
+            if is_empty:
+                raise DataError(NO_FULL_BATCH)
+            epoch += 1
 
     def count(self, epoch: int) -> int:  # noqa: ARG002 (of no epoch)
         """Nobody knows.
