@@ -586,6 +586,25 @@ def test_each_process_draws_its_own_random_numbers(data: dict[str, Any]) -> None
         assert len(set(library)) == 4
 
 
+@pytest.mark.parametrize("force", [{}, {"force_iterable_dataset": True}])
+def test_workers_draw_other_random_numbers_in_each_epoch(data: dict[str, Any], force: dict[str, bool]) -> None:
+    """And from each batch on, where a run is resumed; the same, where it begins once more at the same one."""
+    data |= force | {"num_workers": 1}
+    loader = make(data, dataset=Draw())
+    drawn = [next(iter(loader)) for _ in range(3)]
+    for batches in (0, 2):
+        resumed = make(data, dataset=Draw())
+        resumed.load_state_dict(loader.state_dict() | {"epoch": 1, "batches": batches})
+        drawn.append(next(iter(resumed)))
+    again = make(data, dataset=Draw())
+    again.load_state_dict(loader.state_dict() | {"epoch": 1, "batches": 2})
+    assert drawn[4] == next(iter(again))
+    if force or "cuts_path" not in data:  # whose workers are new in each epoch
+        assert drawn.pop(3) == drawn[1]
+    for library in zip(*drawn, strict=True):
+        assert len(set(library)) == len(drawn)
+
+
 # Errors
 
 
