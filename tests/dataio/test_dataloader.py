@@ -10,10 +10,12 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from toolkit.dataio import data_types, measures
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
 from toolkit.dataio.epochs import EpochLoader
+from toolkit.dataio.indexed import Listed
 from toolkit.dataio.text_adapters import TextExample
 from toolkit.errors import AudioError, ConfigError, DataError
 
@@ -737,6 +740,45 @@ def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert sorted(itertools.chain(*epoch)) == sorted(itertools.chain(*batches))
         assert max(len(batch) * max(batch) for batch in epoch) <= 300
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("pad", [None, 9.0])
+def test_a_stream_is_tokenized_by_those_who_use_it(pad: float | None) -> None:
+    """Unless utterances are padded, which hides their supervisions."""
+
+    class Counted(Letters):
+        texts: ClassVar[list[str]] = []
+
+        def text_to_ids(self, text: str) -> list[int]:
+            self.texts.append(text)
+            return super().text_to_ids(text)
+
+    tokenizer = Counted()
+    config = {"input_cfg": [{"type": "stream"}], "batch_size": 4, "force_finite": True, "pad_min_duration": pad}
+    loader = make(config, 1, 2, dataset=Tokens(), tokenizer=tokenizer)
+    tokenizer.texts.clear()
+    counts = [count for batch in loader for count in batch]
+    assert counts == [3 * (number % 4) for number in range(COUNT) if number // 4 % 2 == 1]
+    assert len(tokenizer.texts) == (COUNT if pad else len(counts))
+
+
+def test_of_processes_that_start_together_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(measures, "_WORTH_KEEPING", 1)
+    _measured.clear()
+    source = Listed([0.5, 1.5], float)
+    with ThreadPoolExecutor(2) as threads:  # locks of files are between threads, too
+        found = list(threads.map(lambda _: measures.measured(source, _measure_slowly, "lengths").tolist(), range(2)))
+    assert (found, _measured) == ([[0.5, 1.5]] * 2, [0.5, 1.5])
+
+
+_measured: list[float] = []
+
+
+def _measure_slowly(length: float) -> float:
+    time.sleep(0.1)
+    _measured.append(length)
+    return length
 
 
 class Plain(Letters):

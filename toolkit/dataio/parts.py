@@ -129,12 +129,14 @@ def load_part(
     again = partial(_load_with, where=where, config=config, tokenizer=tokenizer, in_epochs=in_epochs, **place)
     drawn, config = drawn_seeds(where, config), with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config)
+    tokenize, examples = _tokenization(config, tokenizer), Examples.from_config(config)
     if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
         if in_epochs:
             raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
         cuts = on_sources(cuts, partial(_streamed, config=config))
-    cuts = prepare_cuts(cuts, config, where, tokenize=_tokenization(config, tokenizer))
-    examples = Examples(Augmentation.from_config(config), Concatenation.from_config(config))
+        if _has_texts_as_read(config) and not needs_tokens(config):
+            tokenize, examples = None, replace(examples, tokenize=tokenize)
+    cuts = prepare_cuts(cuts, config, where, tokenize=tokenize)
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
@@ -178,17 +180,32 @@ def origin_of(where: str, config: DataConfig, world_size: int, *, stream: bool =
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of a batch as its epoch hears them, of (epoch, numbers), or without a source (epoch, examples)."""
+    """The examples of a batch as its epoch hears them, of (epoch, numbers), or without a source (epoch, examples).
+
+    Attributes
+    ----------
+    tokenize
+        Gives an example of a stream its tokens, where batches are not measured in them: no process tokenizes what
+        others use.
+    """
 
     augmentation: Augmentation
     concatenation: Concatenation | None = None
     source: Indexed[Any] | None = None
+    tokenize: Callable[[Any], Any] | None = None
+
+    @classmethod
+    def from_config(cls, config: DataConfig) -> Examples:
+        """What the configuration asks for."""
+        return cls(Augmentation.from_config(config), Concatenation.from_config(config))
 
     def __call__(self, drawn: tuple[int, list[Any]]) -> list[Any]:
         """The examples of what a sampler yields."""
         epoch, examples = drawn
         if self.source is not None:
             examples = self._built(self.source, examples)
+        if self.tokenize is not None:
+            examples = [self.tokenize(example) for example in examples]
         examples = [self.augmentation(example, epoch) for example in examples]
         joins = self.concatenation is not None and all(isinstance(example, Cut) for example in examples)
         return self.concatenation(examples) if joins else examples
@@ -211,6 +228,11 @@ def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | 
     if config.prompt_format is not None:
         return partial(tokenize_with_prompt, prompt=PromptFormatter.resolve(config.prompt_format)(tokenizer))
     return partial(tokenize, tokenizer=TokenizerWrapper(tokenizer))
+
+
+def _has_texts_as_read(config: DataConfig) -> bool:
+    """Whether utterances keep the supervisions that they are read with, not parts of them or copies."""
+    return Reshape.from_config(config).changes_nothing and config.cut_into_windows_duration is None
 
 
 def _can_be_planned(cuts: CutSet, config: DataConfig, *, at_any_cost: bool) -> bool:
