@@ -402,6 +402,30 @@ def test_a_blend_of_both_kinds(cuts_path: str) -> None:
     assert counts == {name: 1 + (int(name[1:]) < 9) for name in ALL}
 
 
+@pytest.mark.parametrize("sizes", [{"batch_size": 4}, {"batch_duration": 20.0, "num_buckets": 2}])
+@pytest.mark.parametrize("force", [{}, {"force_map_dataset": True}])
+def test_what_has_an_index_is_built_where_it_is_used(sizes: dict[str, Any], force: dict[str, bool]) -> None:
+    """In a blend with a stream: by neither the other ranks nor a run that goes on behind it."""
+    built: list[int] = []
+
+    class Built(Listed):
+        def __getitem__(self, number: int) -> MonoCut:
+            built.append(number)
+            return super().__getitem__(number)
+
+    cuts = Built([make_cut(number, "v") for number in range(COUNT)], lambda cut: cut.duration)
+    data_types.data_type_parser("built")(lambda _: (CutSet(cuts).repeat(), False))
+    items = [{"type": "built", "weight": 1}, {"type": "stream", "weight": 1}]
+    config = {"input_cfg": items, "shuffle": True, "shard_seed": 1, **sizes, **force}
+    expected = list(islice(make(config, 1, 2), 60))
+    loader = make(config, 1, 2)
+    loader.seek(0, 55)
+    built.clear()
+    assert list(islice(loader, 5)) == expected[55:]
+    used = [name for batch in expected[55:] for name in batch if name.startswith("v")]
+    assert sorted(built) == sorted(int(name[1:].split("_")[0]) for name in used) or force
+
+
 # Blends, several samplers
 
 
@@ -433,9 +457,9 @@ def test_max_open_streams_bounds_what_is_read_at_a_time() -> None:
     data_types.data_type_parser("shard")(lambda config: (CutSet(Shard(config.number)), True))
     shards = [{"type": "shard", "number": number, "weight": 1} for number in range(8)]
     for bound in (None, 2):
-        loader = make({"input_cfg": shards, "batch_size": 2, "max_open_streams": bound})
+        loader = make({"input_cfg": shards, "batch_size": 2, "max_open_streams": bound, "shard_seed": 1})
         most.clear(), opened.clear()  # of what was looked at
-        names = list(islice(loader, 60))
+        names = list(islice(loader, 100))
         assert len({name.split("_")[0] for batch in names for name in batch}) == 24
         assert (max(most) <= 3) == (bound == 2)
 

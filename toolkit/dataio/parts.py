@@ -18,8 +18,8 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
-from toolkit.dataio.epochs import SeekableSampler
-from toolkit.dataio.indexed import Indexed, Mapped, Selected, unchanged
+from toolkit.dataio.epochs import EpochSampler, SeekableSampler
+from toolkit.dataio.indexed import Indexed, Mapped, Selected, Unbuilt, unchanged
 from toolkit.dataio.measures import MOST_MEASURED, measured
 from toolkit.dataio.preparation import needs_tokens, prepare_cuts, report
 from toolkit.dataio.prompt_fn import tokenize_with_prompt
@@ -130,30 +130,38 @@ def load_part(
     drawn, config = drawn_seeds(where, config), with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config)
     tokenize, examples = _tokenization(config, tokenizer), Examples.from_config(config)
-    if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
-        if in_epochs:
-            raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
+    is_stream = not _can_be_planned(cuts, config, at_any_cost=in_epochs)
+    if is_stream and in_epochs:
+        raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
+    if is_stream and needs_tokens(config):  # whose limits and lengths only building tells
         cuts = on_sources(cuts, partial(_streamed, config=config))
-        if _has_texts_as_read(config) and not needs_tokens(config):
-            tokenize, examples = None, replace(examples, tokenize=tokenize)
+    elif is_stream and _has_texts_as_read(config):
+        tokenize, examples = None, replace(examples, tokenize=tokenize)
     cuts = prepare_cuts(cuts, config, where, tokenize=tokenize)
+    origin = origin_of(where, config, cuts, world_size, stream=is_stream)
+    if is_stream:
+        cuts = on_sources(cuts, partial(_streamed, config=config))
+        return Part(StreamSampler(cuts, config, where, **place), examples, origin, drawn, again, is_stream=True)
+    source, sampler = _planned(cuts, config, where, **place, in_epochs=in_epochs)
+    origin[f"{where}: examples"] = len(source)
+    return Part(sampler, replace(examples, source=source), origin, drawn, again)
+
+
+def _planned(
+    cuts: CutSet, config: DataConfig, where: str, *, rank: int, world_size: int, in_epochs: bool
+) -> tuple[Indexed[Any], EpochSampler]:
+    """All examples of what is Indexed, and the sampler of their batches."""
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
-    if not all(isinstance(source, Indexed) for source in sources):
-        origin = origin_of(where, config, world_size, stream=True)
-        return Part(StreamSampler(cuts, config, where, **place), examples, origin, drawn, again, is_stream=True)
     is_endless = isinstance(data, Blend) and not data.finite
-    weights = data.weights if is_endless and not (in_epochs and len(sources) == 1) else None
-    source, sampler = planned_sampler(
+    return planned_sampler(
         [_with_lengths(source, config, where) for source in sources],
-        weights,
+        data.weights if is_endless and not (in_epochs and len(sources) == 1) else None,
         config,
-        **place,
+        rank=rank,
+        world_size=world_size,
         endless=is_endless and not in_epochs,
     )
-    origin = origin_of(where, config, world_size)
-    origin |= {f"{where}: examples": len(source), f"{where}: weights": weights and [float(one) for one in weights]}
-    return Part(sampler, replace(examples, source=source), origin, drawn, again)
 
 
 def _load_with(seeds: Mapping[str, int], *, where: str, config: DataConfig, **options: Any) -> Part:
@@ -171,11 +179,12 @@ _OF_STREAMS = (
 )  # fmt: skip
 
 
-def origin_of(where: str, config: DataConfig, world_size: int, *, stream: bool = False) -> dict[str, Any]:
-    """What a configuration says of its batches, by full names."""
-    keys = [*_OF_BATCHES, *(_OF_STREAMS if stream else ())]
+def origin_of(where: str, config: DataConfig, cuts: CutSet, world_size: int, *, stream: bool = False) -> dict[str, Any]:
+    """What batches follow from beside the examples, by full names."""
+    keys, data = [*_OF_BATCHES, *(_OF_STREAMS if stream else ())], sources_of(cuts)
     values = {f"{where}.{key}": getattr(config, key) for key in keys}
-    return {"world_size": world_size, **values, **seeds_of(where, config)}
+    weights = [float(weight) for weight in data.weights] if isinstance(data, Blend) else [1.0]
+    return {"world_size": world_size, f"{where}: weights": weights, **values, **seeds_of(where, config)}
 
 
 @dataclass(frozen=True)
@@ -204,6 +213,7 @@ class Examples:
         epoch, examples = drawn
         if self.source is not None:
             examples = self._built(self.source, examples)
+        examples = [example.built() if isinstance(example, Unbuilt) else example for example in examples]
         if self.tokenize is not None:
             examples = [self.tokenize(example) for example in examples]
         examples = [self.augmentation(example, epoch) for example in examples]
@@ -245,7 +255,11 @@ def _can_be_planned(cuts: CutSet, config: DataConfig, *, at_any_cost: bool) -> b
 
 
 def _streamed(source: Any, config: DataConfig) -> Any:
-    return Streamed(source, shuffle=config.shuffle, seed=config.seed) if isinstance(source, Indexed) else source
+    """An Indexed as a stream; of utterances that only their use has to build, where they aren't sent to workers."""
+    if not isinstance(source, Indexed):
+        return source
+    lazily = not needs_tokens(config) and not config.force_map_dataset and isinstance(source[0], Cut)
+    return Streamed(source, shuffle=config.shuffle, seed=config.seed, lazily=lazily)
 
 
 def _with_lengths(source: Indexed[Any], config: DataConfig, where: str) -> Indexed[Any]:

@@ -24,7 +24,7 @@ from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import bytes_in_memory
 from toolkit.dataio.draws import EveryExample
 from toolkit.dataio.epochs import NO_FULL_BATCH, SeekableSampler
-from toolkit.dataio.indexed import Indexed
+from toolkit.dataio.indexed import Indexed, Unbuilt
 from toolkit.dataio.length_filters import BucketingFilter
 from toolkit.dataio.preparation import Filtered
 from toolkit.dataio.sampling import constraint_of
@@ -143,10 +143,14 @@ class StreamSampler(SeekableSampler):
 
 
 class Streamed:
-    """The examples of an Indexed as a stream, in another order in each pass where ``shuffle`` is set."""
+    """The examples of an Indexed as a stream, in another order in each pass where ``shuffle`` is set.
 
-    def __init__(self, source: Indexed[Any], *, shuffle: bool, seed: int) -> None:
-        self.source, self.shuffle = source, shuffle
+    ``lazily``, they are :class:`~toolkit.dataio.indexed.Unbuilt`: what a run has had, or what another rank has, costs
+    no more than its number.
+    """
+
+    def __init__(self, source: Indexed[Any], *, shuffle: bool, seed: int, lazily: bool = False) -> None:
+        self.source, self.shuffle, self.lazily = source, shuffle, lazily
         self.draw = EveryExample(len(source), seed=seed, pieces=source.pieces)
         self.passes = 0
 
@@ -156,7 +160,10 @@ class Streamed:
     def __iter__(self) -> Iterator[Any]:
         order = self.draw(self.passes).numbers if self.shuffle else range(len(self.source))
         self.passes += 1
-        return (self.source[int(number)] for number in order)
+        return (self._example(int(number)) for number in order)
+
+    def _example(self, number: int) -> Any:
+        return Unbuilt(self.source, number) if self.lazily else self.source[number]
 
 
 def _begin(data: Any, epoch: int) -> None:
