@@ -24,7 +24,8 @@ Batches of it, without end, as a blend has none where ``force_finite`` is not se
         ...
 
 What has an index is planned (:mod:`toolkit.dataio.plan`), in the main process; what has none is read from its beginning
-(:mod:`toolkit.dataio.streams`), in the workers. ``loader.state_dict()`` is where training stands, for both.
+(:mod:`toolkit.dataio.streams`), in the workers. ``loader.state_dict()`` is where training stands, for both: on a loader
+of the same data, batches and ranks, ``load_state_dict`` goes on with the next batch, and with seeds that were drawn.
 """
 
 from __future__ import annotations

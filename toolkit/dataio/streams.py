@@ -2,7 +2,12 @@
 
 Every process reads the whole stream in the same order and makes the same batches, of which each takes its share and
 loads the audio of no other: so nothing is lost or repeated, all ranks get as many, and a run goes on at any batch with
-any number of workers, once what lies before it is read again. What costs too much that way needs an index.
+any number of workers, once what lies before it in its epoch is read again. Data without end is one epoch: a run that
+has had a million batches of it reads those again. ``force_finite: true`` makes an epoch of each pass, so that at most
+one pass is; what costs too much even so needs an index.
+
+What has an index and is blended with such a stream is drawn by number, and built by those who use it alone, unless its
+tokens have to be counted.
 """
 
 from __future__ import annotations
