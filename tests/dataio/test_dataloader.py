@@ -790,17 +790,18 @@ def test_of_processes_that_start_together_one_measures(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(measures, "_WORTH_KEEPING", 1)
     _measured.clear()
-    source = Listed([0.5, 1.5], float)
+    source = Listed(range(200), float)
     with ThreadPoolExecutor(2) as threads:  # locks of files are between threads, too
         found = list(threads.map(lambda _: measures.measured(source, _measure_slowly, "lengths").tolist(), range(2)))
-    assert (found, _measured) == ([[0.5, 1.5]] * 2, [0.5, 1.5])
+    assert found == [list(range(200))] * 2
+    assert 200 <= len(_measured) < 300  # kept numbers may be compared with some that are measured anew
 
 
 _measured: list[float] = []
 
 
 def _measure_slowly(length: float) -> float:
-    time.sleep(0.1)
+    time.sleep(0.002)
     _measured.append(length)
     return length
 
