@@ -10,10 +10,14 @@ import logging
 import math
 import random
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +33,7 @@ from toolkit.dataio import data_types, measures, prompt_fn
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
 from toolkit.dataio.epochs import EpochLoader
+from toolkit.dataio.indexed import Listed
 from toolkit.dataio.prompt_fn import Message, encode_messages, registered_prompt_format_fn
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.prompts.plain import PlainPromptFormatter
@@ -237,19 +242,24 @@ def test_a_run_goes_on_with_the_next_batch(
     loaded = Checkpointer(tmp_path / "save")
     loaded.add_recoverable("loader", resumed, load_state, save_state)
     loaded.recover_if_possible()
-    assert resumed.state_dict() == {"epoch": 0, "batches": 4}
+    assert place(resumed) == (0, 4)
     if endless:
         assert seen + list(islice(resumed, 26)) == expected
         assert list(islice(stopped, 26)) == expected[4:]  # it, too, goes on where it was left
     else:
         assert seen + list(resumed) + list(resumed) == expected
-        assert resumed.state_dict() == {"epoch": 2, "batches": 0}
+        assert place(resumed) == (2, 0)
 
 
 def make_second_epoch(data: dict[str, Any]) -> EpochLoader:
     loader = make(data)
     loader.seek(1)
     return loader
+
+
+def place(loader: EpochLoader) -> tuple[int, int]:
+    state = loader.state_dict()
+    return state["epoch"], state["batches"]
 
 
 def save_state(loader: EpochLoader, path: Path) -> None:
@@ -271,8 +281,107 @@ def test_the_state_of_an_endless_run_is_of_the_epoch_it_is_in(cuts_path: str, mo
     again.load_state_dict(state)
     loader.seek(0, 25)
     assert list(islice(again, 2)) == list(islice(loader, 2))
-    with pytest.raises(ConfigError, match="expected the epoch and the batches of a loader's"):
-        again.load_state_dict({"epoch": 1})
+
+
+def test_what_is_no_state_of_this_run(data: dict[str, Any]) -> None:
+    loader = make(data, 0, 2)
+    state = loader.state_dict()
+    for wrong in ({"epoch": 1}, state | {"epoch": -1}, state | {"batches": -3}, state | {"batches": None}):
+        with pytest.raises(ConfigError, match="expected epoch, batches and origin of a loader's"):
+            loader.load_state_dict(wrong)
+    other = make(data | {"batch_duration": 10.0, "seed": 4}, 2, 3)
+    changed = r"world_size was 2 and is 3, config\.batch_duration was 20\.0 and is 10\.0, config\.seed was 3 and is 4"
+    with pytest.raises(ConfigError, match=changed):
+        other.load_state_dict(state)
+    make(data | {"num_workers": 1, "pin_memory": True}, 1, 2).load_state_dict(state)
+    with pytest.raises(ConfigError, match="global_rank: expected one of 0 to 1, not 3"):
+        make(data, 3, 2)
+
+
+def test_a_state_is_of_as_many_examples(cuts_path: str) -> None:
+    state = make({"cuts_path": cuts_path, "batch_size": 2}).state_dict()
+    longer = make({"cuts_path": cuts_path, "batch_size": 2, "min_duration": 1.0})
+    with pytest.raises(ConfigError, match=r"config: examples was 53 and is \d\d$"):
+        longer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_run_goes_on_with_the_seeds_that_it_drew(data: dict[str, Any], workers: int, endless: bool) -> None:
+    """Of the order, the augmentation and the choice within blends."""
+    data |= {
+        "seed": "trng",
+        "truncate_duration": 4.0,
+        "batch_duration": 10.0,
+        "force_finite": not endless,
+        "num_workers": workers,
+    }
+    if endless:
+        planned = {"type": "lhotse", "cuts_path": data.pop("cuts_path")} if "cuts_path" in data else {"type": "stream"}
+        data["input_cfg"] = [planned | {"weight": 1}, {"type": "stream", "weight": 1}]
+    stopped, resumed = (make(data, dataset=Starts()) for _ in range(2))
+    seen = list(islice(stopped, 5))
+    assert next(iter(resumed)) != seen[0]
+    resumed.load_state_dict(stopped.state_dict())
+    again = make(data, dataset=Starts())
+    expected = list(islice(remade(stopped), 12))
+    assert seen + list(islice(resumed, 4)) == expected[:9]
+    again.load_state_dict(resumed.state_dict())
+    assert again.state_dict() == resumed.state_dict()
+    assert list(islice(again, 3)) == expected[9:]
+
+
+def remade(loader: EpochLoader) -> EpochLoader:
+    loader.seek(0)
+    return loader
+
+
+class Starts(Dataset):
+    """The id of each cut, and where it starts; texts."""
+
+    def __getitem__(self, examples: CutSet) -> list[str]:
+        return [one.text if isinstance(one, TextExample) else f"{one.id} {one.start}" for one in examples]
+
+
+@pytest.mark.usefixtures("_texts")
+def test_several_samplers_go_on_with_the_seeds_that_they_drew(data: dict[str, Any]) -> None:
+    fusion = {"seed": "trng", "sampler_fusion": "randomized_round_robin"}
+    config = make_groups(data | {"seed": "trng"}, **fusion)
+    del config["speech"]["num_buckets"]
+    stopped, resumed = (make(config, dataset=Starts()) for _ in range(2))
+    seen = list(islice(stopped, 7))
+    resumed.load_state_dict(stopped.state_dict())
+    assert seen + list(resumed) == list(remade(stopped))
+
+
+# Several processes
+
+
+ALONE = """
+import sys
+from datetime import timedelta
+from torch import distributed
+from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
+rank, cuts, store = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+distributed.init_process_group(
+    "gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(seconds=20)
+)
+if rank == 0:
+    config = {"input_cfg": [{"type": "lhotse", "cuts_path": cuts}] * 2, "batch_size": 2, "seed": "trng"}
+    get_lhotse_dataloader_from_config(config, 0, 1, None)
+config = {"cuts_path": cuts, "batch_size": 2, "seed": "trng", "shuffle": True}
+seeds = [None, None]
+distributed.all_gather_object(
+    seeds, get_lhotse_dataloader_from_config(config, rank, 2, None).state_dict()
+)
+assert seeds[0] == seeds[1]
+"""
+
+
+def test_a_rank_may_read_alone_and_ranks_agree_on_random_seeds(cuts_path: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ALONE]
+    ranks = [subprocess.Popen([*command, str(rank), cuts_path, str(tmp_path / "store")]) for rank in range(2)]
+    assert [rank.wait(100) for rank in ranks] == [0, 0]
 
 
 def test_hf_streams_are_shared_by_workers(tmp_path: Path) -> None:
@@ -296,6 +405,30 @@ def test_a_blend_of_both_kinds(cuts_path: str) -> None:
     parts = [list(make(config, rank, 2)) for rank in range(2)]
     counts = collections.Counter(name for part in parts for batch in part for name in batch)
     assert counts == {name: 1 + (int(name[1:]) < 9) for name in ALL}
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 4}, {"batch_duration": 20.0, "num_buckets": 2}])
+@pytest.mark.parametrize("force", [{}, {"force_map_dataset": True}])
+def test_what_has_an_index_is_built_where_it_is_used(sizes: dict[str, Any], force: dict[str, bool]) -> None:
+    """In a blend with a stream: by neither the other ranks nor a run that goes on behind it."""
+    built: list[int] = []
+
+    class Built(Listed):
+        def __getitem__(self, number: int) -> MonoCut:
+            built.append(number)
+            return super().__getitem__(number)
+
+    cuts = Built([make_cut(number, "v") for number in range(COUNT)], lambda cut: cut.duration)
+    data_types.data_type_parser("built")(lambda _: (CutSet(cuts).repeat(), False))
+    items = [{"type": "built", "weight": 1}, {"type": "stream", "weight": 1}]
+    config = {"input_cfg": items, "shuffle": True, "shard_seed": 1, **sizes, **force}
+    expected = list(islice(make(config, 1, 2), 60))
+    loader = make(config, 1, 2)
+    loader.seek(0, 55)
+    built.clear()
+    assert list(islice(loader, 5)) == expected[55:]
+    used = [name for batch in expected[55:] for name in batch if name.startswith("v")]
+    assert sorted(built) == sorted(int(name[1:].split("_")[0]) for name in used) or force
 
 
 # Blends, several samplers
@@ -329,9 +462,9 @@ def test_max_open_streams_bounds_what_is_read_at_a_time() -> None:
     data_types.data_type_parser("shard")(lambda config: (CutSet(Shard(config.number)), True))
     shards = [{"type": "shard", "number": number, "weight": 1} for number in range(8)]
     for bound in (None, 2):
-        loader = make({"input_cfg": shards, "batch_size": 2, "max_open_streams": bound})
+        loader = make({"input_cfg": shards, "batch_size": 2, "max_open_streams": bound, "shard_seed": 1})
         most.clear(), opened.clear()  # of what was looked at
-        names = list(islice(loader, 60))
+        names = list(islice(loader, 100))
         assert len({name.split("_")[0] for batch in names for name in batch}) == 24
         assert (max(most) <= 3) == (bound == 2)
 
@@ -396,6 +529,37 @@ def test_samplers_at_random_by_weight(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("_texts")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("fusion", ["round_robin", "randomized_round_robin"])
+def test_what_ends_is_repeated_beside_what_does_not(data: dict[str, Any], fusion: str, workers: int) -> None:
+    """Utterances that end (``force_finite``), and texts for ever: of each pass, every utterance once."""
+    config = make_groups(data | {"num_buckets": 1}, sampler_fusion=fusion, num_workers=workers)
+    config["text"]["force_finite"] = False
+    batches = list(islice(make(config, dataset=Starts()), 200))
+    said = [batch for batch in batches if batch[0].startswith("u")]
+    assert 70 <= len(said) <= 130
+    passes = [name.split("_")[0] for batch in said for name in batch][: 2 * COUNT]
+    assert {frozenset(passes[:COUNT]), frozenset(passes[COUNT:])} == {frozenset(f"{name} 0.0" for name in ALL)}
+    resumed = make(config, dataset=Starts())
+    resumed.seek(0, 150)
+    assert list(islice(resumed, 50)) == batches[150:]
+    with pytest.raises(TypeError, match="endless"):
+        len(resumed)
+
+
+@pytest.mark.usefixtures("_texts")
+@pytest.mark.parametrize("fusion", ["round_robin", "randomized_round_robin"])
+def test_turns_that_are_passed_over_are_those_that_were_taken(data: dict[str, Any], fusion: str) -> None:
+    weights = {"speech": 0.6, "text": 0.4}
+    config = make_groups(data | {"batch_duration": 10.0}, sampler_fusion=fusion, sampler_weights=weights)
+    loader = make(config, dataset=Kinds())
+    batches = list(loader)
+    for skipped in range(len(batches) + 2):
+        loader.seek(0, skipped)
+        assert list(loader) == batches[skipped:]
+
+
+@pytest.mark.usefixtures("_texts")
 def test_samplers_side_by_side(data: dict[str, Any]) -> None:
     batches = list(make(make_groups(data, sampler_fusion="zip"), dataset=Kinds()))
     assert all(kinds.endswith("stt") for kinds in batches)
@@ -452,6 +616,25 @@ def test_each_process_draws_its_own_random_numbers(data: dict[str, Any]) -> None
     drawn = [one for rank in range(2) for one in islice(make(data | {"num_workers": 2}, rank, 2, dataset=Draw()), 2)]
     for library in zip(*drawn, strict=True):
         assert len(set(library)) == 4
+
+
+@pytest.mark.parametrize("force", [{}, {"force_iterable_dataset": True}])
+def test_workers_draw_other_random_numbers_in_each_epoch(data: dict[str, Any], force: dict[str, bool]) -> None:
+    """And from each batch on, where a run is resumed; the same, where it begins once more at the same one."""
+    data |= force | {"num_workers": 1}
+    loader = make(data, dataset=Draw())
+    drawn = [next(iter(loader)) for _ in range(3)]
+    for batches in (0, 2):
+        resumed = make(data, dataset=Draw())
+        resumed.load_state_dict(loader.state_dict() | {"epoch": 1, "batches": batches})
+        drawn.append(next(iter(resumed)))
+    again = make(data, dataset=Draw())
+    again.load_state_dict(loader.state_dict() | {"epoch": 1, "batches": 2})
+    assert drawn[4] == next(iter(again))
+    if force or "cuts_path" not in data:  # whose workers are new in each epoch
+        assert drawn.pop(3) == drawn[1]
+    for library in zip(*drawn, strict=True):
+        assert len(set(library)) == len(drawn)
 
 
 # Errors
@@ -643,6 +826,46 @@ def test_kept_lengths_are_of_the_prompts_in_use(tmp_path: Path, monkeypatch: pyt
     after = padded()
     assert max(after) <= 2000
     assert sum(after) > sum(before)
+
+
+@pytest.mark.parametrize("pad", [None, 9.0])
+def test_a_stream_is_tokenized_by_those_who_use_it(pad: float | None) -> None:
+    """Unless utterances are padded, which hides their supervisions."""
+
+    class Counted(Letters):
+        texts: ClassVar[list[str]] = []
+
+        def text_to_ids(self, text: str) -> list[int]:
+            self.texts.append(text)
+            return super().text_to_ids(text)
+
+    tokenizer = Counted()
+    config = {"input_cfg": [{"type": "stream"}], "batch_size": 4, "force_finite": True, "pad_min_duration": pad}
+    loader = make(config, 1, 2, dataset=Tokens(), tokenizer=tokenizer)
+    tokenizer.texts.clear()
+    counts = [count for batch in loader for count in batch]
+    assert counts == [3 * (number % 4) for number in range(COUNT) if number // 4 % 2 == 1]
+    assert len(tokenizer.texts) == (COUNT if pad else len(counts))
+
+
+def test_of_processes_that_start_together_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(measures, "_WORTH_KEEPING", 1)
+    _measured.clear()
+    source = Listed(range(200), float)
+    with ThreadPoolExecutor(2) as threads:  # locks of files are between threads, too
+        found = list(threads.map(lambda _: measures.measured(source, _measure_slowly, "lengths").tolist(), range(2)))
+    assert found == [list(range(200))] * 2
+    assert 200 <= len(_measured) < 300  # kept numbers may be compared with some that are measured anew
+
+
+_measured: list[float] = []
+
+
+def _measure_slowly(length: float) -> float:
+    time.sleep(0.002)
+    _measured.append(length)
+    return length
 
 
 class Plain(Letters):

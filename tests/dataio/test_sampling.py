@@ -70,11 +70,6 @@ def test_the_order_is_of_the_seed_and_the_epoch() -> None:
     assert {frozenset(batch) for batch in order[0, 0]}.isdisjoint({frozenset(batch) for batch in order[0, 1]})
 
 
-def test_a_seed_that_nobody_chose() -> None:
-    orders = [drawn(BucketSampler.of(make_source(50), make_config(seed=seed)), 0) for seed in ("trng", "randomized")]
-    assert orders[0] != orders[1]
-
-
 def test_short_and_long_batches_come_in_another_order_every_epoch() -> None:
     source = make_source(600)
     sampler = BucketSampler.of(source, make_config())

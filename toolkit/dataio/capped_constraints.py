@@ -17,6 +17,7 @@ from typing import Any
 from lhotse.cut import Cut
 from lhotse.dataset.sampling.base import SamplingConstraint
 
+from toolkit.dataio.indexed import Unbuilt
 from toolkit.errors import ConfigError, DataError
 
 # Durations are decimal fractions: 10 cuts of 0.7 s do fit 7 s.
@@ -106,7 +107,7 @@ class CappedTimeConstraint(CappedConstraint):
     max_cuts: int | None = None
     quadratic_duration: float | None = None
 
-    def measure_length(self, example: Cut) -> float:
+    def measure_length(self, example: Cut | Unbuilt) -> float:
         """Seconds of a cut; 0 for what has none, where it needs none.
 
         Raises
@@ -114,7 +115,7 @@ class CappedTimeConstraint(CappedConstraint):
         DataError
             It has none.
         """
-        if isinstance(example, Cut):
+        if isinstance(example, (Cut, Unbuilt)):
             return example.duration
         if self.max_duration is not None:
             raise DataError(

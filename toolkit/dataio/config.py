@@ -113,7 +113,9 @@ class DataConfig:
         from the longest to the shortest, always the same.
     seed, shard_seed
         Of order and augmentation; of the order of shards and the choice within blends, where they are streams: what is
-        planned is of ``seed`` alone. ``randomized`` differs between processes, ``trng`` between runs too.
+        planned is of ``seed`` alone. ``randomized`` and ``trng`` are both a number that each start draws: all ranks
+        have the same one, as they divide one order, and the loader's state holds it. Workers draw their own random
+        numbers, whatever the seed.
     drop_last
         Leave out the last batch of each bucket where it is not full.
     max_open_streams, slice_length

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from torch import distributed
@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_
 
 from toolkit.dataio.plan import Plan
 from toolkit.errors import ConfigError, DataError
+
+NO_FULL_BATCH = "no batch is full; leave out drop_last, or make batches smaller"
 
 
 class SeekableSampler(Sampler[Any]):
@@ -22,9 +24,12 @@ class SeekableSampler(Sampler[Any]):
     ----------
     endless
         Whether an iterator goes on with the epochs after the one it begins with, and never ends.
+    origin
+        What else batches follow from, by name: the same place is another batch where that is different.
     """
 
     endless = False
+    origin: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.epoch, self.skipped = 0, 0
@@ -50,6 +55,19 @@ class SeekableSampler(Sampler[Any]):
     def place(self, epoch: int, batches: int) -> tuple[int, int]:
         """The same place, as epoch and batch within it."""
         return epoch, batches
+
+    def restore(self, origin: Mapping[str, Any]) -> None:
+        """Make the batches of that origin.
+
+        Raises
+        ------
+        ConfigError
+            They are of another one: says what differs.
+        """
+        keys = [key for key in {**origin, **self.origin} if origin.get(key) != self.origin.get(key)]
+        if keys:
+            changes = [f"{key} was {origin.get(key)!r} and is {self.origin.get(key)!r}" for key in keys]
+            raise ConfigError(f"the state is of another run's batches: {', '.join(changes)}")
 
     def __iter__(self) -> Iterator[Any]:
         return self.batches(self.epoch, self.skipped)
@@ -103,7 +121,7 @@ class EpochSampler(SeekableSampler):
             self._planned = epoch, self.plan(epoch)
             self._counts[epoch] = len(self._planned[1])
             if not self._counts[epoch]:
-                raise DataError("no batch is full; leave out drop_last, or make batches smaller")
+                raise DataError(NO_FULL_BATCH)
         return self._planned[1]
 
 
@@ -140,22 +158,31 @@ class EpochLoader(DataLoader):
         self.order.seek(epoch, batches)
         self._begun, self._is_under_way = None, False
 
-    def state_dict(self) -> dict[str, int]:
-        """Where training stands: epoch and number of the next batch, whatever workers have read ahead."""
-        place = self._begun if self._is_under_way else (self.order.epoch, self.order.skipped)
-        return dict(zip(("epoch", "batches"), self.order.place(*place), strict=True))
+    def state_dict(self) -> dict[str, Any]:
+        """Where training stands: epoch and number of the next batch, whatever workers have read ahead; and its origin.
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next pass goes on where that of the state stood; with any number of workers.
+        It is the same on all ranks.
+        """
+        epoch, batches = self.order.place(*(self._begun if self._is_under_way else self._entry))
+        return {"epoch": epoch, "batches": batches, "origin": dict(self.order.origin)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next pass goes on where that of the state stood, with its seeds and with any number of workers.
 
         Raises
         ------
         ConfigError
-            It is no such state.
+            It is no such state, or that of another run, with other data, ranks or batches: says what differs.
         """
-        if set(state) != {"epoch", "batches"}:
-            raise ConfigError(f"expected the epoch and the batches of a loader's state_dict(), not {dict(state)!r}")
+        if set(state) != {"epoch", "batches", "origin"} or not _is_place(state["epoch"], state["batches"]):
+            raise ConfigError(f"expected epoch, batches and origin of a loader's state_dict(), not {dict(state)!r}")
+        self.order.restore(state["origin"])
+        self._iterator = None  # torch's: workers that stayed know the seeds of before, and would draw on
         self.seek(state["epoch"], state["batches"])
+
+    @property
+    def _entry(self) -> tuple[int, int]:
+        return self.order.epoch, self.order.skipped
 
     def __len__(self) -> int:
         """Batches of the whole epoch that was begun last, or else of the one to come.
@@ -176,7 +203,7 @@ class EpochLoader(DataLoader):
             What the dataset could not read.
         """
         batches, batch = super().__iter__(), None
-        self._begun, self._is_under_way = (self.order.epoch, self.order.skipped), True
+        self._begun, self._is_under_way = self._entry, True
         self.order.seek(self.order.epoch + 1)
         try:
             for batch in batches:
@@ -190,6 +217,10 @@ class EpochLoader(DataLoader):
         finally:
             # The traceback of an error would keep both in a cycle, and the workers five seconds longer.
             del batch, batches
+
+
+def _is_place(*numbers: Any) -> bool:
+    return all(isinstance(number, int) and number >= 0 for number in numbers)
 
 
 class _Turns(IterableDataset):
@@ -242,13 +273,3 @@ def rank_and_world_size() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
-
-
-def agreed_seed(seed: int | str) -> int:
-    """The seed, or, for ``randomized`` and ``trng``, a random one: the same in all processes, which share an order."""
-    if not isinstance(seed, str):
-        return seed
-    drawn = [secrets.randbits(32)]
-    if rank_and_world_size()[1] > 1:
-        distributed.broadcast_object_list(drawn)
-    return drawn[0]

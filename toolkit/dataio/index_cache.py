@@ -45,7 +45,7 @@ def cached_index(path: Path, kind: str, build: Callable[[], Arrays], *, beside: 
         There is no such file.
     """
     places = _places(path, kind)[0 if beside else 1 :]
-    with _alone(path):
+    with alone(path):
         stamp = _stamp(path, kind)
         for place in places:
             arrays = _load(place, stamp)
@@ -59,7 +59,7 @@ def cached_index(path: Path, kind: str, build: Callable[[], Arrays], *, beside: 
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """One process of those that ask for the same file at a time, where the file system has locks."""
     try:
         file = path.open("rb")

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from lhotse.cut import Cut
 
 from toolkit.dataio.line_index import LineIndex, damaged
 from toolkit.errors import DataError
@@ -108,6 +110,25 @@ class Mapped(Indexed[T]):
 def unchanged(example: T) -> T:
     """The example itself: where only its length is another."""
     return example
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """Utterance ``number`` of a source, to be built when it is used; its id ends in ``id``."""
+
+    source: Indexed[Cut]
+    number: int
+    id: str = ""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return float(self.source.lengths[self.number])
+
+    def built(self) -> Cut:
+        """The utterance."""
+        cut = self.source[self.number]
+        return cut.with_id(f"{cut.id}{self.id}") if self.id else cut
 
 
 class Concatenated(Indexed[T]):

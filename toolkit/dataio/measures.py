@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from toolkit.dataio.index_cache import cache_folder
+from toolkit.dataio.index_cache import alone, cache_folder
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.prompt_fn import registered_functions
 from toolkit.files import replacing
@@ -35,20 +35,25 @@ def measured(source: Indexed[Any], measure: Callable[[Any], float], what: str) -
 
     Those of large sources are kept in the user's cache, under a digest of all that they follow from: the index of the
     source, the time of change of its file, tokenizer, filters, measure and prompts, with their code. What that code
-    calls is not in it: hence some examples are measured each time, and all where one of them differs.
+    calls is not in it: hence some examples are measured each time, and all where one of them differs. Of the ranks of a
+    node that start together one measures, and the others wait.
     """
     digest = _digest((source, measure, _prompts())) if len(source) >= _WORTH_KEEPING else None
-    place = None if digest is None else cache_folder() / f"{digest}.measures.npy"
-    if place is not None and place.is_file():
-        try:
-            values = np.load(place, allow_pickle=False)
-            if _are_of(values, source, measure):
-                return values
-        except (OSError, ValueError, EOFError):
-            pass  # damaged: it is measured anew
-    examples = tqdm(source, desc=what, total=len(source), disable=None, leave=False, delay=2)
-    values = np.fromiter((measure(example) for example in examples), np.float64, len(source))
-    if place is not None:
+    if digest is None:
+        return _measured(source, measure, what)
+    place = cache_folder() / f"{digest}.measures.npy"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = place.with_suffix(".lock")
+    lock.touch()
+    with alone(lock):
+        if place.is_file():
+            try:
+                values = np.load(place, allow_pickle=False)
+                if _are_of(values, source, measure):
+                    return values
+            except (OSError, ValueError, EOFError):
+                pass  # damaged: it is measured anew
+        values = _measured(source, measure, what)
         with replacing(place) as partial, partial.open("wb") as file:
             np.save(file, values)
     return values
@@ -65,6 +70,11 @@ def _prompts() -> list[tuple[str, ...]]:
     return [
         (*(kind.__qualname__ for kind in kinds), *_code(function)) for kinds, function in registered_functions().items()
     ]
+
+
+def _measured(source: Indexed[Any], measure: Callable[[Any], float], what: str) -> np.ndarray:
+    examples = tqdm(source, desc=what, total=len(source), disable=None, leave=False, delay=2)
+    return np.fromiter((measure(example) for example in examples), np.float64, len(source))
 
 
 class _Digest(io.RawIOBase):

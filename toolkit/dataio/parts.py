@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,15 +18,16 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
-from toolkit.dataio.epochs import SeekableSampler, agreed_seed, rank_and_world_size
+from toolkit.dataio.epochs import EpochSampler, SeekableSampler
 from toolkit.dataio.fault_tolerance import Tolerance
-from toolkit.dataio.indexed import Indexed, Mapped, unchanged
+from toolkit.dataio.indexed import Indexed, Mapped, Unbuilt, unchanged
 from toolkit.dataio.measures import MOST_MEASURED, measured
 from toolkit.dataio.preparation import needs_tokens, prepare_cuts, within_bins
 from toolkit.dataio.prompt_fn import tokenize_with_prompt
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.reshape import Reshape
 from toolkit.dataio.sampling import constraint_of, planned_sampler
+from toolkit.dataio.seeds import drawn_seeds, seeds_of, with_agreed_seeds, with_seeds
 from toolkit.dataio.streams import Streamed, StreamSampler
 from toolkit.dataio.tokenize import TokenizerWrapper, tokenize
 from toolkit.errors import ConfigError
@@ -34,11 +35,70 @@ from toolkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Part:
-    """One data set: what makes its batches, and what their examples are; a stream is best read by the workers."""
+    """One data set, or several: what makes its batches, and what their examples are.
+
+    Attributes
+    ----------
+    sampler, examples
+        The examples of a batch are ``examples`` of what the sampler yields.
+    origin
+        What the batches follow from, by name, seeds among it.
+    drawn
+        Names of the seeds that nobody chose.
+    load
+        The same data with other seeds in place of those.
+    is_stream
+        Whether it is best read by the workers.
+    """
 
     sampler: SeekableSampler
     examples: Callable[[Any], list[Any]]
+    origin: Mapping[str, Any]
+    drawn: Sequence[str]
+    load: Callable[[Mapping[str, int]], Part]
     is_stream: bool = False
+
+
+class PartSampler(SeekableSampler):
+    """The batches of a part, which is loaded anew with the seeds of the run whose state is restored."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+
+    @property
+    def endless(self) -> bool:
+        """Whether an iterator never ends."""
+        return self.part.sampler.endless
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What the batches follow from."""
+        return self.part.origin
+
+    def restore(self, origin: Mapping[str, Any]) -> None:
+        """Make the batches of that origin, where only seeds that nobody chose differ."""
+        part = self.part
+        drawn = {name: origin[name] for name in part.drawn if name in origin}
+        if any(part.origin[name] != seed for name, seed in drawn.items()):
+            self.part = replace(part.load(drawn), drawn=part.drawn)
+        try:
+            super().restore(origin)
+        except ConfigError:
+            self.part = part
+            raise
+
+    def batches(self, epoch: int, skipped: int = 0) -> Iterator[Any]:
+        """An iterator from batch number ``skipped`` of ``epoch`` on."""
+        return self.part.sampler.batches(epoch, skipped)
+
+    def count(self, epoch: int) -> int:
+        """Batches of a whole epoch on this rank, where it is known."""
+        return self.part.sampler.count(epoch)
+
+    def place(self, epoch: int, batches: int) -> tuple[int, int]:
+        """The same place, as epoch and batch within it."""
+        return self.part.sampler.place(epoch, batches)
 
 
 def load_part(
@@ -66,21 +126,36 @@ def load_part(
     DataError
         The data cannot be read, or no example is left after the filters.
     """
-    config = with_agreed_seeds(where, config, world_size)
+    place = {"rank": rank, "world_size": world_size}
+    again = partial(_load_with, where=where, config=config, tokenizer=tokenizer, in_epochs=in_epochs, **place)
+    drawn, config = drawn_seeds(where, config), with_agreed_seeds(where, config, world_size)
     cuts, _ = read_cutset_from_config(config, where)
-    if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
-        if in_epochs:
-            raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
+    tokenize, examples = _tokenization(config, tokenizer), Examples.from_config(config)
+    is_stream = not _can_be_planned(cuts, config, at_any_cost=in_epochs)
+    if is_stream and in_epochs:
+        raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
+    if is_stream and needs_tokens(config):  # whose limits and lengths only building tells
         cuts = on_sources(cuts, partial(_streamed, config=config))
-    cuts = prepare_cuts(cuts, config, where, tokenize=_tokenization(config, tokenizer))
-    tolerance = Tolerance() if config.fault_tolerant else None
-    examples = Examples(Augmentation.from_config(config), Concatenation.from_config(config), tolerance=tolerance)
+    elif is_stream and _has_texts_as_read(config):
+        tokenize, examples = None, replace(examples, tokenize=tokenize)
+    cuts = prepare_cuts(cuts, config, where, tokenize=tokenize)
+    origin = origin_of(where, config, cuts, world_size, stream=is_stream)
+    if is_stream:
+        cuts = on_sources(cuts, partial(_streamed, config=config))
+        return Part(StreamSampler(cuts, config, where, **place), examples, origin, drawn, again, is_stream=True)
+    source, sampler = _planned(cuts, config, where, **place, in_epochs=in_epochs)
+    origin[f"{where}: examples"] = len(source)
+    return Part(sampler, replace(examples, source=source), origin, drawn, again)
+
+
+def _planned(
+    cuts: CutSet, config: DataConfig, where: str, *, rank: int, world_size: int, in_epochs: bool
+) -> tuple[Indexed[Any], EpochSampler]:
+    """All examples of what is Indexed, and the sampler of their batches."""
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
-    if not all(isinstance(source, Indexed) for source in sources):
-        return Part(StreamSampler(cuts, config, where, rank=rank, world_size=world_size), examples, is_stream=True)
     is_endless = isinstance(data, Blend) and not data.finite
-    source, sampler = planned_sampler(
+    return planned_sampler(
         [within_bins(_with_lengths(source, config, where), config, where) for source in sources],
         data.weights if is_endless and not (in_epochs and len(sources) == 1) else None,
         config,
@@ -88,23 +163,60 @@ def load_part(
         world_size=world_size,
         endless=is_endless and not in_epochs,
     )
-    return Part(sampler, replace(examples, source=source))
+
+
+def _load_with(seeds: Mapping[str, int], *, where: str, config: DataConfig, **options: Any) -> Part:
+    return load_part(where, with_seeds(where, config, seeds), **options)
+
+
+# What decides, with the seeds and the examples, which of them share a batch and in which order.
+_OF_BATCHES = (
+    "batch_size", "batch_duration", "batch_tokens", "quadratic_duration", "quadratic_factor", "use_bucketing",
+    "num_buckets", "bucket_duration_bins", "bucket_batch_size", "bucketing_2d_strict_mode", "drop_last", "shuffle",
+    "force_finite",
+)  # fmt: skip
+_OF_STREAMS = (
+    "num_cuts_for_bins_estimate", "bucket_buffer_size", "shuffle_buffer_size", "max_open_streams", "slice_length"
+)  # fmt: skip
+
+
+def origin_of(where: str, config: DataConfig, cuts: CutSet, world_size: int, *, stream: bool = False) -> dict[str, Any]:
+    """What batches follow from beside the examples, by full names."""
+    keys, data = [*_OF_BATCHES, *(_OF_STREAMS if stream else ())], sources_of(cuts)
+    values = {f"{where}.{key}": getattr(config, key) for key in keys}
+    weights = [float(weight) for weight in data.weights] if isinstance(data, Blend) else [1.0]
+    return {"world_size": world_size, f"{where}: weights": weights, **values, **seeds_of(where, config)}
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of a batch as its epoch hears them, of (epoch, numbers), or without a source (epoch, examples)."""
+    """The examples of a batch as its epoch hears them, of (epoch, numbers), or without a source (epoch, examples).
+
+    Attributes
+    ----------
+    tokenize
+        Gives an example of a stream its tokens, where batches are not measured in them: no process tokenizes what
+        others use.
+    """
 
     augmentation: Augmentation
     concatenation: Concatenation | None = None
     source: Indexed[Any] | None = None
+    tokenize: Callable[[Any], Any] | None = None
     tolerance: Tolerance | None = None
+
+    @classmethod
+    def from_config(cls, config: DataConfig) -> Examples:
+        """What the configuration asks for."""
+        tolerance = Tolerance() if config.fault_tolerant else None
+        return cls(Augmentation.from_config(config), Concatenation.from_config(config), tolerance=tolerance)
 
     def __call__(self, drawn: tuple[int, list[Any]]) -> list[Any]:
         """The examples of what a sampler yields."""
         epoch, examples = drawn
-        if self.source is not None:
-            examples = self._built(self.source, examples)
+        examples = list(self._each(examples, _build)) if self.source is None else self._built(self.source, examples)
+        if self.tokenize is not None:
+            examples = [self.tokenize(example) for example in examples]
         examples = [self.augmentation(example, epoch) for example in examples]
         joins = self.concatenation is not None and all(isinstance(example, Cut) for example in examples)
         return self.concatenation(examples) if joins else examples
@@ -116,30 +228,20 @@ class Examples:
         def build(number: int) -> tuple[int, Any]:
             return number, source[number]
 
-        for number, example in self.tolerance.kept(numbers, build) if self.tolerance else map(build, numbers):
+        for number, example in self._each(numbers, build):
             if seen[number] and isinstance(example, Cut):
                 example = example.with_id(f"{example.id}_repeat{seen[number]}")
             examples.append(example)
             seen[number] += 1
         return examples
 
+    def _each(self, wanted: list[Any], build: Callable[[Any], Any]) -> Iterable[Any]:
+        """What is built, without what cannot be, where that is to be left out."""
+        return self.tolerance.kept(wanted, build) if self.tolerance else map(build, wanted)
 
-def with_agreed_seeds(where: str, config: DataConfig, world_size: int) -> DataConfig:
-    """The configuration with seeds that are numbers, the same in all processes, which read and draw the same.
 
-    Where ranks cannot agree, as they are not connected, or must not, as what ends is divided exactly by each of them,
-    the order of shards is of ``seed``.
-    """
-    is_connected = world_size == 1 or rank_and_world_size()[1] > 1
-    seed, shard_seed = config.seed, config.shard_seed
-    if isinstance(seed, str) and not is_connected:
-        raise ConfigError(
-            f"{where}.seed: {world_size} processes that torch.distributed does not connect cannot agree on a random "
-            f"one, which {seed!r} is; give a number"
-        )
-    if isinstance(shard_seed, str) and isinstance(seed, int) and (config.force_finite or not is_connected):
-        shard_seed = seed
-    return replace(config, seed=agreed_seed(seed), shard_seed=agreed_seed(shard_seed))
+def _build(example: Any) -> Any:
+    return example.built() if isinstance(example, Unbuilt) else example
 
 
 def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | None:
@@ -148,6 +250,11 @@ def _tokenization(config: DataConfig, tokenizer: Any) -> Callable[[Any], Any] | 
     if config.prompt_format is not None:
         return partial(tokenize_with_prompt, prompt=PromptFormatter.resolve(config.prompt_format)(tokenizer))
     return partial(tokenize, tokenizer=TokenizerWrapper(tokenizer))
+
+
+def _has_texts_as_read(config: DataConfig) -> bool:
+    """Whether utterances keep the supervisions that they are read with, not parts of them or copies."""
+    return Reshape.from_config(config).changes_nothing and config.cut_into_windows_duration is None
 
 
 def _can_be_planned(cuts: CutSet, config: DataConfig, *, at_any_cost: bool) -> bool:
@@ -160,7 +267,11 @@ def _can_be_planned(cuts: CutSet, config: DataConfig, *, at_any_cost: bool) -> b
 
 
 def _streamed(source: Any, config: DataConfig) -> Any:
-    return Streamed(source, shuffle=config.shuffle, seed=config.seed) if isinstance(source, Indexed) else source
+    """An Indexed as a stream; of utterances that only their use has to build, where they aren't sent to workers."""
+    if not isinstance(source, Indexed):
+        return source
+    lazily = not needs_tokens(config) and not config.force_map_dataset and isinstance(source[0], Cut)
+    return Streamed(source, shuffle=config.shuffle, seed=config.seed, lazily=lazily)
 
 
 def _with_lengths(source: Indexed[Any], config: DataConfig, where: str) -> Indexed[Any]:

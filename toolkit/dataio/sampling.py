@@ -13,7 +13,7 @@ from toolkit.dataio.buckets import Buckets, Caps, Unsorted
 from toolkit.dataio.capped_constraints import CappedTimeConstraint
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.draws import EveryExample, WeightedBlend
-from toolkit.dataio.epochs import EpochSampler, agreed_seed
+from toolkit.dataio.epochs import EpochSampler
 from toolkit.dataio.indexed import Concatenated, Indexed
 from toolkit.dataio.multimodal_sampling import (
     FixedBucketBatchSizeConstraint2D,
@@ -48,10 +48,9 @@ class BucketSampler(EpochSampler):
 
     @classmethod
     def of(cls, source: Indexed, config: DataConfig, *, rank: int = 0, world_size: int = 1) -> BucketSampler:
-        """The sampler of all examples of a source, once an epoch."""
-        seed = agreed_seed(config.seed)
-        draw = EveryExample(len(source), seed=seed, pieces=source.pieces)
-        return cls(draw, _buckets(source.lengths, config), seed=seed, rank=rank, world_size=world_size)
+        """The sampler of all examples of a source, once an epoch; the configuration's ``seed`` is a number."""
+        draw = EveryExample(len(source), seed=config.seed, pieces=source.pieces)
+        return cls(draw, _buckets(source.lengths, config), seed=config.seed, rank=rank, world_size=world_size)
 
     @classmethod
     def of_blend(
@@ -64,12 +63,14 @@ class BucketSampler(EpochSampler):
         world_size: int = 1,
         examples: int | None = None,
     ) -> BucketSampler:
-        """The sampler of a blend of the parts of ``source`` by weight; an epoch is as many examples as they have."""
+        """The sampler of a blend of the parts of ``source`` by weight; an epoch is as many examples as they have.
+
+        The configuration's ``seed`` is a number.
+        """
         counts = [len(part) for part in source.sources]
-        seed = agreed_seed(config.seed)
-        draw = WeightedBlend(counts, weights, examples or len(source), seed=seed, pieces=source.pieces)
+        draw = WeightedBlend(counts, weights, examples or len(source), seed=config.seed, pieces=source.pieces)
         seen = np.repeat(np.divide(weights, counts), counts)
-        return cls(draw, _buckets(source.lengths, config, seen), seed=seed, rank=rank, world_size=world_size)
+        return cls(draw, _buckets(source.lengths, config, seen), seed=config.seed, rank=rank, world_size=world_size)
 
     def plan(self, epoch: int) -> Plan:
         """Batches of an epoch on this rank."""

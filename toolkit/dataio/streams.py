@@ -2,7 +2,12 @@
 
 Every process reads the whole stream in the same order and makes the same batches, of which each takes its share and
 loads the audio of no other: so nothing is lost or repeated, all ranks get as many, and a run goes on at any batch with
-any number of workers, once what lies before it is read again. What costs too much that way needs an index.
+any number of workers, once what lies before it in its epoch is read again. Data without end is one epoch: a run that
+has had a million batches of it reads those again. ``force_finite: true`` makes an epoch of each pass, so that at most
+one pass is; what costs too much even so needs an index.
+
+What has an index and is blended with such a stream is drawn by number, and built by those who use it alone, unless its
+tokens have to be counted.
 """
 
 from __future__ import annotations
@@ -23,8 +28,8 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import bytes_in_memory
 from toolkit.dataio.draws import EveryExample
-from toolkit.dataio.epochs import SeekableSampler
-from toolkit.dataio.indexed import Indexed
+from toolkit.dataio.epochs import NO_FULL_BATCH, SeekableSampler
+from toolkit.dataio.indexed import Indexed, Unbuilt
 from toolkit.dataio.length_filters import BucketingFilter
 from toolkit.dataio.preparation import Filtered
 from toolkit.dataio.sampling import constraint_of
@@ -67,8 +72,20 @@ class StreamSampler(SeekableSampler):
 
     def batches(self, epoch: int, skipped: int = 0) -> Iterator[tuple[int, list[Any]]]:
         """(epoch, examples) from batch number ``skipped`` of ``epoch`` on."""
-        rounds = in_rounds(self._all(epoch), self.world_size, drop_last=self.config.drop_last)
-        return ((epoch, batches[self.rank]) for batches in islice(rounds, skipped, None))
+        return islice(self._passes(epoch), skipped, None)
+
+    def _passes(self, epoch: int) -> Iterator[tuple[int, list[Any]]]:
+        """All batches of an epoch; of what is endless but ends, those of the epochs after it, too."""
+        while True:
+            is_empty = True
+            for batches in in_rounds(self._all(epoch), self.world_size, drop_last=self.config.drop_last):
+                is_empty = False
+                yield epoch, batches[self.rank]
+            if not self.endless:
+                return
+            if is_empty:
+                raise DataError(NO_FULL_BATCH)
+            epoch += 1
 
     def count(self, epoch: int) -> int:  # noqa: ARG002 (of no epoch)
         """Nobody knows.
@@ -131,10 +148,14 @@ class StreamSampler(SeekableSampler):
 
 
 class Streamed:
-    """The examples of an Indexed as a stream, in another order in each pass where ``shuffle`` is set."""
+    """The examples of an Indexed as a stream, in another order in each pass where ``shuffle`` is set.
 
-    def __init__(self, source: Indexed[Any], *, shuffle: bool, seed: int) -> None:
-        self.source, self.shuffle = source, shuffle
+    ``lazily``, they are :class:`~toolkit.dataio.indexed.Unbuilt`: what a run has had, or what another rank has, costs
+    no more than its number.
+    """
+
+    def __init__(self, source: Indexed[Any], *, shuffle: bool, seed: int, lazily: bool = False) -> None:
+        self.source, self.shuffle, self.lazily = source, shuffle, lazily
         self.draw = EveryExample(len(source), seed=seed, pieces=source.pieces)
         self.passes = 0
 
@@ -144,7 +165,10 @@ class Streamed:
     def __iter__(self) -> Iterator[Any]:
         order = self.draw(self.passes).numbers if self.shuffle else range(len(self.source))
         self.passes += 1
-        return (self.source[int(number)] for number in order)
+        return (self._example(int(number)) for number in order)
+
+    def _example(self, number: int) -> Any:
+        return Unbuilt(self.source, number) if self.lazily else self.source[number]
 
 
 def _begin(data: Any, epoch: int) -> None:
