@@ -1,8 +1,9 @@
-"""Train a language model on the sentences of the built-in language; it is fused into the recogniser's search.
+"""Train a language model on the transcripts of the three training sets.
 
-    python train_lm.py hparams/lm.yaml
+    python train_tokenizer.py hparams/tokenizer.yaml
+    python train_lm.py hparams/ngram.yaml
 
-The log ends with the perplexity of the test sentences, per token and per word.
+The recogniser's YAML names its folder as lm_folder.
 """
 
 from toolkit.dataio.text import load_text_splits

@@ -1,4 +1,4 @@
-"""Train a SentencePiece tokenizer on the sentences of the built-in language.
+"""Train a SentencePiece tokenizer on the transcripts of the three training sets.
 
     python train_tokenizer.py hparams/tokenizer.yaml
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment
 from lhotse.cut import Cut
 from torchaudio.functional import resample
 
-from toolkit.dataio.augment import Augmentation, impulse_response, list_audio, noise_cut, with_speed_copies
+from toolkit.dataio.augment import Augmentation, impulse_response, with_speed_copies
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cut
 from toolkit.dataio.indexed import Listed
 from toolkit.dataio.manifests import read_manifest
+from toolkit.dataio.noises import list_audio, noise_cut
 from toolkit.errors import AudioError, ConfigError, DataError
 
 REAL = Path(os.environ.get("ASR_DATA", Path(__file__).parents[3] / "shared/data")) / "rirs_noises"
@@ -154,6 +157,34 @@ def test_lists_of_files(tmp_path: Path) -> None:
     (folder / "manifest.jsonl").write_text('{"audio": "0.wav", "kind": "rir"}\n{"audio": "1.wav", "kind": "noise"}\n')
     assert list_audio(folder, "noise") == [folder / "1.wav"]
     assert list_audio(folder, "rir") == [folder / "0.wav"]
+
+
+@pytest.mark.parametrize("kind", ["cuts.jsonl", "cuts.jsonl.gz", "shar", "recordings.jsonl.gz", "list.jsonl.gz"])
+def test_noises_as_lhotse_and_nemo_have_them(tmp_path: Path, cut: Cut, kind: str) -> None:
+    file = noise_folder(tmp_path / "noises", 2.0) / "0.wav"
+    noise, path = Recording.from_file(file), tmp_path / kind
+    spoken = noise.to_cut()
+    spoken.supervisions = [SupervisionSegment("n", noise.id, 0.0, 2.0, channel=[0, 1], text="NOISE")]
+    if kind == "shar":
+        path.mkdir()
+        CutSet.from_cuts([spoken]).to_shar(path, fields={"recording": "wav"})
+    elif kind.startswith("cuts"):
+        CutSet.from_cuts([spoken]).to_file(path)
+    elif kind.startswith("recordings"):
+        RecordingSet.from_recordings([noise]).to_file(path)
+    else:
+        path.write_bytes(gzip.compress(b'{"audio": "noises/0.wav"}\n'))
+    values = {"noise_mix_prob": 1.0, "noise_snr": [5, 5]}
+    heard = [augmentation(noise_path=one, **values)(cut, 0) for one in (path, file.parent)]
+    torch.testing.assert_close(load_cut(heard[0]), load_cut(heard[1]), rtol=0, atol=2e-4)
+    assert [supervision.text for supervision in heard[0].supervisions] == ["YES"]
+
+
+def test_rooms_of_a_recording_set(tmp_path: Path) -> None:
+    file = noise_folder(tmp_path / "rooms", 0.1) / "0.wav"
+    RecordingSet.from_recordings([Recording.from_file(file)]).to_file(tmp_path / "rooms.jsonl")
+    augment = augmentation(rir_enabled=True, rir_path=tmp_path / "rooms.jsonl")
+    assert list(augment.impulse_responses) == [file]
 
 
 def test_bad_lists(tmp_path: Path) -> None:

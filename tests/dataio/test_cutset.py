@@ -256,6 +256,14 @@ def test_utterances_as_conversations(tmp_path: Path) -> None:
     assert (conversation.token_equivalent_duration, conversation.task) == (0.08, "asr")
 
 
+def test_an_utterance_without_text_is_no_conversation(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "a", 1, text=None)
+    item = {"type": "lhotse_as_conversation", "manifest_filepath": path}
+    cuts, _ = read_cutset_from_config({"input_cfg": [item], "audio_locator_tag": "[audio]"})
+    with pytest.raises(DataError, match="has no text, so the assistant has no answer"):
+        list(cuts)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -295,6 +303,20 @@ def test_impossible_data_sets(tmp_path: Path, changes: dict[str, object], said: 
 def test_impossible_configurations(config: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_cutset_from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- {type: txt, paths: '${data_dir}'}", r"speech\.input_cfg: g\.yaml: \[0\]\.paths: .*data_dir"),
+        ("- {type: txt, paths: '???'}", r"speech\.input_cfg: g\.yaml: \[0\]\.paths: Missing mandatory value"),
+        ("- {type: text}", r"speech\.input_cfg of g\.yaml\[0\]\.type: unknown type 'text'"),
+    ],
+)
+def test_impossible_files_of_data_sets(here: Path, content: str, said: str) -> None:
+    (here / "g.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        read_cutset_from_config({"input_cfg": "g.yaml"}, "speech")
 
 
 def test_an_empty_data_set(here: Path) -> None:

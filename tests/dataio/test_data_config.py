@@ -55,7 +55,7 @@ def test_keys_and_defaults_are_nemos() -> None:
     }  # fmt: skip
     assert {key: getattr(config, key) for key in nemo} == nemo
     inputs = {"input_cfg", "manifest_filepath", "tarred_audio_filepaths", "cuts_path", "shar_path", "batch_size"}
-    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root"}
+    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root", "fault_tolerant"}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,40 @@ def test_omegaconf_and_yaml_files(tmp_path: Path) -> None:
         DataConfig.from_hparams("train_data", OmegaConf.create(GOOD | {"seed": "${speed}"}))
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"batch_tokens": 5}, "d.batch_tokens: has no effect without use_multimodal_sampling"),
+        ({"noise_snr": [0, 5]}, "d.noise_snr: has no effect without noise_path"),
+        ({"noise_snr": [0, 5], "noise_path": "noises"}, None),
+        ({"noise_snr": [10, 20], "rir_prob": 0.5, "db_norm": -25, "batch_tokens": None}, None),  # the defaults
+        ({"rir_path": "rooms"}, "d.rir_path: has no effect without rir_enabled"),
+        ({"concatenate_gap_seconds": 0.5}, "d.concatenate_gap_seconds: has no effect without concatenate_samples"),
+        ({"num_buckets": 5}, None),
+        ({"num_buckets": 5, "use_bucketing": False}, "d.num_buckets: has no effect without use_bucketing"),
+        ({"use_multimodal_sampling": True, "batch_size": 4}, "d.batch_duration: has no effect with use_multimodal_sa"),
+    ],
+)
+def test_keys_without_effect_are_warned_of(
+    values: dict[str, object], said: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    DataConfig.from_hparams("d", GOOD | values)
+    assert (said in caplog.text) if said else not caplog.records
+
+
+def test_keys_without_effect_of_several_data_sets(caplog: pytest.LogCaptureFixture) -> None:
+    speech = GOOD | {"num_workers": 2, "pad_direction": "left"}
+    text = {"use_multimodal_sampling": True, "input_cfg": [{}], "batch_tokens": 9}
+    shared = {"multi_config": True, "quadratic_factor": 9, "rir_prob": 0.1, "sampler_weights": {"speech": 1, "text": 2}}
+    multi_configs("d", shared | {"speech": speech, "text": text})
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "d.rir_prob: has no effect without rir_enabled",
+        "d.sampler_weights: only those of 0 have an effect with sampler_fusion: round_robin",
+        "d.speech.num_workers: has no effect here; give it to d",
+        "d.speech.pad_direction: has no effect without pad_min_duration",
+    ]
+
+
 def test_several_data_sets_inherit_what_they_share() -> None:
     values = {
         "multi_config": True, "sampler_fusion": "zip", "sampler_weights": {"asr": 2, "nmt": 1}, "seed": 5,
@@ -144,6 +178,12 @@ def test_all_problems_of_several_data_sets_at_once() -> None:
         "train_data.nmt.batch_size: expected more than 0, not 0",
         "train_data.nmt.manifest_filepath: missing; give it or input_cfg, cuts_path or shar_path",
     ]
+
+
+def test_a_list_of_shards_of_fields() -> None:
+    fields = {"cuts": "cuts.{0..3}.jsonl.gz", "recording": "recording.{0..3}.tar"}
+    for value in ([fields, fields], [[fields, 0.3], [fields, 0.7]]):
+        assert DataConfig.from_hparams("d", {"shar_path": value, "batch_size": 1}).shar_path == value
 
 
 def test_not_a_mapping() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import copy
 import itertools
 import json
+import logging
 import math
 import random
 import re
@@ -23,10 +25,13 @@ from omegaconf import OmegaConf
 from speechbrain.utils.checkpoints import Checkpointer
 from torch.utils.data import Dataset
 
-from toolkit.dataio import data_types, measures
+from toolkit.dataio import data_types, measures, prompt_fn
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import get_lhotse_dataloader_from_config
 from toolkit.dataio.epochs import EpochLoader
+from toolkit.dataio.prompt_fn import Message, encode_messages, registered_prompt_format_fn
+from toolkit.dataio.prompts.formatter import PromptFormatter
+from toolkit.dataio.prompts.plain import PlainPromptFormatter
 from toolkit.dataio.text_adapters import TextExample
 from toolkit.errors import AudioError, ConfigError, DataError
 
@@ -478,7 +483,8 @@ def check_raises(error: type[Exception], said: str, loader: EpochLoader) -> None
     [
         ({"batch_sise": 5}, ConfigError, r"config\.batch_sise: unknown key \(did you mean 'batch_size'\?\)"),
         ({"batch_duration": None}, ConfigError, r"config\.batch_duration: missing; give it or batch_size"),
-        ({"batch_tokens": 5}, ConfigError, "tokens are counted with use_multimodal_sampling: true only"),
+        ({"batch_tokens": 5, "batch_duration": None}, ConfigError,
+         "batch_tokens counts with use_multimodal_sampling: true only"),
         ({"use_multimodal_sampling": True}, ConfigError, r"config\.batch_tokens: missing"),
         ({"min_duration": 100}, DataError, "none of 53 examples is left; left out: 53 by min_duration, max_duration"),
         ({"prompt_format": "lama"}, ConfigError, "lama"),
@@ -497,7 +503,7 @@ def test_no_example(cuts_path: str) -> None:
         with pytest.raises(DataError, match="config: holds no example"):
             make(config)
     endless = {"input_cfg": [{"type": "lhotse", "cuts_path": cuts_path}] * 2, "shuffle": True, "num_buckets": 2}
-    with pytest.raises(DataError, match="no batch of endless data is full; leave out drop_last"):
+    with pytest.raises(DataError, match="no batch is full; leave out drop_last"):
         next(iter(make(endless | {"batch_size": 100_000, "drop_last": True})))
 
 
@@ -549,6 +555,24 @@ def test_cuts_by_pairs_of_seconds_and_tokens(data: dict[str, Any]) -> None:
     assert len(kept) == sum(number % 4 < 2 for number in range(COUNT))
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_what_is_beyond_the_last_bin_of_a_given_size_is_left_out_and_counted(
+    data: dict[str, Any], shuffle: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data |= {"batch_duration": None, "num_buckets": None, "bucket_duration_bins": [2.0, 4.0]}
+    with caplog.at_level(logging.INFO):
+        batches = list(make(data | {"bucket_batch_size": [6, 4], "shuffle": shuffle}, dataset=Durations()))
+    kept = [seconds for batch in batches for seconds in batch]
+    assert max(kept) <= 4.0
+    assert f"config: of {COUNT} examples left out: {COUNT - len(kept)} by bucket_duration_bins" in caplog.text
+
+
+def test_no_full_batch(cuts_path: str) -> None:
+    config = {"cuts_path": cuts_path, "batch_size": 2 * COUNT, "drop_last": True, "shuffle": True}
+    with pytest.raises(DataError, match="no batch is full; leave out drop_last"):
+        list(make(config))
+
+
 def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(measures, "_WORTH_KEEPING", 100)
@@ -581,6 +605,44 @@ def test_texts_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert sorted(itertools.chain(*epoch)) == sorted(itertools.chain(*batches))
         assert max(len(batch) * max(batch) for batch in epoch) <= 300
     assert epochs[0] != epochs[1]
+
+
+def longer_in_a_few(example: TextExample, prompt: PromptFormatter) -> dict[str, Any]:
+    """One of 200 texts is much longer."""
+    times = 100 if example.text.endswith("y") else 1
+    return encode_messages(prompt, [Message(prompt.OUTPUT_ROLE, example.text * times)])
+
+
+@pytest.mark.parametrize("changed", ["function", "template"])
+def test_kept_lengths_are_of_the_prompts_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(measures, "_WORTH_KEEPING", 100)
+    lines = ["x" * (number % 50 + 1) for number in range(200)]
+    lines[103] += "y"  # none of those that are compared
+    (tmp_path / "a.txt").write_text("".join(f"{line}\n" for line in lines))
+    config = {"input_cfg": [{"type": "txt", "paths": str(tmp_path / "a.txt")}], "batch_tokens": 2000}
+    config |= {"use_multimodal_sampling": True, "force_finite": True, "prompt_format": "plain"}
+
+    class Prompted(Dataset):
+        def __getitem__(self, examples: CutSet) -> list[int]:
+            return [len(example.input_ids) for example in examples]
+
+    def padded() -> list[int]:
+        batches = make(config, dataset=Prompted(), tokenizer=Plain())
+        return [len(batch) * max(batch) for batch in batches]
+
+    before = padded()
+    assert max(before) <= 2000
+    if changed == "function":
+        monkeypatch.setattr(prompt_fn, "_FUNCTIONS", dict(prompt_fn._FUNCTIONS))
+        registered_prompt_format_fn(TextExample)(longer_in_a_few)
+    else:
+        template = copy.deepcopy(PlainPromptFormatter.TEMPLATE)
+        template["assistant"]["template"] = "|message|" * 5
+        monkeypatch.setattr(PlainPromptFormatter, "TEMPLATE", template)
+    after = padded()
+    assert max(after) <= 2000
+    assert sum(after) > sum(before)
 
 
 class Plain(Letters):

@@ -1,4 +1,4 @@
-"""Every sampler, batch and transform that Lhotse documents is built from YAML and yields batches."""
+"""Every sampler, batch and transform of templates/lhotse.yaml is built and yields what Lhotse documents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from lhotse import CutSet, Fbank, MonoCut, NumpyFilesWriter, Recording, Recordin
 from lhotse.cut.text import TextExample
 from lhotse.dataset import DynamicCutSampler, IterableDatasetWrapper, K2SpeechRecognitionDataset
 from lhotse.dataset.dataloading import make_worker_init_fn
-from lhotse.dataset.sampling import find_pessimistic_batches, report_padding_ratio_estimate
 from lhotse.lazy import LazyTxtIterator
-from lhotse_hparams import LHOTSE
 from torch.utils.data import DataLoader
 
 from toolkit.dataio.lhotse_repairs import PerturbTempo, StatelessSampler
@@ -26,6 +24,7 @@ from toolkit.errors import ConfigError
 from toolkit.hparams import REPLACED, HparamsDocument
 
 RATE = 16000
+TEMPLATE = Path(__file__).parents[2] / "templates/lhotse.yaml"
 # Lhotse warns of sets that are in memory and of small ones; its filter banks were written for NumPy 1.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array_wrap__"),
@@ -71,8 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hparams(folder: Path) -> dict[str, Any]:
-    (folder / "hparams.yaml").write_text(LHOTSE)
-    document = HparamsDocument(folder / "hparams.yaml")
+    document = HparamsDocument(TEMPLATE)
     files = {"cuts_file": "cuts", "other_cuts_file": "other", "noise_file": "noise", "rir_file": "rirs"}
     document.override({key: str(folder / f"{name}.jsonl") for key, name in files.items()})
     return document.build()
@@ -83,6 +81,7 @@ SAMPLERS = ["simple", "bucketing", "dynamic", "dynamic_bucketing", "by_seconds",
 
 def test_every_entry_of_the_file_is_tested(hparams: dict[str, Any]) -> None:
     assert set(hparams["samplers"]) == {*SAMPLERS, "pairs", "round_robin", "zip", "stateless"}
+    assert set(hparams["reports"]) == {"pessimistic_batches", "padding"}
     assert set(hparams["batches"]) == set(INPUT_SHAPES)
     assert set(hparams["cut_transforms"]) == {
         *("concatenate", "mix", "padding", "speed", "tempo", "volume", "reverberation")
@@ -244,11 +243,11 @@ def test_tempo_is_restored_from_a_manifest(tones: CutSet, tmp_path: Path) -> Non
 
 
 def test_risky_batches_and_padding(hparams: dict[str, Any]) -> None:
-    batches, scores = find_pessimistic_batches(hparams["samplers"]["by_seconds"])
+    batches, scores = hparams["reports"]["pessimistic_batches"](hparams["samplers"]["by_seconds"])
     longest = max(cut.duration for cut in hparams["cuts"])
     assert scores["single_longest_cut"] == longest
     assert max(cut.duration for cut in batches["single_longest_cut"]) == longest
-    assert "padding" in report_padding_ratio_estimate(hparams["samplers"]["by_seconds"])
+    assert "padding" in hparams["reports"]["padding"](hparams["samplers"]["by_seconds"])
 
 
 def test_stateless_sampler(hparams: dict[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from lhotse import CutSet
+from omegaconf import OmegaConf
 
 from toolkit.dataio import data_types, loaders
 from toolkit.dataio.batches import Batch
@@ -156,6 +158,18 @@ def test_rate_and_seed_are_those_of_the_yaml(hparams: dict[str, object]) -> None
             load_split("valid_data", hparams | {key: 3})
 
 
+def test_rate_and_seed_are_those_of_the_yaml_for_a_data_set_in_a_file(
+    hparams: dict[str, object], tmp_path: Path
+) -> None:
+    file = tmp_path / "valid.yaml"
+    OmegaConf.save(hparams["valid_data"], file)
+    [*_, batch] = load_split("valid_data", hparams | {"valid_data": str(file), "sample_rate": 8000})
+    assert batch.samples.min() == 800
+    OmegaConf.save(hparams["valid_data"] | {"sample_rate": 8000}, file)
+    with pytest.raises(ConfigError, match=r"valid_data\.sample_rate: 8000, but the YAML's sample_rate is 16000"):
+        load_split("valid_data", hparams | {"valid_data": str(file), "sample_rate": 16000})
+
+
 def test_every_augmentation_of_two_channels(hparams: dict[str, object], tmp_path: Path) -> None:
     noises = tmp_path / "noises"
     noises.mkdir()
@@ -226,6 +240,12 @@ def test_short_utterances_are_joined(hparams: dict[str, object]) -> None:
             assert batch.words[row] == " ".join("A B" * (number % 3 + 1) for number in numbers)
 
 
+def test_several_samplers_are_not_for_recipes(hparams: dict[str, object]) -> None:
+    several = {"multi_config": True, "speech": hparams["train_data"]}
+    with pytest.raises(ConfigError, match=r"train_data\.multi_config: the data of a recipe has one sampler; blend"):
+        load_split("train_data", hparams | {"train_data": several})
+
+
 def test_what_has_no_index_has_no_epochs(hparams: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.dataio.data_types._TYPES", dict(data_types._TYPES))
     data_types.data_type_parser("stream")(lambda _: (CutSet(iter([])), True))
@@ -265,6 +285,31 @@ def test_unreadable_audio_names_utterance_and_file(
     assert message.startswith(f"utterance 'u7': {tmp_path}/7.wav: ")
     assert said in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_cannot_be_read_is_left_out_and_counted_where_the_yaml_says_so(
+    hparams: dict[str, object], tmp_path: Path, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rate = {"sampling_rate": 16000} if told else {}  # without it, to build an utterance needs its header
+    seconds = [len(samples(number)) / 16000 for number in range(6)]
+    lines = [{"audio_filepath": f"{n}.wav", "duration": length, "text": "A"} | rate for n, length in enumerate(seconds)]
+    (tmp_path / "m.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    data = {"manifest_filepath": str(tmp_path / "m.jsonl"), "batch_size": 4, "fault_tolerant": True}
+    (tmp_path / "1.wav").unlink()
+    (tmp_path / "2.wav").write_bytes(b"no audio" * 99)
+    soundfile.write(tmp_path / "3.wav", np.zeros(160), 16000)
+    loader = load_split("valid_data", hparams | {"valid_data": data})
+    names = [Path(name).name for batch in loader for name in batch.id]
+    assert sorted(names) == ["0.wav", "4.wav", "5.wav"]
+    assert "left out (3 so far): " in caplog.text
+    for file in ("0", "4", "5"):
+        soundfile.write(tmp_path / f"{file}.wav", np.zeros(160), 16000)
+    with pytest.raises(DataError, match=r"\.wav"):
+        list(loader)
+    soundfile.write(tmp_path / "0.wav", samples(0), 16000)
+    with pytest.raises(DataError, match=r"\.wav"):
+        list(load_split("valid_data", hparams | {"valid_data": data | {"fault_tolerant": False}}))
 
 
 def test_audio_shorter_than_its_manifest_says(hparams: dict[str, object], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torchaudio.functional import resample
 
 from toolkit.dataio.augment import Augmentation
 from toolkit.dataio.blend import Blend, sources_of
+from toolkit.dataio.buckets import Caps
 from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_audio import load_cut
@@ -128,6 +129,32 @@ def test_limits_on_tokens_of_texts(tmp_path: Path) -> None:
     config = DataConfig.from_hparams("d", values | {"min_tokens": 20, "force_finite": False}, batched=False)
     with pytest.raises(DataError, match="d: none of 3 examples is left; left out: 3 by min_tokens, max_tokens"):
         list(prepare_cuts(read_cutset_from_config(config)[0], config, "d", tokenize=length))
+
+
+def test_limits_on_tokens_leave_out_no_utterance(manifest: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = DataConfig.from_hparams("d", {"manifest_filepath": manifest, "max_tokens": 1}, batched=False)
+
+    def unbuilt(cut: Cut) -> Cut:
+        assert cut.id == "0.wav"
+        return cut
+
+    cuts = prepare_cuts(read_cutset_from_config(config)[0], config, "d", tokenize=unbuilt)
+    assert len(sources_of(cuts)) == len(SECONDS)
+    assert "d: min_tokens, max_tokens: are of texts and conversations, and leave out no utterance" in caplog.text
+
+
+def test_the_source_that_limits_leave_empty_is_named(tmp_path: Path) -> None:
+    lines = {"short": 0.5, "long": 5.0}
+    for name, seconds in lines.items():
+        entry = {"audio_filepath": "a.wav", "duration": seconds, "sampling_rate": 8000, "text": "A"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(entry))
+    short, long = ({"type": "nemo", "manifest_filepath": str(tmp_path / f"{name}.jsonl")} for name in lines)
+    nested = {"input_cfg": [long, {"type": "group", "input_cfg": [long, short]}]}
+    listed = {"manifest_filepath": [long["manifest_filepath"], short["manifest_filepath"]]}
+    for values, said in ((nested, r"input_cfg\[1\]\.input_cfg\[1\]"), (listed, r"manifest_filepath\[1\]")):
+        config = DataConfig.from_hparams("d", values | {"min_duration": 1.0}, batched=False)
+        with pytest.raises(DataError, match=rf"d\.{said}: none of 1 examples is left"):
+            prepare_cuts(read_cutset_from_config(config)[0], config, "d")
 
 
 def test_an_endless_stream_of_which_nothing_is_kept_does_not_hang(
@@ -307,6 +334,21 @@ def test_concatenation(manifest: str) -> None:
     kept = Concatenation(0.2, merge=False)(cuts)[2]
     assert [supervision.text for supervision in kept.supervisions] == ["ABC", "A"]
     assert Concatenation.from_config(DataConfig.from_hparams("d", {"cuts_path": "a"}, batched=False)) is None
+
+
+@pytest.mark.parametrize("quadratic", [None, 2.0])
+def test_joined_batches_keep_the_cap(manifest: str, quadratic: float | None) -> None:
+    values = {"manifest_filepath": manifest, "concatenate_samples": True, "concatenate_duration_factor": 2.5}
+    cut = prepared(manifest)[2]  # 1.5 s
+    cap = 2 * float(Caps(quadratic=quadratic).effective(np.array(1.5)))  # a full batch of two
+
+    def joined(cap: float) -> list[float]:
+        caps = {"batch_duration": cap, "quadratic_duration": quadratic}
+        join = Concatenation.from_config(DataConfig.from_hparams("d", values | caps))
+        return [one.duration for one in join([cut, cut.with_id("again")])]
+
+    assert joined(cap) == [1.5, 1.5]  # 3.1 s would be too much
+    assert joined(2 * cap) == pytest.approx([3.1])
 
 
 def test_simulated_rooms(manifest: str) -> None:

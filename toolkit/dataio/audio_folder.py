@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from lhotse.cut import Cut
 
-from toolkit.dataio.augment import AUDIO_SUFFIXES
-from toolkit.dataio.containers import read_header
+from toolkit.dataio.containers import AUDIO_SUFFIXES, read_header
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.utterances import Utterance, file_source
 from toolkit.errors import ConfigError, DataError, ManifestError

@@ -166,7 +166,8 @@ def _one_or_blend(config: DictConfig, read: Callable[..., CutSet], *keys: str) -
     parts = [read(*(path for path, _ in places)) for places in zip(*sources, strict=True)]
     if len(parts) == 1:
         return parts[0]
-    return blend(parts, None if weights[0] is None else weights, config, tarred=len(keys) > 1)
+    named = {f"{keys[0]}[{number}]": part for number, part in enumerate(parts)}
+    return blend(named, None if weights[0] is None else weights, config, tarred=len(keys) > 1)
 
 
 def _source(key: str, item: Any) -> tuple[Any, float | None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import random
 import warnings
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from lhotse import AudioSource, MonoCut, Recording
+from lhotse import AudioSource, Recording
 from lhotse.augmentation.utils import FastRandomRIRGenerator
 from lhotse.cut import Cut
 from lhotse.dataset.dataloading import resolve_seed
@@ -27,17 +26,17 @@ from torchaudio.functional import resample
 
 from toolkit.dataio.concatenation import at_level
 from toolkit.dataio.config import DataConfig
-from toolkit.dataio.containers import decode_audio, probe_audio
+from toolkit.dataio.containers import decode_audio
 from toolkit.dataio.indexed import Concatenated, Indexed, Mapped
+from toolkit.dataio.noises import list_audio, read_noises
 from toolkit.dataio.reshape import Reshape
-from toolkit.errors import AudioError, ConfigError, DataError
+from toolkit.errors import AudioError
 
 SPEEDS = (0.9, 1.1)
 
 # A room takes 30 ms to simulate, as long as reading an utterance, and is used again. Collections of recorded ones have
 # about as many.
 SIMULATED_ROOMS = 512
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
 
 # Below this, what is left of an utterance after one noise is not worth the beginning of the next (seconds).
 _SHORTEST_NOISE_S = 0.05
@@ -81,7 +80,7 @@ class Augmentation:
     level: float | None = None
     impulse_responses: Sequence[Path | int] = ()
     rir_prob: float = 0.0
-    noises: tuple[MonoCut, ...] = ()
+    noises: tuple[Cut, ...] = ()
     noise_mix_prob: float = 0.0
     noise_snr: tuple[float, float] = (10.0, 20.0)
 
@@ -95,8 +94,7 @@ class Augmentation:
             responses = list_audio(config.rir_path, "rir") if config.rir_path is not None else range(SIMULATED_ROOMS)
             plain = replace(plain, impulse_responses=responses, rir_prob=config.rir_prob)
         if config.noise_path is not None:
-            noises = tuple(noise_cut(path) for path in list_audio(config.noise_path, "noise"))
-            share, snr = config.noise_mix_prob, config.noise_snr
+            noises, share, snr = read_noises(config.noise_path), config.noise_mix_prob, config.noise_snr
             plain = replace(plain, noises=noises, noise_mix_prob=share, noise_snr=snr)
         return plain
 
@@ -131,58 +129,6 @@ class Augmentation:
             cut = cut.mix(part, offset_other_by=position, snr=snr, preserve_id="left")
             position += length
         return cut
-
-
-def list_audio(path: str | Path, kind: str) -> list[Path]:
-    """Audio files of a folder or of a JSONL list (a folder's ``manifest.jsonl`` counts as its list), sorted.
-
-    A line of the list holds ``audio`` or ``audio_filepath``, relative to the list, and possibly ``kind``::
-
-        {"audio": "rirs/rir_clap.wav", "kind": "rir", "sample_rate": 44100}
-
-    Raises
-    ------
-    ConfigError
-        No such folder or list.
-    DataError
-        Nothing of that kind in it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        listed = path / "manifest.jsonl"
-        files = _read_list(listed, kind) if listed.is_file() else [one for one in path.rglob("*") if _is_audio(one)]
-    elif path.is_file():
-        files = _read_list(path, kind)
-    else:
-        raise ConfigError(f"{kind}_path: {path}: no such folder or list")
-    if not files:
-        raise DataError(f"{kind}_path: {path}: holds no audio file of kind {kind!r}")
-    return sorted(files)
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES
-
-
-def _read_list(path: Path, kind: str) -> list[Path]:
-    files = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-            audio = entry["audio"] if "audio" in entry else entry["audio_filepath"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f'{path}: line {number} is not {{"audio": FILE, ...}}: {line[:80]!r}') from error
-        if entry.get("kind", kind) == kind:
-            files.append(path.parent / audio)
-    return files
-
-
-def noise_cut(path: Path) -> MonoCut:
-    """The first channel of a noise."""
-    info = probe_audio(path)
-    source = AudioSource("file", list(range(info.channels)), str(path))
-    recording = Recording(path.name, [source], info.sample_rate, info.num_samples, info.length)
-    return MonoCut(path.name, 0.0, info.length, 0, [], recording=recording)
 
 
 @functools.lru_cache(maxsize=SIMULATED_ROOMS)

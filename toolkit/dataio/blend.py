@@ -40,6 +40,8 @@ class Blend:
         A number, or Lhotse's ``randomized`` or ``trng``.
     max_open_streams
         How many sources are read at a time, where they are endless; those are drawn by weight too.
+    names
+        Of each source in messages; or none.
     """
 
     sources: Sequence[Iterable[Any]]
@@ -47,6 +49,7 @@ class Blend:
     finite: bool = False
     seed: int | str = 0
     max_open_streams: int | None = None
+    names: Sequence[str] = ()
 
     def __iter__(self) -> Iterator[Any]:
         if self.finite:
@@ -115,14 +118,14 @@ def count_examples(data: Iterable[Any]) -> int | None:
 
 
 def blend(
-    parts: Sequence[CutSet], weights: Sequence[float] | None, config: Mapping[str, Any], *, tarred: bool
+    parts: Mapping[str, CutSet], weights: Sequence[float] | None, config: Mapping[str, Any], *, tarred: bool
 ) -> CutSet:
     """The CutSets as one blend, whose sources are theirs; a blend among them keeps its proportions within its weight.
 
     Parameters
     ----------
     parts
-        What to blend.
+        What to blend, by their names in messages.
     weights
         Of each; without them each weighs as much as it has examples.
     config
@@ -132,17 +135,18 @@ def blend(
         ``shard_seed`` counts only where it is a number.
     """
     if weights is None:
-        weights = _natural_weights(parts)
-    sources, shares = [], []
-    for cuts, weight in zip(parts, weights, strict=True):
+        weights = _natural_weights(list(parts.values()))
+    sources, shares, names = [], [], []
+    for (name, cuts), weight in zip(parts.items(), weights, strict=True):
         data = sources_of(cuts)
         inner = data if isinstance(data, Blend) else Blend([data], [1.0])
         sources += inner.sources
+        names += [f"{name}.{one}" for one in inner.names] or [name] * len(inner.sources)
         shares += [weight * share / sum(inner.weights) for share in inner.weights]
     seeds = [config["shard_seed"]] if tarred else [config["shard_seed"], config["seed"], 0]
     seed = next((seed for seed in seeds if isinstance(seed, int)), config["shard_seed"])
     finite = config["force_finite"] or config["metadata_only"]
-    return CutSet(Blend(sources, shares, finite, seed, config["max_open_streams"]))
+    return CutSet(Blend(sources, shares, finite, seed, config["max_open_streams"], names))
 
 
 def _natural_weights(parts: Sequence[CutSet]) -> list[float]:

@@ -12,6 +12,7 @@ from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.dataset.cut_transforms import CutConcatenate
 from lhotse.utils import fastcopy
 
+from toolkit.dataio.buckets import ROUNDING, Caps
 from toolkit.dataio.config import DataConfig
 
 
@@ -19,13 +20,15 @@ from toolkit.dataio.config import DataConfig
 class Concatenation:
     """Joins the utterances of a batch, with ``gap`` seconds of silence between them.
 
-    None becomes longer than the longest of the batch times ``factor``. The id of a joined utterance is ``a+b``, and
-    with ``merge`` it has one transcript.
+    None becomes longer than the longest of the batch times ``factor``; where that would be more than ``caps`` allow
+    (none is given: it never is), than the longest of the batch. The id of a joined utterance is ``a+b``, and with
+    ``merge`` it has one transcript.
     """
 
     gap: float = 0.1
     factor: float = 1.0
     merge: bool = True
+    caps: Caps | None = None
 
     @classmethod
     def from_config(cls, config: DataConfig) -> Concatenation | None:
@@ -33,13 +36,27 @@ class Concatenation:
         if not config.concatenate_samples:
             return None
         factor, merge = config.concatenate_duration_factor, config.concatenate_merge_supervisions
-        return cls(config.concatenate_gap_seconds, factor, merge)
+        if config.use_multimodal_sampling:  # a cap on tokens is no bound of seconds
+            return cls(config.concatenate_gap_seconds, min(factor, 1.0), merge)
+        caps = None if config.batch_duration is None else Caps(config.batch_duration, None, config.quadratic_duration)
+        return cls(config.concatenate_gap_seconds, factor, merge, caps)
 
     def __call__(self, cuts: Sequence[Cut]) -> list[Cut]:
         """The utterances, joined where they fit; from the longest to the shortest."""
-        joined = CutConcatenate(self.gap, self.factor)(CutSet.from_cuts(cuts))
+        joined = self._joined(cuts, self.factor)
+        if self._is_too_large(joined):
+            joined = self._joined(cuts, min(self.factor, 1.0))
         ids = {id(cut) for cut in cuts}
         return [cut if id(cut) in ids else self._named(cut) for cut in joined]
+
+    def _is_too_large(self, joined: Sequence[Cut]) -> bool:
+        if self.caps is None:
+            return False
+        longest = float(self.caps.effective(np.array(max(cut.duration for cut in joined))))
+        return len(joined) * longest > self.caps.duration + ROUNDING
+
+    def _joined(self, cuts: Sequence[Cut], factor: float) -> list[Cut]:
+        return list(CutConcatenate(self.gap, factor)(CutSet.from_cuts(cuts)))
 
     def _named(self, cut: MixedCut) -> MixedCut:
         """Lhotse gives a joined cut a random id."""

@@ -13,6 +13,7 @@ The keys, their meanings and their defaults are those of NeMo's Lhotse integrati
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,8 +40,11 @@ from toolkit.dataio.config_checks import (
     problems_of_ranges,
     problems_of_values,
 )
+from toolkit.dataio.config_effects import without_effect
 from toolkit.dataio.config_values import as_mapping
 from toolkit.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Flag = Annotated[bool, SWITCH]
 Text = Annotated[str, TEXT]
@@ -83,6 +87,10 @@ class DataConfig:
         What ``{data_root}`` of a SpeechBrain manifest stands for where that is not in ``data_root.txt`` beside it.
     skip_missing_manifest_entries
         Tar files and their manifests may name examples that the other lacks: they are counted and left out.
+    fault_tolerant
+        Utterances that cannot be read (a missing or damaged file, less audio than the manifest says) are left out of
+        their batch, with a warning that counts them, and are an error only where they are all of it; else any is. What
+        has to be read for the plan, as for a limit on tokens, is an error always.
     metadata_only
         Audio is never opened: examples can be counted and measured, but not heard.
     text_field, lang_field
@@ -104,8 +112,8 @@ class DataConfig:
         Training: batches of random examples, in an order that ``seed`` and the epoch decide. Without it, evaluation:
         from the longest to the shortest, always the same.
     seed, shard_seed
-        Of order and augmentation; of the order of shards and the choice within blends. ``randomized`` differs between
-        processes, ``trng`` between runs too.
+        Of order and augmentation; of the order of shards and the choice within blends, where they are streams: what is
+        planned is of ``seed`` alone. ``randomized`` differs between processes, ``trng`` between runs too.
     drop_last
         Leave out the last batch of each bucket where it is not full.
     max_open_streams, slice_length
@@ -120,8 +128,8 @@ class DataConfig:
     measure_total_length
         Lengths in tokens are of prompt and answer together, rather than of the prompt.
     min_duration, max_duration, min_tps, max_tps, min_tokens, max_tokens, min_tpt, max_tpt
-        Examples outside are left out: seconds, tokens a second of audio, tokens, tokens of the answer a token of the
-        prompt.
+        Examples outside are left out: seconds, tokens a second of audio, tokens (of texts and conversations, never of
+        utterances), tokens of the answer a token of the prompt (as these).
     sample_rate, channel_selector
         Audio of another rate is resampled (null: all must have the same); the channel, or the field that holds it.
     num_workers, pin_memory
@@ -129,9 +137,11 @@ class DataConfig:
     perturb_speed
         Add a copy of every utterance at 0.9 and one at 1.1 of its speed.
     noise_path, noise_snr, noise_mix_prob
-        Noises (a folder, or a JSONL list of files), range of the signal-to-noise ratio (dB), share of utterances.
+        Noises (a folder, a JSONL list of files, Lhotse's cuts or Shar), range of the signal-to-noise ratio (dB), share
+        of utterances.
     rir_enabled, rir_path, rir_prob
-        Whether to reverberate, room impulse responses (as noises; null: simulated rooms), share of utterances.
+        Whether to reverberate, room impulse responses (a folder, a JSONL list of files, or Lhotse's recordings; null:
+        simulated rooms), share of utterances.
     concatenate_samples, concatenate_gap_seconds, concatenate_duration_factor, concatenate_merge_supervisions, db_norm
         Join the short utterances of a batch up to its longest times a factor, with silence between them, as one
         transcript, at one loudness (dB; null: as they are).
@@ -152,6 +162,7 @@ class DataConfig:
     shar_path: Paths | None = None
     data_root: Text | None = None
     skip_missing_manifest_entries: Flag = False
+    fault_tolerant: Flag = False
     metadata_only: Flag = False
     text_field: Text = "text"
     lang_field: Text = "lang"
@@ -246,6 +257,8 @@ class DataConfig:
         problems = [*_problems(values), *_missing(values, batched=batched)]
         if problems:
             raise ConfigError("\n".join(f"{name}.{problem}" for problem in problems))
+        for key, reason in _idle(values).items():
+            logger.warning("%s.%s: %s", name, key, reason)
         return cls._of(values)
 
     @classmethod
@@ -281,6 +294,7 @@ def multi_configs(name: str, values: Any) -> tuple[DataConfig, dict[str, DataCon
         found += [f"{name}.{key}.{problem}" for problem in [*own, *_missing(group)]]
     if found:
         raise ConfigError("\n".join(found))
+    _warn_of_idle_keys(name, shared, groups)
     return DataConfig._of(shared), {key: DataConfig._of(group) for key, group in groups.items()}
 
 
@@ -289,6 +303,24 @@ def _is_bucketed(values: Mapping[str, Any]) -> bool:
     bins = (values.get("num_buckets"), values.get("bucket_duration_bins"))
     given = values.get("use_bucketing")
     return bins != (None, None) if given is None else given
+
+
+def _idle(values: Mapping[str, Any]) -> dict[str, str]:
+    """The keys without effect, and why."""
+    return dict(without_effect(DataConfig, {**values, "use_bucketing": _is_bucketed(values)}))
+
+
+def _warn_of_idle_keys(name: str, shared: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """Log the keys without effect; of those that the data sets inherit, what has none in any of them."""
+    idle = {key: _idle(group) for key, group in groups.items()}
+    for key, reason in _idle(shared).items():
+        if key in _OF_THE_WHOLE or all(key in keys for keys in idle.values()):
+            logger.warning("%s.%s: %s", name, key, reason)
+    for group, keys in idle.items():
+        misplaced = {key: f"has no effect here; give it to {name}" for key in _OF_THE_WHOLE if key in groups[group]}
+        for key, reason in {**keys, **misplaced}.items():
+            if key in misplaced or key not in shared:
+                logger.warning("%s.%s.%s: %s", name, group, key, reason)
 
 
 _OF_THE_WHOLE = ("multi_config", "sampler_fusion", "sampler_weights", "num_workers", "pin_memory")
@@ -307,8 +339,6 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"bucket_batch_size: {sizes!r} needs as many bucket_duration_bins, not {bins!r}"
     if isinstance(bins, list) and any(isinstance(end, list) for end in bins) and sizes is None:
         yield "bucket_duration_bins: pairs are of two lengths, which no other cap knows; give bucket_batch_size"
-    if values.get("batch_tokens") is not None and not values.get("use_multimodal_sampling"):
-        yield "batch_tokens: tokens are counted with use_multimodal_sampling: true only"
     if values.get("tarred_audio_filepaths") is not None and values.get("manifest_filepath") is None:
         yield "tarred_audio_filepaths: needs manifest_filepath"
 
@@ -320,7 +350,9 @@ def _missing(values: Mapping[str, Any], *, batched: bool = True) -> Iterator[str
     length = "batch_tokens" if values.get("use_multimodal_sampling") else "batch_duration"
     sizes = [length, "batch_size", *(["bucket_batch_size"] if _is_bucketed(values) else [])]
     if batched and all(values.get(key) is None for key in sizes):
-        yield f"{length}: missing; give it or batch_size"
+        tokens = values.get("batch_tokens") is not None
+        hint = "; batch_tokens counts with use_multimodal_sampling: true only" if tokens else ""
+        yield f"{length}: missing; give it or batch_size{hint}"
 
 
 def _fusion_problems(shared: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[str]:

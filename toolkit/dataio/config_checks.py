@@ -78,8 +78,8 @@ WEIGHTS = Check(
 
 
 def _is_source(value: Any) -> bool:
-    """A path, [path] or [path, weight]; what is wrong with the weight is said where the source is read."""
-    return isinstance(value, (str, Path)) or (isinstance(value, Sequence) and 0 < len(value) <= 2)
+    """A path, files of each field, [either] or [either, weight]; a wrong weight is said where the source is read."""
+    return isinstance(value, (str, Path, Mapping)) or (isinstance(value, Sequence) and 0 < len(value) <= 2)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from toolkit.errors import ConfigError
@@ -40,15 +40,17 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def load_yaml(name: str, path: str | Path) -> DictConfig | ListConfig:
-    """The content of a YAML file.
+def load_yaml(name: str, path: str | Path) -> Any:
+    """The content of a YAML file as plain dicts and lists, with OmegaConf's interpolations resolved.
 
     Raises
     ------
     ConfigError
-        It cannot be read.
+        It cannot be read, or an interpolation leads nowhere.
     """
     try:
-        return OmegaConf.load(path)
+        return plain(OmegaConf.load(path))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{name}: {path}: cannot be read ({error})") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{name}: {path}: {error.full_key}: {str(error).splitlines()[0]}") from error

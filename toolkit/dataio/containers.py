@@ -33,6 +33,8 @@ UNKNOWN_BYTES = 0x7FFFF000
 OGG_PAGE_BYTES = 65307  # at most
 MALFORMED = 3  # libsndfile's code of a file that it knows and cannot make sense of
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
+
 # Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
 LENGTH_TOLERANCE_S = 0.05
 

@@ -148,9 +148,9 @@ def _explain(cut: Cut, error: Exception) -> AudioError:
                 decode_audio(source.source)
         except AudioError as reason:
             return AudioError(f"utterance {cut.id!r}: {reason}")
-    where = ", ".join(map(_where, sources))
+    places = ", ".join(map(where, sources))
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return AudioError(f"utterance {cut.id!r}: {where}: not what the manifest says: {reason}")
+    return AudioError(f"utterance {cut.id!r}: {places}: not what the manifest says: {reason}")
 
 
 def bytes_in_memory(example: Any) -> int:
@@ -160,7 +160,8 @@ def bytes_in_memory(example: Any) -> int:
     return sum(len(source.source) for source in sources if isinstance(source.source, bytes))
 
 
-def _where(source: AudioSource) -> str:
+def where(source: AudioSource) -> str:
+    """The file, or the member of a tar, for messages."""
     if isinstance(source, TarMember):
         return source.where
     return source.source if isinstance(source.source, str) else "audio in memory"

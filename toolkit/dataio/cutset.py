@@ -48,11 +48,13 @@ PROPAGATED = (
 _OF_ANY_TYPE = ("type", "weight", "tags", *PROPAGATED)
 
 
-def read_cutset_from_config(config: DictConfig | Mapping[str, Any] | str | Path | DataConfig) -> tuple[CutSet, bool]:
+def read_cutset_from_config(
+    config: DictConfig | Mapping[str, Any] | str | Path | DataConfig, where: str = "config"
+) -> tuple[CutSet, bool]:
     """Examples of the data sets that a configuration names, and whether they are read best in the worker processes.
 
-    The CutSet is lazy. Its ``data`` is :class:`~toolkit.dataio.indexed.Indexed` where the data sets have an index, and
-    a :class:`~toolkit.dataio.blend.Blend` of such where they are several.
+    ``where`` is its name, for messages. The CutSet is lazy. Its ``data`` is :class:`~toolkit.dataio.indexed.Indexed`
+    where the data sets have an index, and a :class:`~toolkit.dataio.blend.Blend` of such where they are several.
 
     Raises
     ------
@@ -62,11 +64,11 @@ def read_cutset_from_config(config: DictConfig | Mapping[str, Any] | str | Path 
         A data set cannot be read.
     """
     if not isinstance(config, DataConfig):
-        config = DataConfig.from_hparams("config", as_mapping("config", config), batched=False)
+        config = DataConfig.from_hparams(where, as_mapping(where, config), batched=False)
     propagated = {key: getattr(config, key) for key in PROPAGATED}
     if config.input_cfg is not None:
-        return _read_group("input_cfg", config.input_cfg, propagated)
-    return _read_data_set("config", _as_data_set(config), propagated)
+        return _read_group(f"{where}.input_cfg", config.input_cfg, propagated)
+    return _read_data_set(where, _as_data_set(config), propagated)
 
 
 def _as_data_set(config: DataConfig) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def _as_data_set(config: DataConfig) -> dict[str, Any]:
 def _read_group(where: str, group: Any, propagated: Mapping[str, Any]) -> tuple[CutSet, bool]:
     """The blend of the data sets of a list, or of a YAML file that holds one."""
     if isinstance(group, (str, Path)):
-        where, group = f"{where} of {group}", plain(load_yaml(where, group))
+        where, group = f"{where} of {group}", load_yaml(where, group)
     if not isinstance(group, Sequence) or not group or not all(isinstance(item, Mapping) for item in group):
         raise ConfigError(f"{where}: expected a list of data sets, each with its type, or a YAML file, not {group!r}")
     weights = _weights(where, group)
@@ -91,7 +93,8 @@ def _read_group(where: str, group: Any, propagated: Mapping[str, Any]) -> tuple[
     if len(read) == 1:
         return read[0]
     tarred = any(is_tarred for _, is_tarred in read)
-    return blend([cuts for cuts, _ in read], weights, propagated, tarred=tarred), tarred
+    parts = {f"input_cfg[{number}]": cuts for number, (cuts, _) in enumerate(read)}
+    return blend(parts, weights, propagated, tarred=tarred), tarred
 
 
 def _weights(where: str, group: Sequence[Mapping[str, Any]]) -> list[float] | None:
@@ -152,10 +155,18 @@ def read_lhotse_as_conversation(config: DictConfig) -> tuple[CutSet, bool]:
 def cut_to_conversation(
     cut: Cut, audio_locator_tag: str, token_equivalent_duration: float | None
 ) -> NeMoMultimodalConversation:
-    """Two turns of a cut: its audio, and its text; before them what it has as ``system_prompt`` and ``context``."""
+    """Two turns of a cut: its audio, and its text; before them what it has as ``system_prompt`` and ``context``.
+
+    Raises
+    ------
+    DataError
+        It has no text.
+    """
     if isinstance(cut, NeMoMultimodalConversation):
         return cut
-    text = cut.supervisions[0].text
+    text = cut.supervisions[0].text if cut.supervisions else None
+    if text is None:
+        raise DataError(f"cut {cut.id!r} has no text, so the assistant has no answer; leave it out of the manifest")
     before = [("system", getattr(cut, "system_prompt", None)), ("user", getattr(cut, "context", None))]
     turns = [TextTurn(value=said, role=role) for role, said in before if said is not None]
     turns += [AudioTurn(cut, "user", audio_locator_tag, text=text), TextTurn(value=text, role="assistant")]

@@ -42,6 +42,7 @@ from torch.utils.data import Dataset
 from toolkit.dataio.config import DataConfig, multi_configs
 from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.epochs import EpochLoader, agreed_seed
+from toolkit.dataio.fault_tolerance import FaultTolerant
 from toolkit.dataio.fusion import FusedSampler
 from toolkit.dataio.parts import Part, load_part, with_agreed_seeds
 from toolkit.errors import DataError
@@ -97,7 +98,7 @@ def get_lhotse_dataloader_from_config(
 def make_loader(part: Part, dataset: Dataset, config: DataConfig, *, rank: int = 0, world_size: int = 1) -> EpochLoader:
     """The loader of what ``dataset`` makes of the batches of a part, with the workers of the configuration."""
     return EpochLoader(
-        BatchDataset(part.examples, dataset),
+        BatchDataset(part.examples, FaultTolerant(dataset) if config.fault_tolerant else dataset),
         part.sampler,
         in_workers=config.force_iterable_dataset or (part.is_stream and not config.force_map_dataset),
         num_workers=config.num_workers,

@@ -102,8 +102,8 @@ class EpochSampler(SeekableSampler):
         if self._planned is None or self._planned[0] != epoch:
             self._planned = epoch, self.plan(epoch)
             self._counts[epoch] = len(self._planned[1])
-            if self.endless and not self._counts[epoch]:
-                raise DataError("no batch of endless data is full; leave out drop_last, or make batches smaller")
+            if not self._counts[epoch]:
+                raise DataError("no batch is full; leave out drop_last, or make batches smaller")
         return self._planned[1]
 
 

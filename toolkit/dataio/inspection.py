@@ -13,7 +13,7 @@ from lhotse.cut import Cut, MixedCut
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio, read_header_of_bytes
 from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
-from toolkit.dataio.cut_audio import load_channels
+from toolkit.dataio.cut_audio import load_channels, where
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.manifest_writers import said
 from toolkit.dataio.tar_members import TarMember
@@ -86,17 +86,17 @@ def _problems_of_headers(cut: Cut) -> Iterator[Problem]:
         promised = AudioInfo(recording.sampling_rate, recording.num_samples, recording.num_channels)
         there = _header(recording.sources[0])
         if there is not None:
-            yield from _differences(f"utterance {cut.id!r}: {_where(recording.sources[0])}", promised, there)
+            yield from _differences(f"utterance {cut.id!r}: {where(recording.sources[0])}", promised, there)
 
 
-def _differences(where: str, promised: AudioInfo, there: AudioInfo) -> Iterator[Problem]:
+def _differences(place: str, promised: AudioInfo, there: AudioInfo) -> Iterator[Problem]:
     if there.sample_rate != promised.sample_rate:
-        yield Problem(FORMAT, f"{where}: {there.sample_rate} Hz, the manifest says {promised.sample_rate} Hz")
+        yield Problem(FORMAT, f"{place}: {there.sample_rate} Hz, the manifest says {promised.sample_rate} Hz")
     elif there.channels != promised.channels:
-        yield Problem(FORMAT, f"{where}: {there.channels} channels, the manifest says {promised.channels}")
+        yield Problem(FORMAT, f"{place}: {there.channels} channels, the manifest says {promised.channels}")
     gap = abs(there.length - promised.length)
     if gap > LENGTH_TOLERANCE_S:
-        yield Problem(LENGTH, f"{where}: {there.length:.3f} s, the manifest says {promised.length:.3f} s", gap)
+        yield Problem(LENGTH, f"{place}: {there.length:.3f} s, the manifest says {promised.length:.3f} s", gap)
 
 
 def _header(source: AudioSource) -> AudioInfo | None:
@@ -105,12 +105,6 @@ def _header(source: AudioSource) -> AudioInfo | None:
     if source.type == "memory":
         return read_header_of_bytes(source.source, "audio in memory")
     return probe_audio(source.source) if source.type == "file" else None
-
-
-def _where(source: AudioSource) -> str:
-    if isinstance(source, TarMember):
-        return source.where
-    return source.source if isinstance(source.source, str) else "audio in memory"
 
 
 @dataclass

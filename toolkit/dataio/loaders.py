@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from toolkit.dataio.batches import Batch, pad_tokens
 from toolkit.dataio.config import DataConfig
+from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.conversations import ConversationDataset
 from toolkit.dataio.cut_audio import load_cuts
 from toolkit.dataio.dataloader import make_loader
@@ -77,7 +78,13 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     """
     key, _, test = name.partition(".")
     values = require(key, hparams)
-    config = DataConfig.from_hparams(name, _with_shared(name, values[test] if test else values, hparams))
+    values = _with_shared(name, values[test] if test else values, hparams)
+    if values.get("multi_config"):
+        raise ConfigError(
+            f"{name}.multi_config: the data of a recipe has one sampler; blend data sets with input_cfg and weights, "
+            "or use get_lhotse_dataloader_from_config in a script of your own"
+        )
+    config = DataConfig.from_hparams(name, values)
     # Evaluation hears every utterance once, whatever its weight, and is not divided.
     place = rank_and_world_size() if config.shuffle else (0, 1)
     config = config if config.shuffle else replace(config, force_finite=True)
@@ -93,10 +100,9 @@ def load_split(name: str, hparams: Mapping[str, Any]) -> EpochLoader:
     return make_loader(part, dataset, config, rank=place[0], world_size=place[1])
 
 
-def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> Any:
+def _with_shared(name: str, values: Any, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """A data set's values with the YAML's ``sample_rate`` and ``seed``, of which it may not have others."""
-    if not isinstance(values, Mapping):
-        return values
+    values = as_mapping(name, values)
     shared = {key: hparams[key] for key in ("sample_rate", "seed") if key in hparams}
     for key, value in shared.items():
         if values.get(key) not in (None, value):

@@ -102,28 +102,33 @@ def _in_a_file(cut: Cut) -> bool:
 class SpeechBrainJson(ManifestWriter):
     """A JSON object, an utterance a line."""
 
-    def start(self) -> None:  # noqa: D102
+    def start(self) -> None:
+        """Open the object."""
         self.stream.write("{")
         self._comma = "\n"
 
-    def line(self, cut: Cut) -> str:  # noqa: D102
+    def line(self, cut: Cut) -> str:
+        """``"id": {"wav": ..., "length": ..., "words": ...}``, after a comma where another one stands before it."""
         entry = speechbrain_entry(cut, self.place(cut))
         line = f"{self._comma}{json.dumps(cut.id, ensure_ascii=False)}: {json.dumps(entry, ensure_ascii=False)}"
         self._comma = ",\n"
         return line
 
-    def finish(self) -> None:  # noqa: D102
+    def finish(self) -> None:
+        """Close the object."""
         self.stream.write("\n}\n")
 
 
 class SpeechBrainCsv(ManifestWriter):
     """A line of SpeechBrain's column names, then a line for each utterance; it has no columns for other fields."""
 
-    def start(self) -> None:  # noqa: D102
+    def start(self) -> None:
+        """Name the columns."""
         names = {field: name for name, field in COLUMNS.items()}
         self.stream.write(_row(["ID", *(names.get(field, field) for field in _CSV_FIELDS)]))
 
-    def line(self, cut: Cut) -> str:  # noqa: D102
+    def line(self, cut: Cut) -> str:
+        """A value for each column."""
         entry = speechbrain_entry(cut, self.place(cut))
         return _row([cut.id, *(entry.get(field, "") for field in _CSV_FIELDS)])
 
@@ -153,7 +158,8 @@ def speechbrain_entry(cut: Cut, place: Place) -> dict[str, Any]:
 class NeMoManifest(ManifestWriter):
     """A line of JSON for each utterance; parts of recordings have an ``offset``, and ``id`` is the cut's."""
 
-    def line(self, cut: Cut) -> str:  # noqa: D102
+    def line(self, cut: Cut) -> str:
+        """``{"audio_filepath": ..., "duration": ..., "text": ...}``."""
         return nemo_line(cut, self.place(cut, parts=True))
 
 
@@ -171,7 +177,8 @@ def nemo_line(cut: Cut, place: Place, **fields: Any) -> str:
 class LhotseCuts(ManifestWriter):
     """A cut a line, with all that Lhotse knows of it."""
 
-    def line(self, cut: Cut) -> str:  # noqa: D102
+    def line(self, cut: Cut) -> str:
+        """All of the cut, with its audio in files."""
         parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
         if all(source.type in ("file", "url", "command") for part in parts for source in _sources(part)):
             return cut_line(_absolute(cut))

@@ -19,9 +19,10 @@ from toolkit.dataio.concatenation import Concatenation
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.epochs import SeekableSampler, agreed_seed, rank_and_world_size
-from toolkit.dataio.indexed import Indexed, Mapped, Selected, unchanged
+from toolkit.dataio.fault_tolerance import Tolerance
+from toolkit.dataio.indexed import Indexed, Mapped, unchanged
 from toolkit.dataio.measures import MOST_MEASURED, measured
-from toolkit.dataio.preparation import needs_tokens, prepare_cuts, report
+from toolkit.dataio.preparation import needs_tokens, prepare_cuts, within_bins
 from toolkit.dataio.prompt_fn import tokenize_with_prompt
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.reshape import Reshape
@@ -66,20 +67,21 @@ def load_part(
         The data cannot be read, or no example is left after the filters.
     """
     config = with_agreed_seeds(where, config, world_size)
-    cuts, _ = read_cutset_from_config(config)
+    cuts, _ = read_cutset_from_config(config, where)
     if not _can_be_planned(cuts, config, at_any_cost=in_epochs):
         if in_epochs:
             raise ConfigError(f"{where}: some of its data can only be read from its beginning; make a manifest of it")
         cuts = on_sources(cuts, partial(_streamed, config=config))
     cuts = prepare_cuts(cuts, config, where, tokenize=_tokenization(config, tokenizer))
-    examples = Examples(Augmentation.from_config(config), Concatenation.from_config(config))
+    tolerance = Tolerance() if config.fault_tolerant else None
+    examples = Examples(Augmentation.from_config(config), Concatenation.from_config(config), tolerance=tolerance)
     data = sources_of(cuts)
     sources = data.sources if isinstance(data, Blend) else [data]
     if not all(isinstance(source, Indexed) for source in sources):
         return Part(StreamSampler(cuts, config, where, rank=rank, world_size=world_size), examples, is_stream=True)
     is_endless = isinstance(data, Blend) and not data.finite
     source, sampler = planned_sampler(
-        [_with_lengths(source, config, where) for source in sources],
+        [within_bins(_with_lengths(source, config, where), config, where) for source in sources],
         data.weights if is_endless and not (in_epochs and len(sources) == 1) else None,
         config,
         rank=rank,
@@ -96,6 +98,7 @@ class Examples:
     augmentation: Augmentation
     concatenation: Concatenation | None = None
     source: Indexed[Any] | None = None
+    tolerance: Tolerance | None = None
 
     def __call__(self, drawn: tuple[int, list[Any]]) -> list[Any]:
         """The examples of what a sampler yields."""
@@ -109,8 +112,11 @@ class Examples:
     def _built(self, source: Indexed[Any], numbers: list[int]) -> list[Any]:
         """The examples of these numbers; a cut that comes again, as of a small source without end, has another id."""
         examples, seen = [], Counter[int]()
-        for number in numbers:
-            example = source[number]
+
+        def build(number: int) -> tuple[int, Any]:
+            return number, source[number]
+
+        for number, example in self.tolerance.kept(numbers, build) if self.tolerance else map(build, numbers):
             if seen[number] and isinstance(example, Cut):
                 example = example.with_id(f"{example.id}_repeat{seen[number]}")
             examples.append(example)
@@ -158,10 +164,7 @@ def _streamed(source: Any, config: DataConfig) -> Any:
 
 
 def _with_lengths(source: Indexed[Any], config: DataConfig, where: str) -> Indexed[Any]:
-    """The source with lengths as batches are measured: its seconds, or tokens; for pairs of bins, the number of a pair.
-
-    What fits no pair is left out.
-    """
+    """The source with lengths as batches are measured: seconds, tokens, or for pairs of bins the number of a pair."""
     bins = config.bucket_duration_bins if config.use_bucketing else None
     in_pairs = bins is not None and np.ndim(bins) > 1
     if not (config.use_multimodal_sampling or in_pairs):
@@ -174,11 +177,7 @@ def _with_lengths(source: Indexed[Any], config: DataConfig, where: str) -> Index
         return source
     measure = Length(constraint_of(config), Reshape.from_config(config), in_pairs=in_pairs)
     lengths = measured(source, measure, f"{where}: lengths")
-    source = Mapped(source, unchanged, lengths)
-    if not in_pairs:
-        return source
-    report(where, len(source), Counter(bucket_duration_bins=int(np.sum(lengths < 0))))
-    return Selected(source, np.flatnonzero(lengths >= 0))
+    return Mapped(source, unchanged, lengths)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,12 @@ def prepare_cuts(
     if tokenize is not None:
         cuts = mapped(cuts, tokenize)
     cuts = on_sources(cuts, partial(change_source, config=config))
-    return on_sources(cuts, partial(select, config=config, where=where))
+    data = sources_of(cuts)
+    if not isinstance(data, Blend):
+        return CutSet(select(data, config, where))
+    places = [f"{where}.{name}" for name in data.names] or [where] * len(data.sources)
+    sources = [select(source, config, place) for source, place in zip(data.sources, places, strict=True)]
+    return CutSet(replace(data, sources=sources))
 
 
 def of_one_rate(cuts: CutSet, where: str) -> CutSet:
@@ -93,7 +99,10 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
         return Filtered(source, filters, where) if filters else source
     numbers, removed = np.arange(len(source)), Counter[str]()
     if len(source) and isinstance(source[0], Cut):
-        filters.pop(_DURATION, None)
+        if filters.pop(_TOKENS, None) is not None:
+            logger.warning("%s: %s: are of texts and conversations, and leave out no utterance", where, _TOKENS)
+        for name in (_DURATION, _TOKENS_A_TOKEN):  # the one is told by the index, the other is not of utterances
+            filters.pop(name, None)
         inside = (source.lengths >= config.min_duration) & (source.lengths <= config.max_duration)
         removed[_DURATION] = int(np.sum(~inside))
         numbers = numbers[inside]
@@ -107,6 +116,8 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
 
 
 _DURATION = "min_duration, max_duration"
+_TOKENS = "min_tokens, max_tokens"
+_TOKENS_A_TOKEN = "min_tpt, max_tpt"
 
 
 def _filters(config: DataConfig) -> dict[str, Keep]:
@@ -116,13 +127,11 @@ def _filters(config: DataConfig) -> dict[str, Keep]:
         filters[_DURATION] = DurationFilter(config.min_duration, config.max_duration)
     if config.min_tokens is not None or config.max_tokens is not None:
         total = config.measure_total_length
-        filters["min_tokens, max_tokens"] = TokenCountFilter(
-            config.min_tokens, config.max_tokens, measure_total_length=total
-        )
+        filters[_TOKENS] = TokenCountFilter(config.min_tokens, config.max_tokens, measure_total_length=total)
     if config.min_tps > 0 or config.max_tps < np.inf:
         filters["min_tps, max_tps"] = TokenPerSecondFilter(config.min_tps, config.max_tps)
     if config.min_tpt > 0 or config.max_tpt < np.inf:
-        filters["min_tpt, max_tpt"] = TokenPerTokenFilter(config.min_tpt, config.max_tpt)
+        filters[_TOKENS_A_TOKEN] = TokenPerTokenFilter(config.min_tpt, config.max_tpt)
     return filters
 
 
@@ -161,6 +170,22 @@ class Filtered:
                 if count == removed.total() == _PATIENCE:
                     break
         report(self.where, count, removed)
+
+
+def within_bins(source: Indexed[Any], config: DataConfig, where: str) -> Indexed[Any]:
+    """The examples that fit a bucket of a size that is given, of a source whose lengths are those of batches.
+
+    Raises
+    ------
+    DataError
+        None does.
+    """
+    if not config.use_bucketing or config.bucket_batch_size is None:
+        return source
+    ends = config.bucket_duration_bins
+    fits = source.lengths >= 0 if np.ndim(ends) > 1 else source.lengths <= ends[-1]  # the number of a pair, or a length
+    report(where, len(source), Counter(bucket_duration_bins=int(np.sum(~fits))))
+    return source if fits.all() else Selected(source, np.flatnonzero(fits))
 
 
 def report(where: str, count: int, removed: Counter[str]) -> None:

@@ -43,6 +43,11 @@ def registered_prompt_format_fn(
     return register
 
 
+def registered_functions() -> dict[tuple[type, type[PromptFormatter]], PromptFormatFn]:
+    """The function of each type of examples and prompt format."""
+    return dict(_FUNCTIONS)
+
+
 def apply_prompt_format_fn(example: Any, prompt: PromptFormatter) -> dict[str, Tensor]:
     """``input_ids``, ``context_ids`` and, of an example with an answer, ``answer_ids`` and the loss ``mask``.
 
