@@ -18,7 +18,9 @@ from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.pyctcdecode import build_ctcdecoder
 from toolkit.models.arpa import load_ngram
+from toolkit.models.ngram import EOS
 from toolkit.models.ngram_lm import NgramLM
+from toolkit.models.ngram_tables import CompactTable
 
 Decode = Callable[[], list[str]]
 
@@ -116,8 +118,17 @@ class Pieces:
         return PIECES
 
 
+def token_words() -> np.ndarray:
+    """The character n-gram's numbers of the tokens (V,), of which the first is the end where it is predicted."""
+    return np.array([EOS, *map(characters().word_id, PIECES[1:])])
+
+
 class BackOffLoop(nn.Module):
-    """The character n-gram without a table: each token of each state looked up by itself."""
+    """The character n-gram without a table: each token of each state is looked for in n-grams of each order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arcs = CompactTable(characters(), token_words())
 
     def start(self, rows: int, device: torch.device) -> dict[str, Tensor]:
         """The empty context."""
@@ -125,7 +136,17 @@ class BackOffLoop(nn.Module):
 
     def step(self, tokens: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as NgramLM's."""
-        model, ids = characters(), np.array([2, *map(characters().word_id, PIECES[1:])])
+        context = self.arcs.advance(state["context"], tokens).masked_fill(tokens == 0, characters().begin)
+        log_probs, _ = self.arcs.look_up(context[:, None], torch.arange(len(PIECES), device=tokens.device))
+        return log_probs, {"context": context}
+
+
+class NumpyBackOffLoop(BackOffLoop):
+    """The same in numpy, of all tokens that are still to be found."""
+
+    def step(self, tokens: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same as NgramLM's."""
+        model, ids = characters(), token_words()
         _, context = model.score_many(state["context"].numpy(), ids[tokens.numpy()])
         context = np.where(tokens.numpy() == 0, model.begin, context)
         logps, _ = model.score_many(np.repeat(context, len(ids)), np.tile(ids, len(context)))
