@@ -138,7 +138,7 @@ def test_files_are_referred_to_and_passed_on_as_they_are(cuts: list[Cut], tmp_pa
     assert [line["audio_filepath"] for line in lines] == [
         "audio/a.flac", "audio/telephone.wav", "audio/studio.flac", "audio/floating.wav"
     ]  # fmt: skip
-    assert not (tmp_path / "m_audio").exists()
+    assert not (tmp_path / "m.json_audio").exists()
     convert(listed(whole), Target("nemo_tarred", tmp_path / "tars"))
     with tarfile.open(tmp_path / "tars/audio_0.tar") as tar:
         inside = [tar.extractfile(member).read() for member in tar]
@@ -153,7 +153,39 @@ def test_parts_have_an_offset_in_a_nemo_manifest_and_a_file_where_there_is_none(
     lines = [json.loads(line) for line in (tmp_path / "m.json").read_text().splitlines()]
     assert [(line["offset"], line["duration"]) for line in lines] == [(0.25, 0.5), (0.0, 0.7), (1.30625, 0.69375)]
     convert(parts, Target("speechbrain_json", tmp_path / "s.json"))
-    assert sorted(path.name for path in (tmp_path / "s_audio").iterdir()) == [f"long-{n}.flac" for n in (1, 2, 3)]
+    assert sorted(path.name for path in (tmp_path / "s.json_audio").iterdir()) == [f"long-{n}.flac" for n in (1, 2, 3)]
+
+
+def test_manifests_side_by_side_keep_their_own_audio(cuts: list[Cut], tmp_path: Path) -> None:
+    first, second = cuts[4], cuts[5].with_id(cuts[4].id)  # parts of the same name, as two Kaldi folders may have
+    for cut, name in ((first, "kk.train.json"), (second, "kk.valid.json"), (second, "kk.csv")):
+        convert(listed([cut]), Target("speechbrain_csv" if name == "kk.csv" else "speechbrain_json", tmp_path / name))
+    for cut, name in ((first, "kk.train.json"), (second, "kk.valid.json"), (second, "kk.csv")):
+        np.testing.assert_array_equal(load_channels(read_back(tmp_path / name)[first.id]), load_channels(cut))
+
+
+def test_nothing_that_is_there_is_replaced(cuts: list[Cut], tmp_path: Path) -> None:
+    manifest, target = tmp_path / "s.json", Target("speechbrain_json", tmp_path / "s.json")
+    convert(listed(cuts[4:6]), target)
+    before = {path: path.read_bytes() for path in [manifest, *(tmp_path / "s.json_audio").iterdir()]}
+    read = read_back(manifest)[cuts[4].id]
+    source = listed([read.truncate(duration=0.2, preserve_id=True)])  # a part of what was written
+    with pytest.raises(ConfigError, match=r"s\.json: is there already; remove it if nothing needs it"):
+        convert(source, target)
+    manifest.rename(tmp_path / "moved.json")
+    with pytest.raises(ConfigError, match=r"s\.json_audio: is there already"):
+        convert(source, target)
+    (tmp_path / "moved.json").rename(manifest)
+    convert(source, Target("speechbrain_csv", tmp_path / "s.csv"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_of_a_conversion_that_failed_no_audio_is_left(cuts: list[Cut], tmp_path: Path) -> None:
+    target = Target("speechbrain_json", tmp_path / "s.json")
+    with pytest.raises(DataError, match="appears twice"):
+        convert(listed([cuts[4], cuts[4]]), target)
+    assert not target.output.with_name("s.json_audio").exists()
+    assert convert(listed(cuts[4:6]), target).utterances == 2
 
 
 def test_shards_are_laid_out_as_nemo_does(cuts: list[Cut], tmp_path: Path) -> None:

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 from lhotse.cut import Cut
 
 from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
-from toolkit.dataio.manifest_writers import WRITERS, open_text
+from toolkit.dataio.manifest_writers import WRITERS, audio_folder, open_text
 from toolkit.dataio.shard_writers import SHARDS, open_shard
 from toolkit.errors import ConfigError, DataError, did_you_mean
 from toolkit.files import replacing, write_atomically
@@ -70,6 +72,18 @@ class Target:
         if suffixes and not self.output.name.endswith(suffixes):
             raise ConfigError(f"{self.output}: expected a file that ends in {' or '.join(suffixes)} for {self.format}")
 
+    def require_new(self) -> None:
+        """Nothing, where no file will be replaced, be it of this data set's or of another.
+
+        Raises
+        ------
+        ConfigError
+            The manifest, or the folder of its audio, is there.
+        """
+        for path in (self.output, audio_folder(self.output)) if self.format in WRITERS else ():
+            if path.exists():
+                raise ConfigError(f"{path}: is there already; remove it if nothing needs it, or choose another OUTPUT")
+
     @property
     def reading(self) -> dict[str, str]:
         """The keys of a data set that reads it."""
@@ -118,17 +132,32 @@ def convert(examples: Iterable[Cut], target: Target, *, workers: int = 1, report
     DataError
         An utterance cannot be read, or none is left. Nothing but whole shards is left behind.
     ConfigError
-        The folder holds the shards of something else.
+        There is a manifest of that name, or the folder holds the shards of something else.
     """
     report = report or _silent
     if target.format in SHARDS:
         return _write_shards(examples, target, workers, report)
-    with replacing(target.output) as partial, open_text(partial) as stream:
+    target.require_new()
+    with (
+        _removed_on_error(audio_folder(target.output)),
+        replacing(target.output) as partial,
+        open_text(partial) as stream,
+    ):
         writer = WRITERS[target.format](stream, target.output)
         written = _write_all(writer, attempts(examples), target, report)
         writer.finish()
         _require_some(written, target)
     return written
+
+
+@contextlib.contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Leave nothing of a folder that is made meanwhile, if it does not end well."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _write_all(writer: Writer, tries: Iterable[Attempt], target: Target, report: Report) -> Written:

@@ -6,7 +6,8 @@
 
 OUTPUT holds the same utterances with the same samples, and is read by the type of the same name: what to write into
 a recipe is printed. Manifests refer to the audio files there are; what is not a file of its own (of a tar, or a part
-where the format knows none) is written to a folder beside. Limits such as max_duration count, other changes do not.
+where the format knows none) is written to the folder OUTPUT_audio. Nothing that is there is replaced. Limits such as
+max_duration count, other changes do not.
 A conversion to shards that was stopped goes on with the same command.
 """
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     from toolkit.dataio.conversion import Target, convert
     from toolkit.dataio.corpus import View
 
-    Target(options.format, options.output, options.shards)  # complains before the data is read
+    Target(options.format, options.output, options.shards).require_new()  # complains before the data is read
     corpus = corpus_of(options, view=View.WITHIN_LIMITS)
     size = known_size(corpus)
     seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
