@@ -312,6 +312,33 @@ def test_command(cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["data", "convert", str(tmp_path / "data.yaml"), "x", "--to", "lhotse", "--key", "valid_data"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("output", "options", "problem"),
+    [
+        (
+            "m.json",
+            ["--to", "nemo"],
+            "m.json: is there already; remove it if nothing needs it, or choose another OUTPUT",
+        ),
+        ("folder.json", ["--to", "nemo"], "folder.json: is there already"),
+        ("m.json/s.json", ["--to", "nemo"], "m.json is not a folder; name another place"),
+        ("m.json", ["--to", "nemo_tarred"], "m.json is not a folder; name another place"),
+        (f"{'x' * 300}.json", ["--to", "nemo"], "xxx.json: File name too long"),
+        (".", ["--to", "nemo_tarred"], ".: holds files already; remove it, or choose another folder"),
+        ("s.json", ["--to", "nemo", "-j", "2"], "-j 2: one process writes a manifest; leave it out, or write shards"),
+    ],
+)
+def test_where_nothing_can_be_written(
+    output: str, options: list[str], problem: str, cuts: list[Cut], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    convert(listed(cuts[:4]), Target("nemo", tmp_path / "m.json"))
+    (tmp_path / "folder.json").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "convert", "m.json", output, *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
 def test_a_stream_is_divided_among_shards(cuts: list[Cut], tmp_path: Path) -> None:
     class Stream:
         def __iter__(self) -> Iterator[Cut]:

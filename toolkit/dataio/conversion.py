@@ -23,7 +23,7 @@ from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
 from toolkit.dataio.manifest_writers import WRITERS, audio_folder, open_text
 from toolkit.dataio.shard_writers import SHARDS, open_shard
 from toolkit.errors import ConfigError, DataError, did_you_mean
-from toolkit.files import replacing, write_atomically
+from toolkit.files import replacing, require_writable, write_atomically
 
 FORMATS = (*WRITERS, *SHARDS)
 
@@ -72,14 +72,19 @@ class Target:
         if suffixes and not self.output.name.endswith(suffixes):
             raise ConfigError(f"{self.output}: expected a file that ends in {' or '.join(suffixes)} for {self.format}")
 
-    def require_new(self) -> None:
-        """Nothing, where no file will be replaced, be it of this data set's or of another.
+    def require_possible(self, workers: int = 1) -> None:
+        """Nothing, where it can be written without replacing a file, be it of this data set or of another.
 
         Raises
         ------
         ConfigError
-            The manifest, or the folder of its audio, is there.
+            The manifest or the folder of its audio is there, nothing can be written, or processes have no shards.
         """
+        if workers > 1 and self.format in WRITERS:
+            raise ConfigError(f"-j {workers}: one process writes a manifest; leave it out, or write shards")
+        require_writable(self.output.resolve().parent, "OUTPUT")
+        if self.format in SHARDS:
+            require_writable(self.output, "OUTPUT")
         for path in (self.output, audio_folder(self.output)) if self.format in WRITERS else ():
             if path.exists():
                 raise ConfigError(f"{path}: is there already; remove it if nothing needs it, or choose another OUTPUT")
@@ -135,9 +140,9 @@ def convert(examples: Iterable[Cut], target: Target, *, workers: int = 1, report
         There is a manifest of that name, or the folder holds the shards of something else.
     """
     report = report or _silent
+    target.require_possible(workers)
     if target.format in SHARDS:
         return _write_shards(examples, target, workers, report)
-    target.require_new()
     with (
         _removed_on_error(audio_folder(target.output)),
         replacing(target.output) as partial,
@@ -216,7 +221,7 @@ def _claim(target: Target) -> Path:
     """
     folder = target.output
     # Not in it, as Lhotse takes every file there for a field of its cuts.
-    note = folder.with_name(f"{folder.name}.unfinished.json")
+    note = folder.resolve().parent / f"{folder.resolve().name}.unfinished.json"  # `.` has no name of its own
     mine = json.dumps({"format": target.format, "shards": target.shards, "source": target.source}, indent=1) + "\n"
     there = note.read_text(encoding="utf-8") if note.is_file() else None
     if there != mine and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

@@ -27,6 +27,7 @@ from toolkit.cli.data_tools.arguments import (
     positive,
     progress,
 )
+from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from toolkit.dataio.conversion import Target, Written
@@ -35,19 +36,28 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Convert as the command line says; the exit status: 1 when utterances were left out."""
     options = parse(arguments)
+    try:
+        target, written = _converted(options)
+    except OSError as error:  # a full disk, a name that is too long
+        raise ConfigError(f"{error.filename or options.output}: {error.strerror}") from error
+    print(summary(written, target))
+    return 1 if written.skipped else 0
+
+
+def _converted(options: argparse.Namespace) -> tuple[Target, Written]:
+    """What was to be written, and what was."""
     from toolkit.dataio.conversion import Target, convert
     from toolkit.dataio.corpus import View
 
-    Target(options.format, options.output, options.shards).require_new()  # complains before the data is read
+    # Complains before the data is read.
+    Target(options.format, options.output, options.shards).require_possible(options.workers)
     corpus = corpus_of(options, view=View.WITHIN_LIMITS)
     size = known_size(corpus)
     seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
     source = {"data": config_of(options), "utterances": size, "seconds": seconds}
     target = Target(options.format, options.output, options.shards, options.skip_broken, source)
     with progress(size) as report:
-        written = convert(corpus.examples, target, workers=options.workers, report=report)
-    print(summary(written, target))
-    return 1 if written.skipped else 0
+        return target, convert(corpus.examples, target, workers=options.workers, report=report)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
