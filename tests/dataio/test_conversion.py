@@ -50,7 +50,11 @@ def recorded(path: Path, seconds: float, rate: int = 16000, channels: int = 1, s
 
 
 def listed(cuts: list[Cut]) -> Listed[Cut]:
-    return Listed(cuts, lambda cut: cut.duration)
+    return Listed(cuts, duration)
+
+
+def duration(cut: Cut) -> float:
+    return cut.duration
 
 
 def cut_of(recording: Recording, name: str, text: str, start: float = 0.0, length: float | None = None) -> Cut:
@@ -339,14 +343,41 @@ def test_where_nothing_can_be_written(
     assert problem in capsys.readouterr().err
 
 
-def test_a_stream_is_divided_among_shards(cuts: list[Cut], tmp_path: Path) -> None:
+@pytest.mark.parametrize("open_shards", [256, 2])
+def test_a_stream_is_divided_among_shards(
+    cuts: list[Cut], open_shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = 0
+
     class Stream:
         def __iter__(self) -> Iterator[Cut]:
+            nonlocal passes
+            passes += 1
             return iter(cuts)
 
-    target = Target("nemo_tarred", tmp_path / "tars", shards=5)
-    assert convert(Stream(), target).utterances == len(cuts)
-    assert described(read_back(target.output).values()) == described(cuts)
+    monkeypatch.setattr("toolkit.dataio.conversion._OPEN_SHARDS", open_shards)
+    done: list[int] = []
+    convert(listed(cuts), Target("nemo_tarred", tmp_path / "indexed", shards=5))
+    written = convert(Stream(), Target("nemo_tarred", tmp_path / "tars", shards=5), report=done.append)
+    assert written.utterances == sum(done) == len(cuts)
+    assert passes == {256: 1, 2: 3}[open_shards]
+    for number in range(5):
+        name = f"manifest_{number}.json"
+        assert (tmp_path / "tars" / name).read_bytes() == (tmp_path / "indexed" / name).read_bytes()
+    assert described(read_back(tmp_path / "tars").values()) == described(cuts)
+
+
+def test_a_process_gets_the_source_once(cuts: list[Cut], tmp_path: Path) -> None:
+    sent = 0
+
+    class Counted(Listed):
+        def __reduce__(self) -> tuple[Any, ...]:
+            nonlocal sent
+            sent += 1
+            return Listed, (self.examples, duration)
+
+    convert(Counted(cuts, duration), Target("nemo_tarred", tmp_path / "tars", shards=12), workers=2)
+    assert sent <= 2
 
 
 @pytest.mark.parametrize("command", [["convert", "x.json", "--to", "nemo"], ["stats"], ["check"]])

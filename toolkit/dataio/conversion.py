@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from lhotse.cut import Cut
 
 from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
+from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.manifest_writers import WRITERS, audio_folder, open_text
 from toolkit.dataio.shard_writers import SHARDS, open_shard
 from toolkit.errors import ConfigError, DataError, did_you_mean
@@ -35,6 +36,7 @@ SUFFIXES = {
     "lhotse": (".jsonl.gz", ".jsonl"),
 }
 
+_OPEN_SHARDS = 256  # at a time, of two files each; a process may have 1024 open
 _NAMED = 10  # reasons that are kept of what was left out
 
 
@@ -130,7 +132,8 @@ Report = Callable[[int], object]
 def convert(examples: Iterable[Cut], target: Target, *, workers: int = 1, report: Report | None = None) -> Written:
     """Write the utterances; ``report`` is told of each so many that are done.
 
-    Shards that an interrupted conversion finished are kept.
+    Shards that an interrupted conversion finished are kept, unless ``examples`` can only be read in order: one process
+    writes the shards of those, all in one pass.
 
     Raises
     ------
@@ -190,21 +193,59 @@ def _require_some(written: Written, target: Target) -> None:
 def _write_shards(examples: Iterable[Cut], target: Target, workers: int, report: Report) -> Written:
     note = _claim(target)
     written = Written()
-    if workers <= 1:
+    if not isinstance(examples, Indexed):
+        written += _write_stream(examples, target, report)
+    elif workers > 1:
+        for shard in _in_processes(examples, target, workers):
+            written += shard
+            report(shard.utterances + shard.skipped)
+    else:
         for number in range(target.shards):
             written += _write_shard(examples, target, number, report)
-    else:
-        with ProcessPoolExecutor(workers, initializer=leave_quietly) as pool:
-            shards = [pool.submit(_write_shard, examples, target, number, _silent) for number in range(target.shards)]
-            try:
-                for shard in as_completed(shards):
-                    written += shard.result()
-                    report(shard.result().utterances + shard.result().skipped)
-            finally:
-                pool.shutdown(cancel_futures=True)
     _require_some(written, target)
     note.unlink()
     return written
+
+
+def _write_stream(examples: Iterable[Cut], target: Target, report: Report) -> Written:
+    """Write the shards of what can only be read in order, many at a time; those that are there are written again."""
+    written, kind = Written(), SHARDS[target.format]
+    for first in range(0, target.shards, _OPEN_SHARDS):
+        numbers = range(first, min(first + _OPEN_SHARDS, target.shards))
+        with contextlib.ExitStack() as stack:
+            shards = {number: stack.enter_context(open_shard(kind, target.output, number)) for number in numbers}
+            for place, build in enumerate(attempts(examples)):
+                if shard := shards.get(place % target.shards):
+                    written += _write_all(shard, [build], target, report)
+    return written
+
+
+def _in_processes(examples: Indexed[Cut], target: Target, workers: int) -> Iterator[Written]:
+    """What was written of each shard, as they are done."""
+    with ProcessPoolExecutor(workers, initializer=_Worker.take, initargs=(examples, target)) as pool:
+        shards = [pool.submit(_Worker.write, number) for number in range(target.shards)]
+        try:
+            yield from (shard.result() for shard in as_completed(shards))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """What a process writes."""
+
+    examples: Indexed[Cut]
+    target: Target
+
+    @classmethod
+    def take(cls, examples: Indexed[Cut], target: Target) -> None:
+        """Remember the utterances, which may be many, for all shards."""
+        leave_quietly()
+        cls.examples, cls.target = examples, target
+
+    @classmethod
+    def write(cls, number: int) -> Written:
+        """Write a shard."""
+        return _write_shard(cls.examples, cls.target, number, _silent)
 
 
 def _silent(count: int) -> None:
@@ -233,7 +274,7 @@ def _claim(target: Target) -> Path:
     return note
 
 
-def _write_shard(examples: Iterable[Cut], target: Target, number: int, report: Report) -> Written:
+def _write_shard(examples: Indexed[Cut], target: Target, number: int, report: Report) -> Written:
     """Write a shard, unless it is there; then it counts as written."""
     kind = SHARDS[target.format]
     _, manifest = kind.paths(target.output, number)

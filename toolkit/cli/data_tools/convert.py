@@ -8,7 +8,8 @@ OUTPUT holds the same utterances with the same samples, and is read by the type 
 a recipe is printed. Manifests refer to the audio files there are; what is not a file of its own (of a tar, or a part
 where the format knows none) is written to the folder OUTPUT_audio. Nothing that is there is replaced. Limits such as
 max_duration count, other changes do not.
-A conversion to shards that was stopped goes on with the same command.
+With -j, each process writes a shard. A conversion to shards that was stopped goes on with the same command. What can
+only be read in order, such as a stream of HuggingFace's, is written by one process, and from the start.
 """
 
 from __future__ import annotations
