@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -245,7 +246,9 @@ def test_an_interrupted_conversion_goes_on(cuts: list[Cut], tmp_path: Path) -> N
     there = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "tars").iterdir()}
     assert set(there) == {"audio_0.tar", "manifest_0.json"}
     other = Target("nemo_tarred", tmp_path / "tars", shards=4, source="b")
-    with pytest.raises(ConfigError, match="tars: holds an unfinished conversion of something else; remove it"):
+    with pytest.raises(
+        ConfigError, match="tars: holds an unfinished conversion of something else, or of files that have"
+    ):
         convert(listed(cuts), other)
     written = convert(listed(cuts), target)
     assert written.utterances == len(cuts)
@@ -253,6 +256,49 @@ def test_an_interrupted_conversion_goes_on(cuts: list[Cut], tmp_path: Path) -> N
     assert described(read_back(tmp_path / "tars").values()) == described(cuts)
     with pytest.raises(ConfigError, match="tars: holds files already; remove it"):
         convert(listed(cuts), target)
+
+
+def test_a_conversion_of_files_that_changed_does_not_go_on(
+    cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, broken = tmp_path / "m.json", Path(cuts[1].recording.sources[0].source)
+    convert(listed(cuts[:4]), Target("nemo", manifest))
+    whole = broken.read_bytes()
+    os.truncate(broken, 3000)
+    (tmp_path / "data.yaml").write_text(f"- {{type: nemo, manifest_filepath: {manifest}}}\n")
+    command = ["data", "convert", str(tmp_path / "data.yaml"), str(tmp_path / "tars"), "--to", "nemo_tarred"]
+    command += ["--shards", "2"]
+    assert main(command) == 2
+    assert (tmp_path / "tars/manifest_0.json").is_file()
+    assert main([*command, "--skip-broken"]) == 2  # would leave out of one shard what is in the other
+    broken.write_bytes(whole)
+    text = manifest.read_text()
+    manifest.write_text(text.replace("FOUR", "FIVE"))
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "tars: holds an unfinished conversion of something else, or of files that have" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "tars")
+    assert main(command) == 0
+    assert [cut.supervisions[0].text for cut in read_back(tmp_path / "tars").values()].count("FIVE") == 2
+
+
+def test_what_a_finished_shard_left_out_still_counts(cuts: list[Cut], tmp_path: Path) -> None:
+    os.truncate(cuts[1].recording.sources[0].source, 3000)
+
+    class Stopped(Listed):
+        def __getitem__(self, number: int) -> Cut:
+            if number == 2:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
+
+    target = Target("nemo_tarred", tmp_path / "tars", shards=3, skip_broken=True)
+    order = [cuts[1], cuts[0], cuts[2], cuts[3]]
+    with pytest.raises(KeyboardInterrupt):
+        convert(Stopped(order, duration), target)
+    done: list[int] = []
+    written = convert(listed(order), target, report=done.append)
+    assert (written.utterances, written.skipped, sum(done)) == (3, 1, 4)
+    assert "manifest_0.json: 1, when it was written before" in written.reasons[0]
 
 
 def test_what_is_broken_is_an_error_or_left_out(cuts: list[Cut], tmp_path: Path) -> None:

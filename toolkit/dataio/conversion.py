@@ -55,7 +55,7 @@ class Target:
     skip_broken
         Leave out, and count, utterances that cannot be read or that the format cannot hold; else they are errors.
     source
-        What it is made of, in a form that JSON can hold: another conversion is not continued.
+        What it is made of, in a form that JSON can hold: a conversion of something else is not continued.
     """
 
     format: str
@@ -263,10 +263,15 @@ def _claim(target: Target) -> Path:
     folder = target.output
     # Not in it, as Lhotse takes every file there for a field of its cuts.
     note = folder.resolve().parent / f"{folder.resolve().name}.unfinished.json"  # `.` has no name of its own
-    mine = json.dumps({"format": target.format, "shards": target.shards, "source": target.source}, indent=1) + "\n"
+    what = {key: getattr(target, key) for key in ("format", "shards", "skip_broken", "source")}
+    mine = json.dumps(what, indent=1) + "\n"
     there = note.read_text(encoding="utf-8") if note.is_file() else None
     if there != mine and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        known = "an unfinished conversion of something else" if there else "files already"
+        known = (
+            "an unfinished conversion of something else, or of files that have changed since"
+            if there
+            else "files already"
+        )
         raise ConfigError(f"{folder}: holds {known}; remove it, or choose another folder")
     write_atomically(note, mine)
     for partial in folder.glob(".*.part.*"):  # of a conversion that was killed
@@ -279,15 +284,17 @@ def _write_shard(examples: Indexed[Cut], target: Target, number: int, report: Re
     kind = SHARDS[target.format]
     _, manifest = kind.paths(target.output, number)
     if manifest.is_file():
-        written = _count(manifest)
-        report(written.utterances)
+        written = _finished(manifest, len(range(number, len(examples), target.shards)))
+        report(written.utterances + written.skipped)
         return written
     with open_shard(kind, target.output, number) as shard:
         return _write_all(shard, attempts(examples, number, target.shards), target, report)
 
 
-def _count(manifest: Path) -> Written:
-    """What a finished shard holds."""
+def _finished(manifest: Path, tried: int) -> Written:
+    """What a shard holds that was written of so many utterances before."""
     with open_text(manifest, "r") as lines:
         durations = [json.loads(line)["duration"] for line in lines]
-    return Written(len(durations), sum(durations))
+    skipped = tried - len(durations)
+    reasons = [f"{manifest}: {skipped}, when it was written before the conversion was stopped"] if skipped else []
+    return Written(len(durations), sum(durations), skipped, reasons)
