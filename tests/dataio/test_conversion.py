@@ -25,7 +25,9 @@ from toolkit.dataio.corpus import Corpus, config_of_path
 from toolkit.dataio.cut_audio import load_channels
 from toolkit.dataio.exact_audio import encode
 from toolkit.dataio.indexed import Listed
+from toolkit.dataio.loaders import SpeechDataset
 from toolkit.errors import ConfigError, DataError
+from toolkit.tokenizer import WordTokenizer
 
 NAMES = {
     "speechbrain_json": "m.json",
@@ -191,6 +193,16 @@ def test_of_a_conversion_that_failed_no_audio_is_left(cuts: list[Cut], tmp_path:
         convert(listed([cuts[4], cuts[4]]), target)
     assert not target.output.with_name("s.json_audio").exists()
     assert convert(listed(cuts[4:6]), target).utterances == 2
+
+
+def test_words_are_in_the_order_in_which_they_are_said(cuts: list[Cut], tmp_path: Path) -> None:
+    cut = cuts[0]
+    said = [(0.2, "THREE"), (0.0, "ONE"), (0.1, None), (0.1, "TWO")]
+    cut.supervisions = [SupervisionSegment(f"s{at}{text}", "a", at, 0.1, text=text) for at, text in said]
+    convert(listed([cut]), Target("nemo", tmp_path / "m.json"))
+    assert json.loads((tmp_path / "m.json").read_text())["text"] == "ONE TWO THREE"
+    batch = SpeechDataset(WordTokenizer())[CutSet.from_cuts([cut])]
+    assert batch.words == ["ONE TWO THREE"]
 
 
 def test_shards_are_laid_out_as_nemo_does(cuts: list[Cut], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from toolkit.dataio.exact_audio import audio_file, is_whole
 from toolkit.dataio.manifest_entries import check_entry
 from toolkit.dataio.manifest_layouts import COLUMNS
 from toolkit.dataio.nemo_adapters import AUDIO_FIELDS
+from toolkit.dataio.utterances import transcript
 from toolkit.errors import ManifestError
 from toolkit.files import write_atomically
 
@@ -226,7 +227,7 @@ def moved(cut: Cut, source: AudioSource, info: AudioInfo) -> Cut:
 
 def said(cut: Cut) -> str:
     """The words of a cut, one space apart."""
-    return " ".join(word for one in cut.supervisions if one.text for word in one.text.split())
+    return " ".join(transcript(cut).split())
 
 
 def _voice(cut: Cut, language_field: str) -> dict[str, str]:
