@@ -35,7 +35,7 @@ from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import report_lines
-from toolkit.tokenizer import PromptTokenizer
+from toolkit.tokenizer import PromptTokenizer, train_tokenizer
 
 MODEL = """\
 seed: 1
@@ -249,7 +249,18 @@ def test_another_encoder_is_refused(experiment: Experiment, tmp_path: Path):
     other = MODEL.replace("rnn_neurons: 16", "rnn_neurons: 12") + DATA
     (tmp_path / "other.yaml").write_text(other.replace("FOLDER", str(experiment.folder)))
     brain = make_brain(replace(experiment, yaml=tmp_path / "other.yaml"), tmp_path)
-    with pytest.raises(ModelError, match=r"encoder_folder: .*run has another encoder or tokenizer"):
+    with pytest.raises(ModelError, match=r"encoder_folder: .*run has another encoder; declare that of its YAML"):
+        brain.on_fit_start()
+
+
+def test_an_encoder_of_another_tokenizer_of_the_same_size_is_refused(experiment: Experiment, tmp_path: Path):
+    texts = (experiment.folder / "manifests/lm_train.txt").read_text().lower().splitlines()
+    other = tmp_path / "other.model"
+    train_tokenizer(texts, other, model_type="char")
+    brain = make_brain(experiment, tmp_path, tokenizer_file=str(other))
+    assert brain.model.vocab_size == len(PromptTokenizer(experiment.folder / "tokenizer.model"))
+    message = rf"encoder_folder: .*run was trained with another tokenizer than {other}; .* .*run/tokenizer\.model"
+    with pytest.raises(ModelError, match=message):
         brain.on_fit_start()
 
 

@@ -131,9 +131,7 @@ class RecipeBrain(sb.Brain):
         """
         source = getattr(self.hparams, "init_from", None)
         if source is not None and self.checkpointer.find_checkpoint() is None:
-            taken, left = take_weights(self.model, source)
-            parts = ", ".join(sorted({name.split(".")[0] for name in left})) or "none"
-            logger.info("%d tensors are those of %s; %d begin anew, of: %s", len(taken), source, len(left), parts)
+            take_weights(self.model, source, getattr(self.hparams, "tokenizer_file", None))
         super().on_fit_start()
         annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
         for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
