@@ -30,6 +30,8 @@ from toolkit.dataio.text_adapters import (
     TextExample,
     TextTurn,
 )
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
@@ -262,6 +264,14 @@ def test_an_encoder_of_another_tokenizer_of_the_same_size_is_refused(experiment:
     message = rf"encoder_folder: .*run was trained with another tokenizer than {other}; .* .*run/tokenizer\.model"
     with pytest.raises(ModelError, match=message):
         brain.on_fit_start()
+
+
+@pytest.mark.parametrize("search", [CTCGreedySearcher(), CTCPrefixSearcher(), AttentionSearcher(ctc_weight=0.3)])
+def test_a_search_with_ctc_is_refused(experiment: Experiment, tmp_path: Path, search: Any):
+    model = make_brain(experiment, tmp_path).model.eval()
+    encoded, lengths = model.encode(torch.randn(1, 16000), torch.tensor([16000]))
+    with pytest.raises(ModelError, match="SpeechLM has no CTC output of its prompts: search it with AttentionSearcher"):
+        search(model, encoded, lengths)
 
 
 def test_utterances_without_a_prompt_format_and_texts_without_one_are_refused(experiment: Experiment):
