@@ -52,7 +52,7 @@ STANDARD_KEYS = {
     "tokenizer_file": "SentencePiece model made by train_tokenizer.py; copied into the run's folder",
     "lm_folder": "run folder of train_lm.py; its model is copied into the run's folder",
     "encoder_folder": "run folder of the recogniser whose encoder a speech language model hears with",
-    "init_from": "run folder whose weights training begins with, where their names and shapes are the same",
+    "init_from": "run folder whose weights training begins with, where names, shapes and tokens are the same",
     "sample_rate": "of the waveforms the model hears, in Hz; other audio is resampled",
     "train_data": "loader of the training set",
     "valid_data": "loader of the validation set",

@@ -52,7 +52,7 @@ class Tokenizer:
 
     def pieces(self) -> list[str]:
         """The pieces in the order of their numbers; a space is written as ``▁``."""
-        return [self._processor.id_to_piece(index) for index in range(len(self))]
+        return _pieces(self._processor)
 
     def encode(self, text: str) -> list[int]:
         """The token numbers of a text; an unknown stretch becomes one 0, its characters are named in one warning."""
@@ -209,6 +209,15 @@ def load_model(model_file: Path) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise TokenizerError(f"{model_file}: not a SentencePiece model; `{TRAIN_COMMAND}` makes one") from error
+
+
+def read_pieces(model_file: str | Path) -> list[str]:
+    """The pieces of a SentencePiece model in the order of their numbers, which is all that a model's weights know."""
+    return _pieces(load_model(Path(model_file)))
+
+
+def _pieces(processor: sentencepiece.SentencePieceProcessor) -> list[str]:
+    return [processor.id_to_piece(index) for index in range(len(processor))]
 
 
 def _load_with_blank(model_file: Path) -> sentencepiece.SentencePieceProcessor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,24 +16,66 @@ from toolkit.models.features import LogMel
 from toolkit.models.recogniser import CTCModel
 from toolkit.models.recurrent import CRDNN
 from toolkit.pretrained import take_weights
-from toolkit.tokenizer import Tokenizer
+from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 
-def make_model(vocab_size: int) -> CTCModel:
-    """The model of ``run_folder``, but for its tokens."""
-    return CTCModel(
-        LogMel(16000, 16), CRDNN(16, cnn_channels=[4, 4], rnn_neurons=16, rnn_layers=1, dnn_blocks=0), vocab_size
-    )
+def make_model(vocab_size: int, *, neurons: int = 16) -> CTCModel:
+    """The model of ``run_folder``, but for its tokens and neurons."""
+    encoder = CRDNN(16, cnn_channels=[4, 4], rnn_neurons=neurons, rnn_layers=1, dnn_blocks=0)
+    return CTCModel(LogMel(16000, 16), encoder, vocab_size)
+
+
+def check_taken(model: CTCModel, run: Path, tokenizer_file: Path, *, but: tuple[str, ...] = ()) -> None:
+    """Once it has taken a run's weights, the model has all of them but those named, which are as they were."""
+    theirs, before = model_weights(run), {name: weights.clone() for name, weights in model.state_dict().items()}
+    take_weights(model, run, tokenizer_file)
+    for name, weights in model.state_dict().items():
+        torch.testing.assert_close(weights, (before if name in but else theirs)[name], atol=0, rtol=0)
+
+
+def make_tokenizer(model_file: Path, *texts: str) -> Path:
+    train_tokenizer(texts, model_file, model_type="char")
+    return model_file
+
+
+CTC_OUTPUT = ("ctc_output.weight", "ctc_output.bias")
 
 
 def test_what_fits_is_taken_and_the_rest_stays(run_folder: Path, tokenizer: Tokenizer):
-    theirs, model = model_weights(run_folder), make_model(len(tokenizer) + 3)
-    before = {name: weights.clone() for name, weights in model.state_dict().items()}
-    taken, left = take_weights(model, run_folder)
-    assert left == ["ctc_output.weight", "ctc_output.bias"]
-    assert set(taken) | set(left) == set(before)
-    for name, weights in model.state_dict().items():
-        torch.testing.assert_close(weights, theirs[name] if name in taken else before[name], atol=0, rtol=0)
+    check_taken(make_model(len(tokenizer) + 3), run_folder, tokenizer.model_file, but=CTC_OUTPUT)
+
+
+def test_what_belongs_to_tokens_is_taken_of_the_same_tokens_alone(
+    run_folder: Path, tokenizer: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    same = make_tokenizer(tmp_path / "same.model", "ABC CAB B", "B A C A", "ABC CAB")
+    assert same.read_bytes() != tokenizer.model_file.read_bytes()
+    assert Tokenizer(same).pieces() == tokenizer.pieces()
+    check_taken(make_model(len(tokenizer)), run_folder, same)
+    assert "another tokenizer" not in caplog.text
+    other = make_tokenizer(tmp_path / "other.model", "DEF FDE", "E D F")
+    assert len(Tokenizer(other)) == len(tokenizer)
+    check_taken(make_model(len(tokenizer)), run_folder, other, but=CTC_OUTPUT)
+    assert f"{run_folder} has another tokenizer than {other}: what belongs to tokens begins anew" in caplog.text
+    assert "2 begin anew, of: ctc_output" in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+def test_weights_of_an_encoder_as_wide_as_there_are_tokens_are_taken(run_folder: Path, tmp_path: Path):
+    other = make_tokenizer(tmp_path / "other.model", "UVWXYZ")
+    model = make_model(len(Tokenizer(other)))
+    assert len(Tokenizer(other)) in {len(weights) for weights in model.encoder.parameters()}
+    check_taken(model, run_folder, other, but=CTC_OUTPUT)
+
+
+def test_a_run_of_which_little_fits_is_warned_of(
+    run_folder: Path, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+):
+    take_weights(make_model(len(tokenizer), neurons=12), run_folder, tokenizer.model_file)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message == f"9 tensors are those of {run_folder}; 15 begin anew, of: ctc_output, encoder"
 
 
 def test_a_run_of_which_nothing_fits_is_refused(run_folder: Path):

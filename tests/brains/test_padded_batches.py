@@ -18,7 +18,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 from speechbrain.utils.epoch_loop import EpochCounter
 from tiny_experiment import Experiment, make_experiment
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 import toolkit.brains.base
 from toolkit.brains.ctc import CTCBrain
@@ -207,3 +207,56 @@ def test_a_batch_without_tokens_is_refused(experiment: Experiment, tmp_path: Pat
     loader = SaveableDataLoader(data, batch_size=2, collate_fn=PaddedBatch)
     with pytest.raises(DataError, match="a PaddedBatch without tokens"):
         hparams["brain"](hparams, run_opts).train_on(loader, loader)
+
+
+# Loaders without a length
+
+
+class Stream(IterableDataset):
+    """The utterances of a dataset, one after the other."""
+
+    def __init__(self, data: DynamicItemDataset) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.data[number] for number in range(len(self.data)))
+
+
+def train_on_a_stream(
+    experiment: Experiment, run: Path, *options: str, stream: bool = True, stop_at: int = 0
+) -> CTCBrain:
+    """One epoch of 6 batches, none of which is trained on from number ``stop_at`` on."""
+    hparams, run_opts = load(experiment, run, "--number_of_epochs", "1", *options)
+    data = dataset(experiment.folder / "manifests/train.json", hparams)
+
+    class Stopping(CTCBrain):
+        def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
+            if self.step == stop_at:
+                raise Stopped
+            super().on_fit_batch_start(batch, should_step)
+
+    brain = Stopping(hparams, run_opts)
+    loader = SaveableDataLoader(Stream(data) if stream else data, batch_size=2, collate_fn=PaddedBatch)
+    brain.train_on(loader, DataLoader(data, batch_size=4, collate_fn=PaddedBatch))
+    return brain
+
+
+@pytest.mark.parametrize("factor", [1, 4, 6])
+def test_a_stream_trains_to_the_weights_of_the_same_batches_with_numbers(
+    experiment: Experiment, tmp_path: Path, factor: int
+):
+    options = ["--grad_accumulation_factor", str(factor)]
+    steps = [
+        train_on_a_stream(experiment, tmp_path / str(stream), *options, stream=stream).optimizer_step
+        for stream in (True, False)
+    ]
+    assert steps == [-(-6 // factor)] * 2
+    check_same_weights(tmp_path / "True", tmp_path / "False")
+
+
+def test_a_stream_that_cannot_continue_says_so(experiment: Experiment, tmp_path: Path):
+    options = ["--ckpt_interval_steps", "1"]
+    with pytest.raises(Stopped):
+        train_on_a_stream(experiment, tmp_path, *options, stop_at=4)
+    with pytest.raises(ConfigError, match=r"after batch 3 of epoch 1.* SaveableDataLoader of a stream begins at the"):
+        train_on_a_stream(experiment, tmp_path, *options)

@@ -30,12 +30,14 @@ from toolkit.dataio.text_adapters import (
     TextExample,
     TextTurn,
 )
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import report_lines
-from toolkit.tokenizer import PromptTokenizer
+from toolkit.tokenizer import PromptTokenizer, train_tokenizer
 
 MODEL = """\
 seed: 1
@@ -249,8 +251,27 @@ def test_another_encoder_is_refused(experiment: Experiment, tmp_path: Path):
     other = MODEL.replace("rnn_neurons: 16", "rnn_neurons: 12") + DATA
     (tmp_path / "other.yaml").write_text(other.replace("FOLDER", str(experiment.folder)))
     brain = make_brain(replace(experiment, yaml=tmp_path / "other.yaml"), tmp_path)
-    with pytest.raises(ModelError, match=r"encoder_folder: .*run has another encoder or tokenizer"):
+    with pytest.raises(ModelError, match=r"encoder_folder: .*run has another encoder; declare that of its YAML"):
         brain.on_fit_start()
+
+
+def test_an_encoder_of_another_tokenizer_of_the_same_size_is_refused(experiment: Experiment, tmp_path: Path):
+    texts = (experiment.folder / "manifests/lm_train.txt").read_text().lower().splitlines()
+    other = tmp_path / "other.model"
+    train_tokenizer(texts, other, model_type="char")
+    brain = make_brain(experiment, tmp_path, tokenizer_file=str(other))
+    assert brain.model.vocab_size == len(PromptTokenizer(experiment.folder / "tokenizer.model"))
+    message = rf"encoder_folder: .*run was trained with another tokenizer than {other}; .* .*run/tokenizer\.model"
+    with pytest.raises(ModelError, match=message):
+        brain.on_fit_start()
+
+
+@pytest.mark.parametrize("search", [CTCGreedySearcher(), CTCPrefixSearcher(), AttentionSearcher(ctc_weight=0.3)])
+def test_a_search_with_ctc_is_refused(experiment: Experiment, tmp_path: Path, search: Any):
+    model = make_brain(experiment, tmp_path).model.eval()
+    encoded, lengths = model.encode(torch.randn(1, 16000), torch.tensor([16000]))
+    with pytest.raises(ModelError, match="SpeechLM has no CTC output of its prompts: search it with AttentionSearcher"):
+        search(model, encoded, lengths)
 
 
 def test_utterances_without_a_prompt_format_and_texts_without_one_are_refused(experiment: Experiment):

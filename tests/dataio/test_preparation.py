@@ -294,12 +294,16 @@ def test_a_blend_keeps_its_index(manifest: str) -> None:
     assert len(list(islice(cuts, 100))) == 100
 
 
-def test_conversations_are_resampled_and_filtered_but_not_copied(manifest: str) -> None:
+@both
+def test_conversations_are_resampled_and_filtered_but_not_copied(
+    manifest: str, change: Callable[[CutSet], CutSet], caplog: pytest.LogCaptureFixture
+) -> None:
     item = {"type": "lhotse_as_conversation", "manifest_filepath": manifest, "audio_locator_tag": "[audio]"}
     values = {"manifest_filepath": None, "input_cfg": [item], "sample_rate": 16000, "perturb_speed": True}
     config = DataConfig.from_hparams("d", values | {"max_duration": 1.2}, batched=False)
-    examples = list(prepare_cuts(read_cutset_from_config(config)[0], config, "d"))
+    examples = list(prepare_cuts(change(read_cutset_from_config(config)[0]), config, "d"))
     assert len(examples) == 2
+    assert caplog.text.count("perturb_speed: copies utterances alone; conversations, as '0.wav', are as they were") == 1
     assert all(isinstance(one, NeMoMultimodalConversation) for one in examples)
     assert {cut.sampling_rate for one in examples for cut in one.list_cuts()} == {16000}
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "declarations": "hparams",
     "run_folder": "pretrained hparams files",
     "run_options": "hparams",
-    "pretrained": "checkpoints hparams files",
+    "pretrained": "checkpoints hparams tokenizer files",
     "checkpoints": "",
     "compiled": "",
     "hparams": "",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.models.features import LogMel
+from toolkit.models.recogniser import CTCModel
 from toolkit.models.recurrent import CRDNN
 from toolkit.models.speech_language import PromptedDecoder, SpeechLM
 from toolkit.models.state import select
@@ -42,7 +43,8 @@ def model() -> SpeechLM:
     options = {"tokenizer": Digits(), "prompt": "3 1 11"}
     model = SpeechLM(LogMel(n_mels=20), encoder, decoder=decoder, **options).eval()
     encoded, _ = super(SpeechLM, model).encode(torch.randn(1, 16000), torch.tensor([16000]))
-    model.most_blank = model.ctc_log_probs(encoded)[..., 0].exp().median().item()  # half of the frames are blanks
+    blanks = CTCModel.ctc_log_probs(model, encoded)[..., 0].exp()
+    model.most_blank = blanks.median().item()  # half of the frames are blanks
     return model
 
 

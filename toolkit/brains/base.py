@@ -26,7 +26,7 @@ from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
 from toolkit.dataio.batches import TextBatch
-from toolkit.dataio.epochs import enter_epoch
+from toolkit.dataio.epochs import Foreseen, enter_epoch, has_length
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights, take_weights
@@ -90,7 +90,8 @@ class RecipeBrain(sb.Brain):
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
 
-        Loaders are those of `toolkit.dataio.loaders`, or SpeechBrain's SaveableDataLoader, which continues, too.
+        Loaders are those of `toolkit.dataio.loaders`, or SpeechBrain's SaveableDataLoader, which continues, too,
+        unless its dataset is an IterableDataset.
         """
         self.train_loader = train
         try:
@@ -131,9 +132,7 @@ class RecipeBrain(sb.Brain):
         """
         source = getattr(self.hparams, "init_from", None)
         if source is not None and self.checkpointer.find_checkpoint() is None:
-            taken, left = take_weights(self.model, source)
-            parts = ", ".join(sorted({name.split(".")[0] for name in left})) or "none"
-            logger.info("%d tensors are those of %s; %d begin anew, of: %s", len(taken), source, len(left), parts)
+            take_weights(self.model, source, getattr(self.hparams, "tokenizer_file", None))
         super().on_fit_start()
         annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
         for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
@@ -146,7 +145,7 @@ class RecipeBrain(sb.Brain):
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
         batch = self.receive(batch).to(self.device)
-        should_step = self.step % self.grad_accumulation_factor == 0 or self.step == len(self.train_loader)
+        should_step = self.step % self.grad_accumulation_factor == 0 or self._at_end()
         with uninterrupted():
             self.on_fit_batch_start(batch, should_step)
             with self.no_sync(not should_step):
@@ -162,6 +161,15 @@ class RecipeBrain(sb.Brain):
                 self.place = self.step, self.update_average(loss, self.avg_train_loss)
             self.on_fit_batch_end(batch, predictions, loss, should_step)
         return loss
+
+    def _at_end(self) -> bool:
+        """Whether the batch in hand is the last of the epoch."""
+        return self.step == len(self.train_loader) if has_length(self.train_loader) else self.foreseen.at_end
+
+    def _fit_train(self, train_set: DataLoader, epoch: int, enable: bool) -> None:
+        """Train for an epoch, whose last batch is known to be the last."""
+        self.foreseen = Foreseen(train_set)
+        super()._fit_train(self.foreseen, epoch, enable)
 
     def optimizers_step(self) -> None:
         """Clip the gradients and step, unless one of them is not finite."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import ClassVar
 
 import speechbrain as sb
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from toolkit.brains.asr import ASRBrain
 from toolkit.dataio.conversations import ConversationBatch
 from toolkit.errors import ModelError
-from toolkit.pretrained import trained_weights
+from toolkit.pretrained import COLLECTED, has_tokens_of, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +59,18 @@ class SpeechLMBrain(ASRBrain):
         Raises
         ------
         ModelError
-            The run has others.
+            The run has others, or its CTC output is of another tokenizer.
         """
+        tokenizer_file = getattr(self.hparams, "tokenizer_file", None)
+        if not has_tokens_of(folder, tokenizer_file):
+            raise ModelError(
+                f"encoder_folder: {folder} was trained with another tokenizer than {tokenizer_file}; "
+                f"set tokenizer_file to {Path(folder, COLLECTED['tokenizer_file'])}, or train the encoder again"
+            )
         ours = self.model.state_dict()
         parts = {name for name in ours if name.startswith(("encoder.", "ctc_output."))}
         theirs = {name: tensor for name, tensor in trained_weights(folder).items() if name in parts}
         if {name: tensor.shape for name, tensor in theirs.items()} != {name: ours[name].shape for name in parts}:
-            raise ModelError(f"encoder_folder: {folder} has another encoder or tokenizer; declare those of its YAML")
+            raise ModelError(f"encoder_folder: {folder} has another encoder; declare that of its YAML")
         self.model.load_state_dict(ours | theirs)
         logger.info("Encoder and CTC output of %s.", folder)

@@ -137,7 +137,7 @@ class DataConfig:
     num_workers, pin_memory
         Of the DataLoader: processes that read audio ahead (0: none), and page-locked batches for a GPU.
     perturb_speed
-        Add a copy of every utterance at 0.9 and one at 1.1 of its speed.
+        Add a copy of every utterance (of no conversation) at 0.9 and one at 1.1 of its speed.
     noise_path, noise_snr, noise_mix_prob
         Noises (a folder, a JSONL list of files, Lhotse's cuts or Shar), range of the signal-to-noise ratio (dB), share
         of utterances.

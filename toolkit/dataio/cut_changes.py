@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,8 @@ from toolkit.dataio.indexed import Indexed, Mapped, unchanged
 from toolkit.dataio.reshape import Reshape
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation
 from toolkit.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Source = Iterable[Any]
 
@@ -72,14 +75,26 @@ def at_rate(cut: Cut, sample_rate: int) -> Cut:
 
 
 def with_copies(source: Source) -> Source:
-    """The utterances and copies of each at other speeds."""
-    if isinstance(source, Indexed):
-        return with_speed_copies(source) if isinstance(source[0], Cut) else source
-    return LazyFlattener(LazyMapper(source, _copies))
+    """The utterances and copies of each at other speeds; conversations are not copied, which the log says."""
+    copier = _Copier()
+    if not isinstance(source, Indexed):
+        return LazyFlattener(LazyMapper(source, copier))
+    return with_speed_copies(source) if len(copier(source[0])) > 1 else source
 
 
-def _copies(example: Any) -> list[Any]:
-    return [example, *(example.perturb_speed(speed) for speed in SPEEDS)] if isinstance(example, Cut) else [example]
+@dataclass
+class _Copier:
+    """An example and, where it is an utterance, its copies; warns of the first conversation."""
+
+    has_warned: bool = False
+
+    def __call__(self, example: Any) -> list[Any]:
+        if isinstance(example, Cut):
+            return [example, *(example.perturb_speed(speed) for speed in SPEEDS)]
+        if isinstance(example, NeMoMultimodalConversation) and not self.has_warned:
+            logger.warning("perturb_speed: copies utterances alone; conversations, as %r, are as they were", example.id)
+            self.has_warned = True
+        return [example]
 
 
 def reshaped(source: Source, shape: Reshape) -> Source:

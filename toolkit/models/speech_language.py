@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from toolkit.errors import ModelError
 from toolkit.models.attention import rotary_angles
 from toolkit.models.masking import attention_bias, valid_mask
 from toolkit.models.recogniser import CTCModel
@@ -129,7 +130,7 @@ class SpeechLM(CTCModel):
 
     def letters(self, encoded: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded (A, T, F) with (A,) frames -> (A, T', F) with (A,) letters, means of successive frames of one."""
-        log_probs = self.ctc_log_probs(encoded)
+        log_probs = super().ctc_log_probs(encoded)
         spoken = (log_probs[..., 0].exp() <= self.most_blank) & valid_mask(frames, encoded.size(1))
         letter = log_probs[..., 1:].argmax(dim=2).masked_fill(~spoken, -1)
         begins = spoken & (letter != pad(letter, (1, 0), value=-1)[:, :-1])
@@ -138,6 +139,18 @@ class SpeechLM(CTCModel):
         sums = encoded.new_zeros(len(encoded), int(counts.max()), encoded.size(2) + 1)
         sums.index_put_((rows, places[rows, when]), pad(encoded[rows, when], (0, 1), value=1.0), accumulate=True)
         return sums[..., :-1] / sums[..., -1:].clamp_min(1), counts
+
+    def ctc_log_probs(self, encoded: Tensor) -> Tensor:  # noqa: ARG002
+        """What a CTC search asks of a model: of prompts there is none.
+
+        Raises
+        ------
+        ModelError
+            Always.
+        """
+        raise ModelError(
+            "SpeechLM has no CTC output of its prompts: search it with AttentionSearcher, without ctc_weight"
+        )
 
     def embed(self, ids: Tensor, counts: Tensor, audio: Tensor, letters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens with audio in its place.
