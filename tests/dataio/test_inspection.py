@@ -86,24 +86,126 @@ def test_the_worst_are_named(damaged: Path, capsys: pytest.CaptureFixture[str]) 
     assert lines[place + 2] == "  ... and 1 more"
 
 
-def test_a_manifest_of_speechbrain_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(tmp_path / "a.wav")
-    good = {"wav": "a.wav", "length": 0.5, "words": "YES"}
-    entries = [
-        ("a", good),
-        ("missing", good | {"wav": "b.wav"}),
-        ("long", good | {"length": 3}),
-        ("silent", good | {"words": ""}),
-        ("a", good),
-    ]
+GOOD = {"wav": "a.wav", "length": 0.5, "words": "YES"}
+ENTRIES = [
+    ("missing", GOOD | {"wav": "b.wav"}),
+    ("long", GOOD | {"length": 3}),
+    ("a", GOOD),
+    ("silent", GOOD | {"words": ""}),
+    ("negative", GOOD | {"length": -1}),
+]
+PROBLEMS = (
+    "'missing': no audio file",
+    "'long': 'length' is 3 s",
+    "'silent': 'words' is empty",
+    "'negative': 'length' is -1",
+)
+
+
+def write_lines(path: Path, entries: list[tuple[str, Any]]) -> Path:
     text = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries)
-    (tmp_path / "m.json").write_text("{\n" + text + "\n}\n")
-    assert main(["data", "check", str(tmp_path / "m.json")]) == 1
+    path.write_text("{\n" + text + "\n}\n")
+    return path
+
+
+@pytest.mark.parametrize("layout", ["lines", "indented", "input_cfg"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_manifest_of_speechbrain_is_read_to_its_end(
+    layout: str, workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "a.wav")
+    path = write_lines(tmp_path / "m.json", ENTRIES)
+    if layout == "indented":
+        path.write_text(json.dumps(dict(ENTRIES), indent=4))
+    if layout == "input_cfg":
+        manifest, path = path, tmp_path / "data.yaml"
+        path.write_text(f"input_cfg: [{{type: speechbrain_json, manifest_filepath: {manifest}}}]")
+    assert main(["data", "check", str(path), "-j", workers]) == 1
+    shown = capsys.readouterr().out
+    assert "4 entries that are damaged or contradict themselves" in shown
+    for problem in PROBLEMS:
+        assert f"utterance {problem}" in shown
+
+
+def test_ids_of_speechbrain_that_appear_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    assert main(["data", "check", str(write_lines(tmp_path / "m.json", [("a", GOOD), ("a", GOOD)]))]) == 1
+    assert "1 ids that appear again:\n  utterance 'a'" in capsys.readouterr().out
+
+
+def test_a_csv_manifest_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    path = tmp_path / "m.csv"
+    path.write_text("ID,duration,wav,wrd\nx,0.5,a.wav\ny,half,a.wav,YES\nz,0.5,a.wav,YES\nu,0.5,b.wav,YES\n")
+    assert main(["data", "check", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "3 entries that are damaged" in shown
+    for problem in ("line 2: 3 fields, expected 4", "line 3: could not convert string", "'u': no audio file"):
+        assert problem in shown
+
+
+def test_a_nemo_manifest_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    good = {"audio_filepath": "a.wav", "duration": 0.5, "text": "YES"}
+    lines: list[Any] = [
+        "{",
+        good | {"audio_filepath": "b.wav"},
+        good,
+        {"audio_filepath": "a.wav"},
+        good | {"duration": -1, "sampling_rate": 16000},
+        [1],
+    ]
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
+    assert main(["data", "check", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "5 entries that are damaged or contradict themselves" in shown
+    for problem in (
+        "m.jsonl: line 1: ",
+        "line 2: b.wav: no such audio file",
+        "line 4: no field 'duration'",
+        "line 5: 'duration' is -1; expected seconds above 0",
+        "line 6: expected a JSON object, not a list",
+    ):
+        assert problem in shown
+
+
+def test_cuts_are_read_to_their_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    corpus = Corpus.of("m", {"manifest_filepath": str(write_lines(tmp_path / "m.json", [("a", GOOD)]))})
+    path = tmp_path / "cuts.jsonl"
+    convert(corpus.examples, Target("lhotse", path))
+    good = json.loads(path.read_text())
+    lines = [
+        "{",
+        json.dumps(good),
+        json.dumps(good | {"duration": "x"}),
+        json.dumps({"duration": 1, "type": "MonoCut"}),
+    ]
+    path.write_text("\n".join(lines))
+    assert main(["data", "check", str(path)]) == 1
     shown = capsys.readouterr().out
     assert "3 entries that are damaged or contradict themselves" in shown
-    for problem in ("'missing': no audio file", "'long': 'length' is 3 s", "'silent': 'words' is empty"):
+    for problem in ("cuts.jsonl: line 1: ", "line 3: could not convert string", "line 4: cannot be read as a cut"):
+        assert problem in shown
+
+
+@pytest.mark.parametrize("limits", ["", ", max_duration: 20"])
+def test_a_conversion_leaves_out_what_is_damaged(
+    limits: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "a.wav")
+    manifest = write_lines(tmp_path / "m.json", ENTRIES)
+    (tmp_path / "data.yaml").write_text(f"{{manifest_filepath: {manifest}{limits}}}")
+    command = ["data", "convert", str(tmp_path / "data.yaml"), str(tmp_path / "shards"), "--to", "nemo_tarred"]
+    assert main(command) == 2  # and nothing is written
+    assert not (tmp_path / "shards").exists()
+    assert main([*command, "--skip-broken"]) == 1
+    shown = capsys.readouterr().out
+    assert "# 1 utterances" in shown
+    assert "# left out: 4" in shown
+    for problem in PROBLEMS:
         assert f"utterance {problem}" in shown
-    assert "1 ids that appear again:\n  utterance 'a'" in shown
 
 
 def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

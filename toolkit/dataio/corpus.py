@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import sys
@@ -19,6 +20,7 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.indexed import Concatenated, Indexed
+from toolkit.dataio.line_index import damage_kept
 from toolkit.dataio.preparation import prepare_cuts, select
 from toolkit.errors import ConfigError, DataError
 
@@ -50,7 +52,15 @@ class Corpus:
     weights: list[float] | None = None
 
     @classmethod
-    def of(cls, name: str, values: Mapping[str, Any], view: View = View.ALL, *, metadata_only: bool = False) -> Corpus:
+    def of(
+        cls,
+        name: str,
+        values: Mapping[str, Any],
+        view: View = View.ALL,
+        *,
+        metadata_only: bool = False,
+        checked: bool = True,
+    ) -> Corpus:
         """The corpus of a configuration, whose ``name`` is for messages.
 
         Parameters
@@ -59,6 +69,8 @@ class Corpus:
             Which of its utterances.
         metadata_only
             Whether no audio has to be there, as none will be read.
+        checked
+            Whether the first damaged entry of a manifest is an error here; else each is when it is built.
 
         Raises
         ------
@@ -69,11 +81,12 @@ class Corpus:
         """
         config = DataConfig.from_hparams(name, values, batched=False)
         whole = replace(config, force_finite=True, shuffle=False, shard_seed=0, metadata_only=metadata_only)
-        cuts, _ = read_cutset_from_config(whole)
-        if view is View.WITHIN_LIMITS:
-            cuts = on_sources(cuts, partial(select, config=config, where=name))
-        elif view is View.TRAINING:
-            cuts = prepare_cuts(cuts, config, name)
+        with contextlib.nullcontext() if checked else damage_kept():
+            cuts, _ = read_cutset_from_config(whole, name)
+            if view is View.WITHIN_LIMITS:
+                cuts = on_sources(cuts, partial(select, config=config, where=name))
+            elif view is View.TRAINING:
+                cuts = prepare_cuts(cuts, config, name)
         data = sources_of(cuts)
         return cls(list(data.sources), list(data.weights)) if isinstance(data, Blend) else cls([data])
 

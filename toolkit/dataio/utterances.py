@@ -51,7 +51,7 @@ class Utterance:
         Raises
         ------
         ManifestError
-            The audio ends before the utterance does.
+            The audio ends before the utterance does, or that lasts no time.
         """
         name, info, length = self.name, self.info, self._length()
         channels = list(range(info.channels))
@@ -67,6 +67,8 @@ class Utterance:
 
     def _length(self) -> float:
         available = self.info.length - self.start
+        if self.length is not None and not self.length > 0:
+            raise ManifestError(f"utterance {self.name!r}: has {self.length} s; expected seconds above 0")
         if available <= 0:
             reached = f"begins at {self.start} s, but its audio has {self.info.length:.3f} s"
             raise ManifestError(f"utterance {self.name!r}: {reached}")

@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Convert as the command line says; the exit status: 1 when utterances were left out."""
     options = parse(arguments)
+    import numpy as np
+
     from toolkit.dataio.conversion import Target, convert
     from toolkit.dataio.corpus import View
 
     Target(options.format, options.output, options.shards)  # complains before the data is read
-    corpus = corpus_of(options, view=View.WITHIN_LIMITS)
+    corpus = corpus_of(options, view=View.WITHIN_LIMITS, checked=not options.skip_broken)
     size = known_size(corpus)
-    seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
+    seconds = round(float(np.nansum(corpus.examples.lengths)), 2) if corpus.is_indexed else None
     source = {"data": config_of(options), "utterances": size, "seconds": seconds}
     target = Target(options.format, options.output, options.shards, options.skip_broken, source)
     with progress(size) as report:
