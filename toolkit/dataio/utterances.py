@@ -13,8 +13,13 @@ from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo
 from toolkit.errors import ManifestError
 
-# Of cuts whose audio nobody will open, and whose manifest does not tell (Hz).
-NOMINAL_RATE = 16000
+
+class UnknownRate(int):
+    """A sampling rate (Hz) in the place of one that is not known."""
+
+
+# Of cuts whose audio nobody will open, and whose manifest does not tell.
+NOMINAL_RATE = UnknownRate(16000)
 
 
 @dataclass(frozen=True)
