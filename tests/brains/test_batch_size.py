@@ -159,3 +159,19 @@ def test_a_data_set_alone_cannot_be_trained(tmp_path: Path, capsys: pytest.Captu
     path.write_text(f"manifest_filepath: {tmp_path}/train.json\n")
     assert main(["data", "batch-size", str(path), "--device", "cpu", "--memory", "1GB"]) == 2
     assert "has no model; batches are measured by training a recipe: name its YAML" in capsys.readouterr().err
+
+
+def test_a_stream_cannot_be_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "lines.jsonl").write_text('{"audio": "a.wav", "text": "A"}\n')
+    text = experiment.yaml.read_text().replace(
+        "  manifest_filepath: !ref <train_manifest>\n",
+        f"  input_cfg: [{{type: hf_dataset, path: json, data_files: {tmp_path}/lines.jsonl, streaming: true}}]\n",
+    )
+    experiment.yaml.write_text(text)
+    assert main(["data", "batch-size", str(experiment.yaml), "--device", "cpu", "--memory", "1GB"]) == 2
+    problem = "tiny.yaml: some data of its train_data can only be read from its beginning"
+    assert problem in capsys.readouterr().err

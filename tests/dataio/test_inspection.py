@@ -222,3 +222,20 @@ def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         tar.write(b"RUBBISH")
     assert main(["data", "check", str(tmp_path / "tars")]) == 1
     assert "audio_1.tar: member 1.wav: not audio" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["check", "stats", "bins", "convert"])
+def test_conversations_are_refused_in_one_sentence(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "a.wav")
+    manifest = write_lines(tmp_path / "m.json", [("a", GOOD)])
+    path = tmp_path / "data.yaml"
+    path.write_text(
+        f"input_cfg: [{{type: lhotse_as_conversation, manifest_filepath: {manifest}, audio_locator_tag: '[audio]'}}]\n"
+        "token_equivalent_duration: 0.04\n"
+    )
+    more = [str(tmp_path / "shards"), "--to", "nemo_tarred"] if command == "convert" else []
+    assert main(["data", command, str(path), *more]) == 2
+    problem = f"error: {path}: expected a data set of utterances, but it holds NeMoMultimodalConversation: stats, check"
+    assert capsys.readouterr().err.startswith(problem)

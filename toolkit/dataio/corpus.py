@@ -21,7 +21,7 @@ from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.indexed import Concatenated, Indexed
 from toolkit.dataio.line_index import damage_kept
-from toolkit.dataio.preparation import prepare_cuts, select
+from toolkit.dataio.preparation import first_example, prepare_cuts, select
 from toolkit.errors import ConfigError, DataError
 
 
@@ -75,7 +75,7 @@ class Corpus:
         Raises
         ------
         ConfigError
-            Names all unknown, missing and impossible keys.
+            Names all unknown, missing and impossible keys; or it holds texts or conversations.
         DataError
             A data set cannot be read, or nothing of it is left.
         """
@@ -87,7 +87,10 @@ class Corpus:
                 cuts = on_sources(cuts, partial(select, config=config, where=name))
             elif view is View.TRAINING:
                 cuts = prepare_cuts(cuts, config, name)
-        data = sources_of(cuts)
+            data = sources_of(cuts)
+            for source in data.sources if isinstance(data, Blend) else [data]:
+                if isinstance(source, Indexed) and (first := first_example(source)) is not None:
+                    require_utterance(first, name)
         return cls(list(data.sources), list(data.weights)) if isinstance(data, Blend) else cls([data])
 
     @property
@@ -127,7 +130,7 @@ def _checked(example: Any) -> Cut:
     return cut
 
 
-def require_utterance(example: Any) -> Cut:
+def require_utterance(example: Any, where: str = "the data set") -> Cut:
     """The example itself, which is a cut.
 
     Raises
@@ -136,7 +139,10 @@ def require_utterance(example: Any) -> Cut:
         It is not: the data set is of texts or conversations.
     """
     if not isinstance(example, Cut):
-        raise ConfigError(f"expected a data set of utterances, but it holds {type(example).__name__}")
+        raise ConfigError(
+            f"{where}: expected a data set of utterances, but it holds {type(example).__name__}: stats, check, "
+            "convert, bins and batch-size take no conversations or texts; name the manifest of the recordings"
+        )
     return example
 
 

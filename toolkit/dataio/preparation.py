@@ -99,7 +99,7 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
     if not isinstance(source, Indexed):
         return Filtered(source, filters, where) if filters else source
     numbers, removed = np.arange(len(source)), Counter[str]()
-    if isinstance(_first(source), Cut):
+    if isinstance(first_example(source), Cut):
         if filters.pop(_TOKENS, None) is not None:
             logger.warning("%s: %s: are of texts and conversations, and leave out no utterance", where, _TOKENS)
         for name in (_DURATION, _TOKENS_A_TOKEN):  # the one is told by the index, the other is not of utterances
@@ -117,7 +117,7 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
     return Selected(source, numbers) if len(numbers) < len(source) else source
 
 
-def _first(source: Indexed[Any]) -> Any:
+def first_example(source: Indexed[Any]) -> Any:
     """The first example; where damage is kept, the first that can be built. None where there is none."""
     for number in range(len(source)):
         try:

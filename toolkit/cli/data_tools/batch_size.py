@@ -111,12 +111,23 @@ def _within(asked: int, there: int, device: str) -> int:
 
 
 def measure_extremes(options: argparse.Namespace, config: dict[str, Any]) -> list[Extreme]:
-    """The longest audio and text of each bucket of a recipe's data set."""
+    """The longest audio and text of each bucket of a recipe's data set.
+
+    Raises
+    ------
+    ConfigError
+        It is a stream, on which recipes do not train.
+    """
     from toolkit.dataio.corpus import Corpus, View
     from toolkit.dataio.corpus_lengths import CorpusLengths
     from toolkit.dataio.extremes import extremes_of
 
     corpus = Corpus.of(str(options.data), config, View.TRAINING, metadata_only=True)
+    if not corpus.is_indexed:
+        raise ConfigError(
+            f"{options.data}: some data of its {options.key} can only be read from its beginning, and recipes train on "
+            "data with an index only; make a manifest or shards of it with `asr data convert`"
+        )
     with progress(known_size(corpus)) as report:
         lengths = CorpusLengths.of(corpus, _tokenizer(options.data).encode, report)
     return extremes_of(corpus, lengths, _ends(options, config, lengths))
