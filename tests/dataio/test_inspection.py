@@ -239,3 +239,42 @@ def test_conversations_are_refused_in_one_sentence(
     assert main(["data", command, str(path), *more]) == 2
     problem = f"error: {path}: expected a data set of utterances, but it holds NeMoMultimodalConversation: stats, check"
     assert capsys.readouterr().err.startswith(problem)
+
+
+@pytest.mark.parametrize("skip", ["false", "true"])
+def test_one_manifest_of_several_tars_is_read_to_its_end(
+    skip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wav").mkdir()
+    for number in range(4):
+        record(tmp_path / f"wav/{number}.wav")
+        (tmp_path / f"wav/{number}.txt").write_text("YES")
+    corpus = Corpus.of("wav", {"input_cfg": [{"type": "audio_folder", "audio_dir": str(tmp_path / "wav")}]})
+    convert(corpus.examples, Target("nemo_tarred", tmp_path / "tars", shards=2))
+    lines = [
+        json.dumps(json.loads(line) | {"shard_id": shard})
+        for shard in range(2)
+        for line in (tmp_path / f"tars/manifest_{shard}.json").read_text().splitlines()
+    ]
+    (tmp_path / "all.json").write_text("\n".join([*lines[:2], "{", *lines[2:], '{"shard_id": 1}', ""]))
+    (tmp_path / "data.yaml").write_text(
+        f"manifest_filepath: {tmp_path}/all.json\ntarred_audio_filepaths: {tmp_path}/tars/audio__OP_0..1_CL_.tar\n"
+        f"skip_missing_manifest_entries: {skip}\n"
+    )
+    assert main(["data", "check", str(tmp_path / "data.yaml")]) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("6 utterances, 0.00 h, 16000 Hz: 4\n2 entries that are damaged")
+    assert "line 3: " in shown
+    assert "line 6: no field 'audio_filepath'" in shown
+
+
+def test_a_kaldi_folder_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.wav")
+    (tmp_path / "wav.scp").write_text(f"r {tmp_path}/a.wav\n")
+    (tmp_path / "segments").write_text("a r 0 0.4\nb r 0.4\nc x 0 0.4\nd r 0.4 0.1\ne r 0 0.2\n")
+    (tmp_path / "text").write_text("".join(f"{name} YES\n" for name in "abcd"))
+    assert main(["data", "check", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("5 utterances, 0.00 h, 16000 Hz: 2\n3 entries that are damaged")
+    for problem in ("line 2: 3 fields", "has no line for 'x'", "line 4: utterance 'd': has ", "utterance 'e'"):
+        assert problem in shown
