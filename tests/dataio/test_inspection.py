@@ -208,13 +208,18 @@ def test_a_conversion_leaves_out_what_is_damaged(
         assert f"utterance {problem}" in shown
 
 
-def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "wav").mkdir()
+def write_tars(folder: Path) -> None:
+    """Four utterances in two tars."""
+    (folder / "wav").mkdir()
     for number in range(4):
-        record(tmp_path / f"wav/{number}.wav")
-        (tmp_path / f"wav/{number}.txt").write_text("YES")
-    corpus = Corpus.of("wav", {"input_cfg": [{"type": "audio_folder", "audio_dir": str(tmp_path / "wav")}]})
-    convert(corpus.examples, Target("nemo_tarred", tmp_path / "tars", shards=2))
+        record(folder / f"wav/{number}.wav")
+        (folder / f"wav/{number}.txt").write_text("YES")
+    corpus = Corpus.of("wav", {"input_cfg": [{"type": "audio_folder", "audio_dir": str(folder / "wav")}]})
+    convert(corpus.examples, Target("nemo_tarred", folder / "tars", shards=2))
+
+
+def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tars(tmp_path)
     assert main(["data", "check", str(tmp_path / "tars")]) == 0
     assert capsys.readouterr().out == "4 utterances, 0.00 h, 16000 Hz: 4\nnothing is wrong\n"
     with (tmp_path / "tars/audio_1.tar").open("r+b") as tar:
@@ -245,12 +250,7 @@ def test_conversations_are_refused_in_one_sentence(
 def test_one_manifest_of_several_tars_is_read_to_its_end(
     skip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "wav").mkdir()
-    for number in range(4):
-        record(tmp_path / f"wav/{number}.wav")
-        (tmp_path / f"wav/{number}.txt").write_text("YES")
-    corpus = Corpus.of("wav", {"input_cfg": [{"type": "audio_folder", "audio_dir": str(tmp_path / "wav")}]})
-    convert(corpus.examples, Target("nemo_tarred", tmp_path / "tars", shards=2))
+    write_tars(tmp_path)
     lines = [
         json.dumps(json.loads(line) | {"shard_id": shard})
         for shard in range(2)
