@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_experiment import MODEL
+from tiny_experiment import MODEL, logging_as_before
 from torch import nn
 
 from toolkit.models.features import LogMel
@@ -59,11 +58,6 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -
 
 @pytest.fixture
 def logging_put_back() -> Iterator[None]:
-    """For scripts that are run in process: the handlers that they set up are closed, and those before come back."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    """What scripts that are run in process set up, is closed afterwards."""
+    with logging_as_before():
+        yield

@@ -7,7 +7,10 @@ load_script(experiment.script).main([str(experiment.yaml), "--device", "cpu"])
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,8 +89,21 @@ class Experiment:
 
     def train(self, *options: str) -> Path:
         """The run's folder, once the script has done with these options, in this process."""
-        load_script(self.script).main([str(self.yaml), "--device", "cpu", "--noprogressbar", *options])
+        with logging_as_before():
+            load_script(self.script).main([str(self.yaml), "--device", "cpu", "--noprogressbar", *options])
         return self.run
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """For scripts that are run in process: the handlers that they set up are closed, and those before come back."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def make_experiment(folder: Path, utterances: int = 12) -> Experiment:

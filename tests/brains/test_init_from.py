@@ -40,7 +40,6 @@ def test_a_run_of_which_nothing_fits_is_refused(run_folder: Path):
         take_weights(nn.Linear(2, 3), run_folder)
 
 
-@pytest.mark.usefixtures("logging_put_back")
 def test_a_run_begins_with_the_weights_and_continues_with_its_own(tmp_path: Path):
     experiment = make_experiment(tmp_path)
     experiment.yaml.write_text(experiment.yaml.read_text() + "init_from: null\n")

@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,9 @@ from toolkit.dataio.corpus import Corpus, config_of_path
 from toolkit.dataio.cut_audio import load_channels
 from toolkit.dataio.exact_audio import encode
 from toolkit.dataio.indexed import Listed
+from toolkit.dataio.loaders import SpeechDataset
 from toolkit.errors import ConfigError, DataError
+from toolkit.tokenizer import WordTokenizer
 
 NAMES = {
     "speechbrain_json": "m.json",
@@ -50,7 +53,11 @@ def recorded(path: Path, seconds: float, rate: int = 16000, channels: int = 1, s
 
 
 def listed(cuts: list[Cut]) -> Listed[Cut]:
-    return Listed(cuts, lambda cut: cut.duration)
+    return Listed(cuts, duration)
+
+
+def duration(cut: Cut) -> float:
+    return cut.duration
 
 
 def cut_of(recording: Recording, name: str, text: str, start: float = 0.0, length: float | None = None) -> Cut:
@@ -138,7 +145,7 @@ def test_files_are_referred_to_and_passed_on_as_they_are(cuts: list[Cut], tmp_pa
     assert [line["audio_filepath"] for line in lines] == [
         "audio/a.flac", "audio/telephone.wav", "audio/studio.flac", "audio/floating.wav"
     ]  # fmt: skip
-    assert not (tmp_path / "m_audio").exists()
+    assert not (tmp_path / "m.json_audio").exists()
     convert(listed(whole), Target("nemo_tarred", tmp_path / "tars"))
     with tarfile.open(tmp_path / "tars/audio_0.tar") as tar:
         inside = [tar.extractfile(member).read() for member in tar]
@@ -153,7 +160,49 @@ def test_parts_have_an_offset_in_a_nemo_manifest_and_a_file_where_there_is_none(
     lines = [json.loads(line) for line in (tmp_path / "m.json").read_text().splitlines()]
     assert [(line["offset"], line["duration"]) for line in lines] == [(0.25, 0.5), (0.0, 0.7), (1.30625, 0.69375)]
     convert(parts, Target("speechbrain_json", tmp_path / "s.json"))
-    assert sorted(path.name for path in (tmp_path / "s_audio").iterdir()) == [f"long-{n}.flac" for n in (1, 2, 3)]
+    assert sorted(path.name for path in (tmp_path / "s.json_audio").iterdir()) == [f"long-{n}.flac" for n in (1, 2, 3)]
+
+
+def test_manifests_side_by_side_keep_their_own_audio(cuts: list[Cut], tmp_path: Path) -> None:
+    first, second = cuts[4], cuts[5].with_id(cuts[4].id)  # parts of the same name, as two Kaldi folders may have
+    for cut, name in ((first, "kk.train.json"), (second, "kk.valid.json"), (second, "kk.csv")):
+        convert(listed([cut]), Target("speechbrain_csv" if name == "kk.csv" else "speechbrain_json", tmp_path / name))
+    for cut, name in ((first, "kk.train.json"), (second, "kk.valid.json"), (second, "kk.csv")):
+        np.testing.assert_array_equal(load_channels(read_back(tmp_path / name)[first.id]), load_channels(cut))
+
+
+def test_nothing_that_is_there_is_replaced(cuts: list[Cut], tmp_path: Path) -> None:
+    manifest, target = tmp_path / "s.json", Target("speechbrain_json", tmp_path / "s.json")
+    convert(listed(cuts[4:6]), target)
+    before = {path: path.read_bytes() for path in [manifest, *(tmp_path / "s.json_audio").iterdir()]}
+    read = read_back(manifest)[cuts[4].id]
+    source = listed([read.truncate(duration=0.2, preserve_id=True)])  # a part of what was written
+    with pytest.raises(ConfigError, match=r"s\.json: is there already; remove it if nothing needs it"):
+        convert(source, target)
+    manifest.rename(tmp_path / "moved.json")
+    with pytest.raises(ConfigError, match=r"s\.json_audio: is there already"):
+        convert(source, target)
+    (tmp_path / "moved.json").rename(manifest)
+    convert(source, Target("speechbrain_csv", tmp_path / "s.csv"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_of_a_conversion_that_failed_no_audio_is_left(cuts: list[Cut], tmp_path: Path) -> None:
+    target = Target("speechbrain_json", tmp_path / "s.json")
+    with pytest.raises(DataError, match="appears twice"):
+        convert(listed([cuts[4], cuts[4]]), target)
+    assert not target.output.with_name("s.json_audio").exists()
+    assert convert(listed(cuts[4:6]), target).utterances == 2
+
+
+def test_words_are_in_the_order_in_which_they_are_said(cuts: list[Cut], tmp_path: Path) -> None:
+    cut = cuts[0]
+    said = [(0.2, "THREE"), (0.0, "ONE"), (0.1, None), (0.1, "TWO")]
+    cut.supervisions = [SupervisionSegment(f"s{at}{text}", "a", at, 0.1, text=text) for at, text in said]
+    convert(listed([cut]), Target("nemo", tmp_path / "m.json"))
+    assert json.loads((tmp_path / "m.json").read_text())["text"] == "ONE TWO THREE"
+    batch = SpeechDataset(WordTokenizer())[CutSet.from_cuts([cut])]
+    assert batch.words == ["ONE TWO THREE"]
 
 
 def test_shards_are_laid_out_as_nemo_does(cuts: list[Cut], tmp_path: Path) -> None:
@@ -209,7 +258,9 @@ def test_an_interrupted_conversion_goes_on(cuts: list[Cut], tmp_path: Path) -> N
     there = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "tars").iterdir()}
     assert set(there) == {"audio_0.tar", "manifest_0.json"}
     other = Target("nemo_tarred", tmp_path / "tars", shards=4, source="b")
-    with pytest.raises(ConfigError, match="tars: holds an unfinished conversion of something else; remove it"):
+    with pytest.raises(
+        ConfigError, match="tars: holds an unfinished conversion of something else, or of files that have"
+    ):
         convert(listed(cuts), other)
     written = convert(listed(cuts), target)
     assert written.utterances == len(cuts)
@@ -217,6 +268,49 @@ def test_an_interrupted_conversion_goes_on(cuts: list[Cut], tmp_path: Path) -> N
     assert described(read_back(tmp_path / "tars").values()) == described(cuts)
     with pytest.raises(ConfigError, match="tars: holds files already; remove it"):
         convert(listed(cuts), target)
+
+
+def test_a_conversion_of_files_that_changed_does_not_go_on(
+    cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, broken = tmp_path / "m.json", Path(cuts[1].recording.sources[0].source)
+    convert(listed(cuts[:4]), Target("nemo", manifest))
+    whole = broken.read_bytes()
+    os.truncate(broken, 3000)
+    (tmp_path / "data.yaml").write_text(f"- {{type: nemo, manifest_filepath: {manifest}}}\n")
+    command = ["data", "convert", str(tmp_path / "data.yaml"), str(tmp_path / "tars"), "--to", "nemo_tarred"]
+    command += ["--shards", "2"]
+    assert main(command) == 2
+    assert (tmp_path / "tars/manifest_0.json").is_file()
+    assert main([*command, "--skip-broken"]) == 2  # would leave out of one shard what is in the other
+    broken.write_bytes(whole)
+    text = manifest.read_text()
+    manifest.write_text(text.replace("FOUR", "FIVE"))
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "tars: holds an unfinished conversion of something else, or of files that have" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "tars")
+    assert main(command) == 0
+    assert [cut.supervisions[0].text for cut in read_back(tmp_path / "tars").values()].count("FIVE") == 2
+
+
+def test_what_a_finished_shard_left_out_still_counts(cuts: list[Cut], tmp_path: Path) -> None:
+    os.truncate(cuts[1].recording.sources[0].source, 3000)
+
+    class Stopped(Listed):
+        def __getitem__(self, number: int) -> Cut:
+            if number == 2:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
+
+    target = Target("nemo_tarred", tmp_path / "tars", shards=3, skip_broken=True)
+    order = [cuts[1], cuts[0], cuts[2], cuts[3]]
+    with pytest.raises(KeyboardInterrupt):
+        convert(Stopped(order, duration), target)
+    done: list[int] = []
+    written = convert(listed(order), target, report=done.append)
+    assert (written.utterances, written.skipped, sum(done)) == (3, 1, 4)
+    assert "manifest_0.json: 1, when it was written before" in written.reasons[0]
 
 
 def test_what_is_broken_is_an_error_or_left_out(cuts: list[Cut], tmp_path: Path) -> None:
@@ -280,14 +374,68 @@ def test_command(cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["data", "convert", str(tmp_path / "data.yaml"), "x", "--to", "lhotse", "--key", "valid_data"]) == 2
 
 
-def test_a_stream_is_divided_among_shards(cuts: list[Cut], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "options", "problem"),
+    [
+        (
+            "m.json",
+            ["--to", "nemo"],
+            "m.json: is there already; remove it if nothing needs it, or choose another OUTPUT",
+        ),
+        ("folder.json", ["--to", "nemo"], "folder.json: is there already"),
+        ("m.json/s.json", ["--to", "nemo"], "m.json is not a folder; name another place"),
+        ("m.json", ["--to", "nemo_tarred"], "m.json is not a folder; name another place"),
+        (f"{'x' * 300}.json", ["--to", "nemo"], "xxx.json: File name too long"),
+        (".", ["--to", "nemo_tarred"], ".: holds files already; remove it, or choose another folder"),
+        ("s.json", ["--to", "nemo", "-j", "2"], "-j 2: one process writes a manifest; leave it out, or write shards"),
+    ],
+)
+def test_where_nothing_can_be_written(
+    output: str, options: list[str], problem: str, cuts: list[Cut], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    convert(listed(cuts[:4]), Target("nemo", tmp_path / "m.json"))
+    (tmp_path / "folder.json").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "convert", "m.json", output, *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("open_shards", [256, 2])
+def test_a_stream_is_divided_among_shards(
+    cuts: list[Cut], open_shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = 0
+
     class Stream:
         def __iter__(self) -> Iterator[Cut]:
+            nonlocal passes
+            passes += 1
             return iter(cuts)
 
-    target = Target("nemo_tarred", tmp_path / "tars", shards=5)
-    assert convert(Stream(), target).utterances == len(cuts)
-    assert described(read_back(target.output).values()) == described(cuts)
+    monkeypatch.setattr("toolkit.dataio.conversion._OPEN_SHARDS", open_shards)
+    done: list[int] = []
+    convert(listed(cuts), Target("nemo_tarred", tmp_path / "indexed", shards=5))
+    written = convert(Stream(), Target("nemo_tarred", tmp_path / "tars", shards=5), report=done.append)
+    assert written.utterances == sum(done) == len(cuts)
+    assert passes == {256: 1, 2: 3}[open_shards]
+    for number in range(5):
+        name = f"manifest_{number}.json"
+        assert (tmp_path / "tars" / name).read_bytes() == (tmp_path / "indexed" / name).read_bytes()
+    assert described(read_back(tmp_path / "tars").values()) == described(cuts)
+
+
+def test_a_process_gets_the_source_once(cuts: list[Cut], tmp_path: Path) -> None:
+    sent = 0
+
+    class Counted(Listed):
+        def __reduce__(self) -> tuple[Any, ...]:
+            nonlocal sent
+            sent += 1
+            return Listed, (self.examples, duration)
+
+    convert(Counted(cuts, duration), Target("nemo_tarred", tmp_path / "tars", shards=12), workers=2)
+    assert sent <= 2
 
 
 @pytest.mark.parametrize("command", [["convert", "x.json", "--to", "nemo"], ["stats"], ["check"]])

@@ -17,13 +17,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from lhotse.cut import Cut
 
 from toolkit.dataio.line_index import LineIndex, damaged
 from toolkit.errors import DataError
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 T = TypeVar("T")
 

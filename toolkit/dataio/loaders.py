@@ -30,6 +30,7 @@ from toolkit.dataio.dataloader import make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.parts import load_part
 from toolkit.dataio.preparation import needs_tokens
+from toolkit.dataio.utterances import transcript
 from toolkit.errors import ConfigError, did_you_mean
 
 
@@ -49,7 +50,7 @@ class SpeechDataset(Dataset):
     def __getitem__(self, cuts: CutSet) -> Batch:
         cuts = list(cuts)
         wavs, samples = load_cuts(cuts)
-        words = [" ".join(supervision.text or "" for supervision in cut.supervisions) for cut in cuts]
+        words = [transcript(cut) for cut in cuts]
         tokens = [self.tokenizer.encode(text) for text in words]
         return Batch(words, *pad_tokens(tokens), [cut.id for cut in cuts], wavs, samples)
 

@@ -1,7 +1,7 @@
 """Manifests written utterance by utterance: SpeechBrain's JSON and CSV, NeMo's, and Lhotse's cuts.
 
 They refer to the audio files there are. What is not a file of its own, or not as the manifest could say (of a tar,
-resampled, a part where the format has none), is written without loss to the folder ``<manifest>_audio``.
+resampled, a part where the format has none), is written without loss to the folder ``<manifest>_audio``, which is new.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from toolkit.dataio.exact_audio import audio_file, is_whole
 from toolkit.dataio.manifest_entries import check_entry
 from toolkit.dataio.manifest_layouts import COLUMNS
 from toolkit.dataio.nemo_adapters import AUDIO_FIELDS
+from toolkit.dataio.utterances import transcript
 from toolkit.errors import ManifestError
 from toolkit.files import write_atomically
 
@@ -38,12 +39,17 @@ _LONGEST_NAME = 200  # bytes; file systems take 255
 _CSV_FIELDS = ("length", "wav", "speaker", "words", "language", "sample_rate", "num_samples", "channels")
 
 
+def audio_folder(path: Path) -> Path:
+    """Where the audio is that is written for a manifest."""
+    return path.with_name(f"{path.name}_audio")
+
+
 class ManifestWriter:
     """Writes cuts to an open text file, which will be ``path``; a DataError leaves a cut out, and no trace of it."""
 
     def __init__(self, stream: TextIO, path: Path) -> None:
         self.stream, self.path = stream, path
-        self.audio_folder = path.with_name(f"{path.name.partition('.')[0]}_audio")
+        self.audio_folder = audio_folder(path)
         self._seen: set[int] = set()
         self.start()
 
@@ -221,7 +227,7 @@ def moved(cut: Cut, source: AudioSource, info: AudioInfo) -> Cut:
 
 def said(cut: Cut) -> str:
     """The words of a cut, one space apart."""
-    return " ".join(word for one in cut.supervisions if one.text for word in one.text.split())
+    return " ".join(transcript(cut).split())
 
 
 def _voice(cut: Cut, language_field: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import io
 import pickle
+import threading
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -105,9 +106,12 @@ def _code(value: FunctionType | type) -> list[str]:
     """The source of a function, or of a class and its bases, as far as it is written in Python."""
     found = []
     for one in inspect.getmro(value) if isinstance(value, type) else [value]:
-        with contextlib.suppress(OSError, TypeError):
+        with contextlib.suppress(OSError, TypeError), _PARSING:
             found.append(inspect.getsource(one))
     return found
+
+
+_PARSING = threading.Lock()  # of a class, which fails in several threads at once (Python 3.11)
 
 
 def _digest(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.cut import Cut
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo
 from toolkit.errors import ManifestError
@@ -83,6 +84,11 @@ class Utterance:
             wanted = f"{self.length} s from {self.start} s on" if self.start else f"{self.length} s"
             raise ManifestError(f"utterance {self.name!r}: has {wanted}, but its audio has {self.info.length:.3f} s")
         return min(self.length, available)
+
+
+def transcript(cut: Cut) -> str:
+    """What is said in a cut: the texts of its supervisions, which Lhotse keeps in any order, as they begin."""
+    return " ".join(one.text for one in sorted(cut.supervisions, key=lambda one: one.start) if one.text)
 
 
 def file_source(path: str | Path) -> AudioSource:

@@ -6,8 +6,11 @@
 
 OUTPUT holds the same utterances with the same samples, and is read by the type of the same name: what to write into
 a recipe is printed. Manifests refer to the audio files there are; what is not a file of its own (of a tar, or a part
-where the format knows none) is written to a folder beside. Limits such as max_duration count, other changes do not.
-A conversion to shards that was stopped goes on with the same command.
+where the format knows none) is written to the folder OUTPUT_audio. Nothing that is there is replaced. Limits such as
+max_duration count, other changes do not.
+With -j, each process writes a shard. A conversion to shards that was stopped goes on with the same command,
+unless its files have changed. What can
+only be read in order, such as a stream of HuggingFace's, is written by one process, and from the start.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from toolkit.cli.data_tools.arguments import (
     positive,
     progress,
 )
+from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from toolkit.dataio.conversion import Target, Written
@@ -34,21 +38,33 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Convert as the command line says; the exit status: 1 when utterances were left out."""
     options = parse(arguments)
+    try:
+        target, written = _converted(options)
+    except OSError as error:  # a full disk, a name that is too long
+        raise ConfigError(f"{error.filename or options.output}: {error.strerror}") from error
+    print(summary(written, target))
+    return 1 if written.skipped else 0
+
+
+def _converted(options: argparse.Namespace) -> tuple[Target, Written]:
+    """What was to be written, and what was."""
     import numpy as np
 
     from toolkit.dataio.conversion import Target, convert
     from toolkit.dataio.corpus import View
+    from toolkit.dataio.source_files import stamp_of
 
-    Target(options.format, options.output, options.shards)  # complains before the data is read
+    # Complains before the data is read.
+    Target(options.format, options.output, options.shards).require_possible(options.workers)
+    config = config_of(options)
+    stamp = stamp_of(config)
     corpus = corpus_of(options, view=View.WITHIN_LIMITS, checked=not options.skip_broken)
     size = known_size(corpus)
     seconds = round(float(np.nansum(corpus.examples.lengths)), 2) if corpus.is_indexed else None
-    source = {"data": config_of(options), "utterances": size, "seconds": seconds}
+    source = {"data": config, "files": stamp, "utterances": size, "seconds": seconds}
     target = Target(options.format, options.output, options.shards, options.skip_broken, source)
     with progress(size) as report:
-        written = convert(corpus.examples, target, workers=options.workers, report=report)
-    print(summary(written, target))
-    return 1 if written.skipped else 0
+        return target, convert(corpus.examples, target, workers=options.workers, report=report)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
