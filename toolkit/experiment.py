@@ -108,9 +108,25 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     )
     parser.add_argument("hparams_file", metavar="HPARAMS.yaml", help="the experiment")
     known, rest = parser.parse_known_args(arguments)
-    document, overrides, run_opts = HparamsDocument(known.hparams_file), {}, {}
+    document = HparamsDocument(known.hparams_file)
     document.check_keys()
-    for key, value in _pairs(rest).items():
+    overrides, run_opts = settings(document, rest)
+    document.override(overrides)
+    check_declarations(document)
+    _check_kinds(document)
+    return document, run_opts
+
+
+def settings(document: HparamsDocument, words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys of a document and the options of a run that ``--key value ...`` sets.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key or option, or a value of another kind.
+    """
+    overrides, run_opts = {}, {}
+    for key, value in _pairs(words).items():
         if key in document:
             if _is_number(document.data[key]) and not (_is_number(value) or value is None):
                 raise ConfigError(f"{key}: expected a number, not {value!r}")
@@ -118,14 +134,11 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
         elif key in RUN_OPTION_DEFAULTS:
             run_opts[key] = value
         elif key in STANDARD_KEYS:
-            raise ConfigError(f"--{key}: {known.hparams_file} has no such key; add the line `{key}: ...` to it")
+            raise ConfigError(f"--{key}: {document.path} has no such key; add the line `{key}: ...` to it")
         else:
             near = did_you_mean(key, [*document.data, *RUN_OPTIONS]) or f"; its keys: {', '.join(document.data)}"
-            raise ConfigError(f"--{key}: neither a key of {known.hparams_file} nor an option of the run{near}")
-    document.override(overrides)
-    check_declarations(document)
-    _check_kinds(document)
-    return document, run_opts
+            raise ConfigError(f"--{key}: neither a key of {document.path} nor an option of the run{near}")
+    return overrides, run_opts
 
 
 def _is_number(value: Any) -> bool:

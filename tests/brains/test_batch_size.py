@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_experiment import make_experiment
 
 from toolkit.brains.batch_size import TOLERANCE, Line, largest_batches, search
-from toolkit.brains.step_memory import Recipe, StepMemory
+from toolkit.brains.step_memory import Recipe, StepMemory, Trainer
 from toolkit.cli.main import main
 from toolkit.dataio.corpus import Corpus
 from toolkit.dataio.corpus_lengths import CorpusLengths
@@ -121,12 +121,33 @@ def test_a_training_step_is_measured(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_of_the_command_line_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = make_experiment(tmp_path)
+    command = ["data", "batch-size", str(experiment.yaml), "--device", "cpu", "--memory", "8GB", "--buckets", "1"]
+    assert main([*command, "--train_data", "{max_duration: 0.01}"]) == 2
+    assert "left out: 12 by min_duration, max_duration" in capsys.readouterr().err
+    assert main([*command, "--precison", "bf16"]) == 2
+    assert "--precison: neither a key of" in capsys.readouterr().err
+
+
+def test_recipe_is_trained_as_the_command_line_says(tmp_path: Path) -> None:
+    experiment = make_experiment(tmp_path)
+    text = experiment.yaml.read_text().replace("precision: fp32\n", "")
+    text = text.replace("sample_rate: 16000", "rate: 8000").replace("<sample_rate>", "<rate>")
+    experiment.yaml.write_text(text.replace("train_data:\n", "train_data:\n  sample_rate: !ref <rate>\n"))
+    trainer = Trainer(Recipe(experiment.yaml, "cpu", {"n_mels": 8}, {"precision": "bf16"}))
+    assert trainer.sample_rate == 8000
+    assert trainer.brain.precision == "bf16"
+    assert trainer.brain.hparams.n_mels == 8
+    trainer.step(1.0, "A", 2)
+
+
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     experiment = make_experiment(tmp_path)
     options = ["--device", "cpu", "--memory", "8GB", "--buckets", "2"]
     assert main(["data", "batch-size", str(experiment.yaml), *options]) == 0
     shown = capsys.readouterr().out
-    assert "# largest batches that fit in 8 GB on cpu" in shown
+    assert "# largest batches whose training step fits in 80% of 8 GB on cpu" in shown
     printed = yaml.safe_load(shown)
     assert printed["num_buckets"] == len(printed["bucket_duration_bins"]) == 2
     assert sum(printed["bucket_batch_size"]) >= 12  # all utterances of each
@@ -159,3 +180,19 @@ def test_a_data_set_alone_cannot_be_trained(tmp_path: Path, capsys: pytest.Captu
     path.write_text(f"manifest_filepath: {tmp_path}/train.json\n")
     assert main(["data", "batch-size", str(path), "--device", "cpu", "--memory", "1GB"]) == 2
     assert "has no model; batches are measured by training a recipe: name its YAML" in capsys.readouterr().err
+
+
+def test_a_stream_cannot_be_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "lines.jsonl").write_text('{"audio": "a.wav", "text": "A"}\n')
+    text = experiment.yaml.read_text().replace(
+        "  manifest_filepath: !ref <train_manifest>\n",
+        f"  input_cfg: [{{type: hf_dataset, path: json, data_files: {tmp_path}/lines.jsonl, streaming: true}}]\n",
+    )
+    experiment.yaml.write_text(text)
+    assert main(["data", "batch-size", str(experiment.yaml), "--device", "cpu", "--memory", "1GB"]) == 2
+    problem = "tiny.yaml: some data of its train_data can only be read from its beginning"
+    assert problem in capsys.readouterr().err

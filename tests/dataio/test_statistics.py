@@ -79,3 +79,43 @@ def test_histograms(manifest: Path, tmp_path: Path) -> None:
 def test_tokens_need_a_tokenizer(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "stats", str(manifest), "--max-tps", "4"]) == 2
     assert capsys.readouterr().err == "error: --max-tps: counts tokens; name a --tokenizer\n"
+
+
+@pytest.mark.parametrize("kind", ["nemo", "kaldi"])
+def test_a_rate_that_the_manifest_does_not_tell_is_not_known(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "nemo":
+        path = tmp_path / "m.json"
+        lines = [{"audio_filepath": "a.wav", "duration": 1.0}] * 2
+        lines += [{"audio_filepath": "b.wav", "duration": 1.0, "sampling_rate": 8000}]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        path = tmp_path
+        (path / "wav.scp").write_text("a a.wav\nb b.wav\n")
+        (path / "reco2dur").write_text("a 1.0\nb 2.0\n")
+    assert main(["data", "stats", str(path)]) == 0
+    known = ", 8000 Hz: 1" if kind == "nemo" else ""
+    assert f"sample rates  not known: 2{known}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--min-duration", "3", "--max-duration", "1"], "min_duration is 3 and max_duration is 1: nothing is within"),
+        (["--png", "x.jpgg"], "--png x.jpgg: expected a file that ends in .png"),
+        (["--png", "/dev/null/x.png"], "--png: /dev/null is not a folder"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_read(
+    options: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.json").write_text("damaged")
+    assert main(["data", "stats", str(tmp_path / "m.json"), *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_an_empty_manifest_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    assert main(["data", "stats", str(tmp_path / "empty.jsonl")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/empty.jsonl: holds no example\n"

@@ -19,7 +19,7 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference brains dataio tokenizer hparams",
+    "cli": "inference experiment brains dataio tokenizer hparams files",
     "inference": "pretrained dataio tokenizer",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",

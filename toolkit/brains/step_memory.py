@@ -15,10 +15,11 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,8 +27,10 @@ import speechbrain as sb
 import torch
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 
+from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.extremes import Extreme
 from toolkit.dataio.loaders import SpeechDataset
+from toolkit.dataio.utterances import NOMINAL_RATE
 from toolkit.errors import ConfigError, ModelError, ToolkitError
 from toolkit.files import temporary_folder
 from toolkit.hparams import HparamsDocument
@@ -37,10 +40,12 @@ _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The YAML of a recipe, and the device that it is to train on."""
+    """The YAML of a recipe, the device that it is to train on, the keys that are replaced, and options of the run."""
 
     path: Path
     device: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    run_opts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def on_gpu(self) -> bool:
@@ -53,10 +58,11 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         document = HparamsDocument(recipe.path)
-        document.override({"output_folder": str(temporary_folder("batch-size-"))})
+        document.override({**recipe.overrides, "output_folder": str(temporary_folder("batch-size-"))})
         hparams = document.build()
-        self.tokenizer, self.sample_rate = hparams["tokenizer"], hparams.get("sample_rate", 16000)
-        self.brain = hparams["brain"](hparams, {"device": recipe.device, "noprogressbar": True})
+        self.tokenizer, self.sample_rate = hparams["tokenizer"], _sample_rate(hparams)
+        run_opts = {**recipe.run_opts, "device": recipe.device, "noprogressbar": True}
+        self.brain = hparams["brain"](hparams, run_opts)
         self.brain.train_loader = _NoLoader()
         self.brain.on_fit_start()
         self.brain.on_stage_start(sb.Stage.TRAIN, 1)
@@ -75,6 +81,12 @@ class Trainer:
         self.brain.step = self.brain.grad_accumulation_factor  # the batch that makes a step
         self.brain.nonfinite_count = 0
         self.brain.fit_batch(batch)
+
+
+def _sample_rate(hparams: Mapping[str, Any]) -> int:
+    """Of what the model hears (Hz)."""
+    rate = hparams.get("sample_rate") or as_mapping("train_data", hparams["train_data"]).get("sample_rate")
+    return rate or NOMINAL_RATE
 
 
 class _NoLoader:

@@ -18,7 +18,7 @@ COMMANDS = {
     "check": "open and decode every audio file, and list the worst problems",
     "convert": "write any data set as manifests or shards of another format",
     "bins": "duration bins that pad least, as YAML",
-    "batch-size": "the largest batch of each bucket that fits in memory, as YAML",
+    "batch-size": "the largest batch of each bucket whose training step fits in memory, as YAML",
 }
 
 EXAMPLES = "asr data check --help shows the options of a command."

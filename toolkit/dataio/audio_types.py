@@ -32,10 +32,13 @@ from toolkit.errors import ConfigError
 # No line of a manifest is longer (bytes); a SpeechBrain manifest may be one long line.
 _LONGEST_LINE = 1 << 20
 
+# Lines that tell what a manifest is.
+_FIRST_LINES = 5
+
 
 @data_type_parser("manifest", needs="manifest_filepath", takes="")
 def read_any_manifest(config: DictConfig) -> tuple[CutSet, bool]:
-    """Manifests of NeMo or of SpeechBrain, as their first line tells."""
+    """Manifests of NeMo or of SpeechBrain, as their first lines tell."""
 
     def read(path: Any) -> CutSet:
         return _nemo(path, config) if is_nemo(expand_sharded_filepaths(path)[0]) else _speechbrain(path, config)
@@ -44,13 +47,20 @@ def read_any_manifest(config: DictConfig) -> tuple[CutSet, bool]:
 
 
 def is_nemo(path: str) -> bool:
-    """Whether the first line of a file is a JSON object with the fields of a NeMo manifest."""
+    """Whether one of the first lines of a file, of which some may be damaged, is an entry of a NeMo manifest."""
     try:
         with Path(path).open("rb") as file:
-            first = json.loads(file.readline(_LONGEST_LINE))
-    except (OSError, ValueError):  # missing or damaged: the other reader says how
+            return any(_is_nemo_entry(file.readline(_LONGEST_LINE)) for _ in range(_FIRST_LINES))
+    except OSError:  # missing: the other reader says so
         return False
-    return isinstance(first, dict) and any(field in first for field in AUDIO_FIELDS)
+
+
+def _is_nemo_entry(line: bytes) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and any(field in entry for field in AUDIO_FIELDS)
 
 
 @data_type_parser("nemo", needs="manifest_filepath", takes="tarred_audio_filepaths")

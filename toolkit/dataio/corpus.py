@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import sys
@@ -19,7 +20,8 @@ from toolkit.dataio.blend import Blend, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cutset import read_cutset_from_config
 from toolkit.dataio.indexed import Concatenated, Indexed
-from toolkit.dataio.preparation import prepare_cuts, select
+from toolkit.dataio.line_index import damage_kept
+from toolkit.dataio.preparation import first_example, prepare_cuts, select
 from toolkit.errors import ConfigError, DataError
 
 
@@ -50,7 +52,15 @@ class Corpus:
     weights: list[float] | None = None
 
     @classmethod
-    def of(cls, name: str, values: Mapping[str, Any], view: View = View.ALL, *, metadata_only: bool = False) -> Corpus:
+    def of(
+        cls,
+        name: str,
+        values: Mapping[str, Any],
+        view: View = View.ALL,
+        *,
+        metadata_only: bool = False,
+        checked: bool = True,
+    ) -> Corpus:
         """The corpus of a configuration, whose ``name`` is for messages.
 
         Parameters
@@ -59,22 +69,28 @@ class Corpus:
             Which of its utterances.
         metadata_only
             Whether no audio has to be there, as none will be read.
+        checked
+            Whether the first damaged entry of a manifest is an error here; else each is when it is built.
 
         Raises
         ------
         ConfigError
-            Names all unknown, missing and impossible keys.
+            Names all unknown, missing and impossible keys; or it holds texts or conversations.
         DataError
             A data set cannot be read, or nothing of it is left.
         """
         config = DataConfig.from_hparams(name, values, batched=False)
         whole = replace(config, force_finite=True, shuffle=False, shard_seed=0, metadata_only=metadata_only)
-        cuts, _ = read_cutset_from_config(whole)
-        if view is View.WITHIN_LIMITS:
-            cuts = on_sources(cuts, partial(select, config=config, where=name))
-        elif view is View.TRAINING:
-            cuts = prepare_cuts(cuts, config, name)
-        data = sources_of(cuts)
+        with contextlib.nullcontext() if checked else damage_kept():
+            cuts, _ = read_cutset_from_config(whole, name)
+            if view is View.WITHIN_LIMITS:
+                cuts = on_sources(cuts, partial(select, config=config, where=name))
+            elif view is View.TRAINING:
+                cuts = prepare_cuts(cuts, config, name)
+            data = sources_of(cuts)
+            for source in data.sources if isinstance(data, Blend) else [data]:
+                if isinstance(source, Indexed) and (first := first_example(source)) is not None:
+                    require_utterance(first, name)
         return cls(list(data.sources), list(data.weights)) if isinstance(data, Blend) else cls([data])
 
     @property
@@ -114,7 +130,7 @@ def _checked(example: Any) -> Cut:
     return cut
 
 
-def require_utterance(example: Any) -> Cut:
+def require_utterance(example: Any, where: str = "the data set") -> Cut:
     """The example itself, which is a cut.
 
     Raises
@@ -123,7 +139,10 @@ def require_utterance(example: Any) -> Cut:
         It is not: the data set is of texts or conversations.
     """
     if not isinstance(example, Cut):
-        raise ConfigError(f"expected a data set of utterances, but it holds {type(example).__name__}")
+        raise ConfigError(
+            f"{where}: expected a data set of utterances, but it holds {type(example).__name__}: stats, check, "
+            "convert, bins and batch-size take no conversations or texts; name the manifest of the recordings"
+        )
     return example
 
 

@@ -54,14 +54,25 @@ def _seconds(line: bytes) -> float | None:
     return _duration(json.loads(line)) if line.strip() else None
 
 
-def _duration(data: dict[str, Any]) -> float:
+def _duration(data: Any) -> float:
+    if not isinstance(data, dict):
+        raise TypeError(f"expected a JSON object, not a {type(data).__name__}")
     if "tracks" in data:
         return max(float(track.get("offset", 0.0)) + _duration(track["cut"]) for track in data["tracks"])
     return float(data["duration"])
 
 
 def _build(folder: Path, line: bytes) -> Cut:
-    return _resolved(_deserialize(line), folder)
+    return _resolved(_cut(line), folder)
+
+
+def _cut(line: bytes) -> Cut:
+    data = json.loads(line)
+    _duration(data)  # Lhotse takes any
+    try:
+        return deserialize_item(data)
+    except Exception as error:  # whatever Lhotse raises
+        raise ManifestError(f"cannot be read as a cut ({error})") from error
 
 
 def _deserialize(line: bytes) -> Any:
@@ -136,7 +147,7 @@ class SharShard(Indexed[Cut]):
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self.origin = Path(files["cuts"])
-        self.cuts = Lines(_index(self.origin, beside=False), _deserialize)
+        self.cuts = Lines(_index(self.origin, beside=False), _cut)
         self.lengths = self.cuts.lengths
         self.fields = {name: file for name, file in files.items() if name != "cuts"}
 

@@ -8,16 +8,38 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.dataio.index_cache import Arrays, cached_index, read_range
+from toolkit.dataio.index_cache import Arrays, alone, cached_index, read_range
 from toolkit.errors import DataError, ManifestError
 
 Measure = Callable[[bytes], "float | Sequence[float] | None"]
+
+_keeps_damage = ContextVar("keeps_damage", default=False)
+
+
+@contextlib.contextmanager
+def damage_kept() -> Iterator[None]:
+    """Within, indexes keep the lines that cannot be measured, whose measures are NaN: who builds them complains.
+
+    For those who look for all damage, or leave it out, where else the first is an error.
+    """
+    before = _keeps_damage.set(True)
+    try:
+        yield
+    finally:
+        _keeps_damage.reset(before)
+
+
+def keeps_damage() -> bool:
+    """Whether this is within :func:`damage_kept`."""
+    return _keeps_damage.get()
 
 
 class LineIndex:
@@ -48,7 +70,8 @@ class LineIndex:
             A file of lines, not compressed.
         measure
             From the bytes of a line to its length, or to a tuple of several numbers; None leaves the line out.
-            A ValueError, KeyError or TypeError of it is reported with the file and the line.
+            A ValueError, KeyError or TypeError of it is reported with the file and the line, but within
+            :func:`damage_kept`; what is indexed there has no cache.
         name
             What ``measure`` measures: another name is another cache.
         beside
@@ -60,6 +83,9 @@ class LineIndex:
             No such file, or a line that cannot be measured.
         """
         path = Path(path)
+        if keeps_damage():
+            with alone(path):
+                return cls(path, _scan(path, measure))
         return cls(path, cached_index(path, name, lambda: _scan(path, measure), beside=beside))
 
     def __len__(self) -> int:
@@ -86,17 +112,25 @@ class LineIndex:
 
 def _scan(path: Path, measure: Measure) -> Arrays:
     starts, sizes, measures = array("q"), array("I"), array("d")
+    damage: list[int] = []
     start = 0
     with path.open("rb") as file:
         for line_number, line in enumerate(file, start=1):
-            measured = _measured(path, line_number, line, measure)
+            try:
+                measured = _measured(path, line_number, line, measure)
+            except ManifestError:
+                if not keeps_damage():
+                    raise
+                damage.append(len(starts))
+                measured = ()
             if measured is not None:
                 starts.append(start)
                 sizes.append(len(line))
                 measures.extend(measured)
             start += len(line)
-    columns = len(measures) // len(starts) if starts else 1
-    table = np.array(measures, np.float64).reshape(len(starts), columns)
+    whole = np.delete(np.arange(len(starts)), damage)
+    table = np.full((len(starts), len(measures) // len(whole) if len(whole) else 1), np.nan)
+    table[whole] = np.array(measures, np.float64).reshape(len(whole), -1 if len(whole) else 1)
     return {"starts": np.array(starts, np.int64), "sizes": np.array(sizes, np.uint32), "measures": table}
 
 

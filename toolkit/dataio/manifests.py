@@ -20,13 +20,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from toolkit.dataio.containers import AudioInfo
-from toolkit.dataio.indexed import Indexed, Listed
-from toolkit.dataio.line_index import LineIndex
+from toolkit.dataio.indexed import Indexed, Listed, Mapped
+from toolkit.dataio.line_index import LineIndex, damaged, keeps_damage
 from toolkit.dataio.manifest_entries import OPTIONAL, REQUIRED, ROOT_FILE, Folders, audio_info, check_entry
 from toolkit.dataio.manifest_layouts import CsvLayout, Entry, JsonLayout, OtherLayoutError
 from toolkit.errors import ManifestError
@@ -52,7 +56,8 @@ def read_manifest(path: str | Path, data_root: str | Path | None = None, *, prep
     Raises
     ------
     ManifestError
-        Names the file, the utterance and the field of the first damage.
+        Names the file, the utterance and the field of the first damage; within
+        :func:`~toolkit.dataio.line_index.damage_kept`, when the damaged utterance is asked for.
     """
     from lhotse import CutSet  # with torch it takes three seconds: preparing a corpus does without
 
@@ -62,17 +67,10 @@ def read_manifest(path: str | Path, data_root: str | Path | None = None, *, prep
     source = _source(path, Folders.of(path, data_root))
     if not len(source):
         raise ManifestError(f"{path}: the manifest holds no utterance")
-    # An index says nothing of the audio: where that has moved, most likely all of it has.
-    source[0], source[len(source) - 1]
+    if not keeps_damage():
+        # An index says nothing of the audio: where that has moved, most likely all of it has.
+        source[0], source[len(source) - 1]
     return CutSet(source)
-
-
-def read_unchecked(path: str | Path, data_root: str | Path | None = None) -> Indexed[Cut]:
-    """Cuts of a manifest of one utterance a line, each checked only when it is asked for; another one is read whole.
-
-    For those who look for all damage, where :func:`read_manifest` names the first.
-    """
-    return _source(Path(path), Folders.of(Path(path), data_root), _Unchecked)
 
 
 def write_manifest(
@@ -112,51 +110,40 @@ def _naming(path: Path) -> Iterator[None]:
         raise ManifestError(f"{path}: {error}") from error
 
 
-def _source(path: Path, folders: Folders, kind: type[_Lines] | None = None) -> Indexed[Cut]:
+def _source(path: Path, folders: Folders) -> Indexed[Cut]:
     try:
         layout = (CsvLayout if path.suffix.lower() == ".csv" else JsonLayout)(path)
         layout.check_end()
-        return (kind or _Lines)(path, layout, folders)
+        return _Lines(path, layout, folders)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
     except OtherLayoutError:
         with _naming(path):
-            return _listed(layout.whole(), folders)
+            entries = layout.whole()
+            if keeps_damage():
+                return Mapped(Listed(list(entries), _length), partial(_checked_cut, path, folders))
+            return _listed(entries, folders)
 
 
 class _Lines(Indexed["Cut"]):
     """Utterances of one line each."""
 
     def __init__(self, path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> None:
-        self.index, self.layout, self.folders = self._index(path, layout, folders), layout, folders
+        self.index = LineIndex.of(path, _Measure(layout, folders), layout.name)
+        self.layout, self.folders = layout, folders
         self.lengths = self.index.lengths
 
-    @staticmethod
-    def _index(path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> LineIndex:
-        return LineIndex.of(path, _Measure(layout, folders), layout.name)
-
     def __getitem__(self, number: int) -> Cut:
-        name, entry = self.layout.parse(self.index.read(number))
+        line = self.index.read(number)
+        try:
+            name, entry = self.layout.parse(line)
+        except ValueError as error:
+            raise damaged(self.index.where(number), line, error) from error
+        if np.isnan(self.lengths[number]):
+            return _checked_cut(self.index.path, self.folders, (name, entry))
+        info = AudioInfo(*self.index.measures[number, 1:].astype(int).tolist())
         with _naming(self.index.path):
-            return _cut(name, entry, self._info(number, name, entry), self.folders.find(name, entry))
-
-    def _info(self, number: int, name: str, entry: Mapping[str, Any]) -> AudioInfo:  # noqa: ARG002
-        return AudioInfo(*self.index.measures[number, 1:].astype(int).tolist())
-
-
-class _Unchecked(_Lines):
-    """Utterances of one line each, of whose index nothing is known but where they are."""
-
-    @staticmethod
-    def _index(path: Path, layout: JsonLayout | CsvLayout, folders: Folders) -> LineIndex:  # noqa: ARG004
-        def measure(line: bytes) -> float | None:
-            return None if layout.parse_next(line) is None else 0.0
-
-        return LineIndex.of(path, measure, "unchecked lines", beside=False)
-
-    def _info(self, number: int, name: str, entry: Mapping[str, Any]) -> AudioInfo:  # noqa: ARG002
-        check_entry(name, entry)
-        return audio_info(name, entry, self.folders.find(name, entry))
+            return _cut(name, entry, info, self.folders.find(name, entry))
 
 
 class _Measure:
@@ -185,10 +172,29 @@ def _listed(entries: Iterable[Entry], folders: Folders) -> Listed[Cut]:
     for name, entry in entries:
         if name in cuts:
             raise _twice(name)
-        check_entry(name, entry)
-        wav = folders.find(name, entry)
-        cuts[name] = _cut(name, entry, audio_info(name, entry, wav), wav)
+        cuts[name] = _checked(name, entry, folders)
     return Listed(list(cuts.values()), lambda cut: cut.duration)
+
+
+def _length(named: Entry) -> float:
+    """Seconds that an entry says; NaN where it is damaged."""
+    try:
+        check_entry(*named)
+    except ManifestError:
+        return math.nan
+    return named[1]["length"]
+
+
+def _checked_cut(path: Path, folders: Folders, named: Entry) -> Cut:
+    """The utterance of an entry of which nothing is known."""
+    with _naming(path):
+        return _checked(*named, folders)
+
+
+def _checked(name: str, entry: Any, folders: Folders) -> Cut:
+    check_entry(name, entry)
+    wav = folders.find(name, entry)
+    return _cut(name, entry, audio_info(name, entry, wav), wav)
 
 
 def _twice(name: str) -> ManifestError:

@@ -163,7 +163,7 @@ class _Builder:
         self.fields, self.find = fields, find
 
     def __call__(self, line: bytes) -> Cut:
-        entry = json.loads(line)
+        entry = _entry(line)
         name, length, offset = _audio_field(entry), float(entry["duration"]), entry.get("offset")
         source = file_source(name) if self.fields.metadata_only else self.find(name)
         part = name if offset is None else f"{name}-{round(offset * 100):06d}-{round(length * 100):06d}"
@@ -198,15 +198,21 @@ def _measure(line: bytes) -> tuple[float, float] | None:
     line = line.strip()
     if not line:
         return None
+    entry = _entry(line)
+    return None if entry.get("_skipme") else (float(entry["duration"]), float(entry.get("shard_id", math.nan)))
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """What a line says, which is an utterance or to be skipped."""
     entry = json.loads(line)
     if not isinstance(entry, dict):
         raise TypeError(f"expected a JSON object, not a {type(entry).__name__}")
     if entry.get("_skipme"):
-        return None
+        return entry
     _audio_field(entry)
     if not 0 < float(entry["duration"]) < math.inf:
         raise ValueError(f"'duration' is {entry['duration']!r}; expected seconds above 0")
-    return float(entry["duration"]), float(entry.get("shard_id", math.nan))
+    return entry
 
 
 def _audio_field(entry: dict[str, Any]) -> str:
@@ -241,9 +247,10 @@ def _parts(manifests: list[str], tars: list[str]) -> list[tuple[LineIndex, np.nd
     if len(tars) == len(indexes):
         return [(index, np.arange(len(index))) for index in indexes]
     (index,) = indexes
-    ids = index.measures[:, 1]
     digits = [re.findall(r"\d+", Path(tar).stem) for tar in tars]
     numbers = [float(found[-1]) if found else math.nan for found in digits]
+    # Damage that is kept has no number: it is found with the first tar.
+    ids = np.where(np.isnan(index.lengths), numbers[0], index.measures[:, -1])
     elsewhere = len(ids) - int(np.isin(ids, numbers).sum())
     if elsewhere == len(ids):
         raise ManifestError(f"{index.path}: no 'shard_id' is the number of one of {len(tars)} tars, such as {tars[0]}")
@@ -254,8 +261,8 @@ def _parts(manifests: list[str], tars: list[str]) -> list[tuple[LineIndex, np.nd
 
 def _present(index: LineIndex, numbers: np.ndarray, tar: str) -> np.ndarray:
     """The entries whose audio is in the tar."""
-    names = Lines(index, lambda line: _audio_field(json.loads(line)))
-    kept = numbers[[_find_member(tar, names[number]) is not None for number in numbers]]
+    names, damaged = Lines(index, lambda line: _audio_field(json.loads(line))), np.isnan(index.lengths)
+    kept = numbers[[bool(damaged[number]) or _find_member(tar, names[number]) is not None for number in numbers]]
     if len(kept) < len(numbers):
         logger.warning(
             "%s: %d of %d entries have no member in %s", index.path, len(numbers) - len(kept), len(numbers), tar

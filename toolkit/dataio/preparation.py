@@ -27,6 +27,7 @@ from toolkit.dataio.length_filters import (
     TokenPerSecondFilter,
     TokenPerTokenFilter,
 )
+from toolkit.dataio.line_index import keeps_damage
 from toolkit.dataio.measures import measured
 from toolkit.errors import DataError
 
@@ -98,12 +99,13 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
     if not isinstance(source, Indexed):
         return Filtered(source, filters, where) if filters else source
     numbers, removed = np.arange(len(source)), Counter[str]()
-    if len(source) and isinstance(source[0], Cut):
+    if isinstance(first_example(source), Cut):
         if filters.pop(_TOKENS, None) is not None:
             logger.warning("%s: %s: are of texts and conversations, and leave out no utterance", where, _TOKENS)
         for name in (_DURATION, _TOKENS_A_TOKEN):  # the one is told by the index, the other is not of utterances
             filters.pop(name, None)
         inside = (source.lengths >= config.min_duration) & (source.lengths <= config.max_duration)
+        inside |= np.isnan(source.lengths)  # damage that is kept
         removed[_DURATION] = int(np.sum(~inside))
         numbers = numbers[inside]
     if filters:
@@ -113,6 +115,17 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
         numbers = numbers[failed < 0]
     report(where, len(source), removed)
     return Selected(source, numbers) if len(numbers) < len(source) else source
+
+
+def first_example(source: Indexed[Any]) -> Any:
+    """The first example; where damage is kept, the first that can be built. None where there is none."""
+    for number in range(len(source)):
+        try:
+            return source[number]
+        except DataError:
+            if not keeps_damage():
+                raise
+    return None
 
 
 _DURATION = "min_duration, max_duration"

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from toolkit.dataio.corpus import require_utterance
 from toolkit.dataio.manifest_writers import said
+from toolkit.dataio.utterances import UnknownRate
 from toolkit.files import replacing
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -58,7 +59,7 @@ class Statistics:
     characters: Counter[str] = field(default_factory=Counter)
     speakers: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
-    rates: Counter[int] = field(default_factory=Counter)
+    rates: Counter[str] = field(default_factory=Counter)
     untranscribed: int = 0
 
     def add(self, cut: Cut) -> None:
@@ -73,7 +74,8 @@ class Statistics:
         first = cut.supervisions[0] if cut.supervisions else None
         self.speakers.update([first.speaker] if first and first.speaker else [])
         self.languages.update([first.language] if first and first.language else [])
-        self.rates[cut.sampling_rate] += 1
+        rate = cut.sampling_rate
+        self.rates["not known" if isinstance(rate, UnknownRate) else f"{rate} Hz"] += 1
         self.untranscribed += not text
 
     def add_all(self, cuts: Iterable[Cut], report: Callable[[int], object]) -> None:
@@ -100,7 +102,7 @@ class Statistics:
         rows["speakers"] = f"{len(self.speakers):,}" if self.speakers else "not known"
         if self.languages:
             rows["languages"] = _most(self.languages)
-        rows["sample rates"] = ", ".join(f"{rate} Hz: {count:,}" for rate, count in self.rates.most_common())
+        rows["sample rates"] = ", ".join(f"{rate}: {count:,}" for rate, count in self.rates.most_common())
         rows["words"] = f"{self.words.total():,}, {len(self.words):,} different"
         rows["characters"] = f"{len(self.characters):,} different: {_shown(self.characters)}"
         if self.encode is not None:

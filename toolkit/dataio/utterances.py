@@ -14,8 +14,13 @@ from lhotse.cut import Cut
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo
 from toolkit.errors import ManifestError
 
-# Of cuts whose audio nobody will open, and whose manifest does not tell (Hz).
-NOMINAL_RATE = 16000
+
+class UnknownRate(int):
+    """A sampling rate (Hz) in the place of one that is not known."""
+
+
+# Of cuts whose audio nobody will open, and whose manifest does not tell.
+NOMINAL_RATE = UnknownRate(16000)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Utterance:
         Raises
         ------
         ManifestError
-            The audio ends before the utterance does.
+            The audio ends before the utterance does, or that lasts no time.
         """
         name, info, length = self.name, self.info, self._length()
         channels = list(range(info.channels))
@@ -68,6 +73,8 @@ class Utterance:
 
     def _length(self) -> float:
         available = self.info.length - self.start
+        if self.length is not None and not self.length > 0:
+            raise ManifestError(f"utterance {self.name!r}: has {self.length} s; expected seconds above 0")
         if available <= 0:
             reached = f"begins at {self.start} s, but its audio has {self.info.length:.3f} s"
             raise ManifestError(f"utterance {self.name!r}: {reached}")

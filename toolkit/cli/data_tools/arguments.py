@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ def data_parser(command: str, description: str) -> argparse.ArgumentParser:
         metavar="KEY",
         help="of a recipe's YAML, which data set: train_data (the default), valid_data, test_data.test",
     )
+    parser.set_defaults(overrides={})  # of the YAML's keys
     return parser
 
 
@@ -56,7 +57,7 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.data.suffix not in (".yaml", ".yml"):
         return config_of_path(options.data)
-    section = _section(options.data, options.key)
+    section = _section(options.data, options.key, options.overrides)
     return section if section is not None else as_mapping("DATA", options.data)
 
 
@@ -67,7 +68,7 @@ def corpus_of(options: argparse.Namespace, **how: Any) -> Corpus:
     return Corpus.of(str(options.data), config_of(options), **how)
 
 
-def _section(path: Path, key: str) -> dict[str, Any] | None:
+def _section(path: Path, key: str, overrides: Mapping[str, Any]) -> dict[str, Any] | None:
     """A data set of a recipe's YAML, its references resolved; None where the YAML is of a data set itself."""
     import yaml
 
@@ -80,6 +81,7 @@ def _section(path: Path, key: str) -> dict[str, Any] | None:
     if isinstance(root, yaml.SequenceNode):
         return {"input_cfg": str(path)}
     document = HparamsDocument(path)
+    document.override(overrides)
     name, *inner = key.split(".")
     if name not in document:
         if any(known in document for known in ("train_data", "test_data", "model")):

@@ -2,12 +2,14 @@
 
     cd recipes/AN4
     asr data batch-size hparams/transducer.yaml --memory 4GB
-    asr data batch-size hparams/transducer.yaml --device cuda:0
+    asr data batch-size hparams/transducer.yaml --device cuda:0 --precision bf16
 
 Runs the recipe's own training step on batches of each bucket's longest utterance and longest text, larger and larger.
-The buckets are those of the YAML, or else the ones that pad least. A single step may take 80 percent of the memory (of
-a GPU's, 90), as an epoch takes more than its largest step. On a CPU the memory is that of the whole process; processes
-that read audio ahead (num_workers) take about half a GB more each.
+The buckets are those of the YAML, or else the ones that pad least. Any key of the YAML can be set as for train.py.
+
+Only single steps are measured, and an epoch takes more: a step may take 80 percent of the memory (of a GPU's, 90). No
+whole epoch has shown that this is enough, so watch the first one. On a CPU the memory is that of the whole process;
+processes that read audio ahead (num_workers) take about half a GB more each.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-# Of the memory, for a step by itself. An epoch takes more: on a CPU AN4's transducer reached 2.16 GB in three minutes
-# of batches of which each took at most 1.85 GB by itself. On a GPU it is NeMo's share.
+# Of the memory, for a step by itself. An epoch takes more: on a CPU, AN4's transducer reached 2.10 GiB in 125 s of
+# batches of which each took at most 2.0 GiB by itself, and 2.11 GiB with 1.8 GiB (by 17 percent). Why is not known
+# (fragments, oneDNN's caches for each shape?), so the CPU's share is a guess. The GPU's is NeMo's. Neither was tried
+# in a whole epoch.
 CPU_SHARE, GPU_SHARE = 0.8, 0.9
 
 # Seconds of a batch to begin with, where the YAML has no batch_duration.
@@ -44,9 +48,10 @@ def main(arguments: Sequence[str]) -> int:
     from toolkit.brains.batch_size import largest_batches
     from toolkit.brains.step_memory import Recipe, StepMemory
 
-    recipe = Recipe(options.data, options.device or _device())
+    recipe = Recipe(options.data, options.device or _device(), options.overrides, options.run_opts)
     memory = memory_of(options.memory, recipe.device)
-    budget = int((GPU_SHARE if recipe.on_gpu else CPU_SHARE) * memory)
+    share = GPU_SHARE if recipe.on_gpu else CPU_SHARE
+    budget = int(share * memory)
     config = config_of(options)
     extremes = measure_extremes(options, config)
     sizes: dict[int, int] = {}
@@ -55,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             sizes[place] = size
             bar.set_postfix_str(f"{size} of {extremes[place].seconds:g} s")
             bar.update()
-    print(describe(extremes, [sizes[place] for place in range(len(extremes))], f"{_shown(memory)} on {recipe.device}"))
+    where = f"{share:.0%} of {_shown(memory)} on {recipe.device}"
+    print(describe(extremes, [sizes[place] for place in range(len(extremes))], where))
     return 0
 
 
@@ -66,7 +72,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument("--buckets", type=positive, metavar="N", help="bins of duration (those of the YAML, or 30)")
     parser.add_argument("--sub-buckets", type=positive, metavar="N", help="bins of tokens in each of them")
-    return parser.parse_args(arguments)
+    parser.allow_abbrev = False
+    options, rest = parser.parse_known_args(arguments)
+    options.overrides, options.run_opts = _settings(options.data, rest) if rest else ({}, {})
+    return options
+
+
+def _settings(path: Path, words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    from toolkit.experiment import settings
+    from toolkit.hparams import HparamsDocument
+
+    return settings(HparamsDocument(path), words)
 
 
 def _bytes(text: str) -> int:
@@ -111,14 +127,25 @@ def _within(asked: int, there: int, device: str) -> int:
 
 
 def measure_extremes(options: argparse.Namespace, config: dict[str, Any]) -> list[Extreme]:
-    """The longest audio and text of each bucket of a recipe's data set."""
+    """The longest audio and text of each bucket of a recipe's data set.
+
+    Raises
+    ------
+    ConfigError
+        It is a stream, on which recipes do not train.
+    """
     from toolkit.dataio.corpus import Corpus, View
     from toolkit.dataio.corpus_lengths import CorpusLengths
     from toolkit.dataio.extremes import extremes_of
 
     corpus = Corpus.of(str(options.data), config, View.TRAINING, metadata_only=True)
+    if not corpus.is_indexed:
+        raise ConfigError(
+            f"{options.data}: some data of its {options.key} can only be read from its beginning, and recipes train on "
+            "data with an index only; make a manifest or shards of it with `asr data convert`"
+        )
     with progress(known_size(corpus)) as report:
-        lengths = CorpusLengths.of(corpus, _tokenizer(options.data).encode, report)
+        lengths = CorpusLengths.of(corpus, _tokenizer(options.data, options.overrides).encode, report)
     return extremes_of(corpus, lengths, _ends(options, config, lengths))
 
 
@@ -138,7 +165,7 @@ def _ends(options: argparse.Namespace, config: dict[str, Any], lengths: CorpusLe
     return ends if ends and ends[-1] >= longest else [*ends, longest]
 
 
-def _tokenizer(path: Path) -> Any:
+def _tokenizer(path: Path, overrides: Mapping[str, Any]) -> Any:
     """The tokenizer of a recipe.
 
     Raises
@@ -149,6 +176,7 @@ def _tokenizer(path: Path) -> Any:
     from toolkit.hparams import HparamsDocument
 
     document = HparamsDocument(path)
+    document.override(overrides)
     for key in ("model", "brain", "tokenizer"):
         if key not in document:
             raise ConfigError(f"{path}: has no {key}; batches are measured by training a recipe: name its YAML")
@@ -160,7 +188,7 @@ def describe(extremes: Sequence[Extreme], sizes: Sequence[int], where: str) -> s
     """The YAML of the buckets, and which of them take all their utterances at once."""
     ends = ", ".join(f"{extreme.end:g}" if isinstance(extreme.end, float) else str(extreme.end) for extreme in extremes)
     whole = sum(size >= extreme.count for extreme, size in zip(extremes, sizes, strict=True))
-    head = f"# largest batches that fit in {where}, of each bucket's longest utterance and text"
+    head = f"# largest batches whose training step fits in {where}, of each bucket's longest utterance and text"
     note = [f"# {whole} of {len(sizes)} buckets fit as a whole"] if whole else []
     lines = [f"num_buckets: {len(sizes)}", "use_bucketing: true", f"bucket_duration_bins: [{ends}]"]
     return "\n".join([head, *note, *lines, f"bucket_batch_size: [{', '.join(map(str, sizes))}]"])

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _converted(options: argparse.Namespace) -> tuple[Target, Written]:
     """What was to be written, and what was."""
+    import numpy as np
+
     from toolkit.dataio.conversion import Target, convert
     from toolkit.dataio.corpus import View
     from toolkit.dataio.source_files import stamp_of
@@ -56,9 +58,9 @@ def _converted(options: argparse.Namespace) -> tuple[Target, Written]:
     Target(options.format, options.output, options.shards).require_possible(options.workers)
     config = config_of(options)
     stamp = stamp_of(config)
-    corpus = corpus_of(options, view=View.WITHIN_LIMITS)
+    corpus = corpus_of(options, view=View.WITHIN_LIMITS, checked=not options.skip_broken)
     size = known_size(corpus)
-    seconds = round(float(corpus.examples.lengths.sum()), 2) if corpus.is_indexed else None
+    seconds = round(float(np.nansum(corpus.examples.lengths)), 2) if corpus.is_indexed else None
     source = {"data": config, "files": stamp, "utterances": size, "seconds": seconds}
     target = Target(options.format, options.output, options.shards, options.skip_broken, source)
     with progress(size) as report:

@@ -4,8 +4,9 @@
     asr data stats hparams/ctc.yaml --key test_data.test --tokenizer results/tokenizer_char/tokenizer.model
     asr data stats data/train.yaml --max-duration 20 --png train.png
 
-No audio is opened where the manifest tells how long it is. Utterances beyond the bounds are counted; by default these
-are the bounds of the YAML. Each data set of a blend is counted once, whatever its weight.
+No audio is opened where the manifest tells how long it is; a sample rate that it does not tell is then not known.
+Utterances beyond the bounds are counted; by default these are the bounds of the YAML. Each data set of a blend is
+counted once, whatever its weight.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.cli.data_tools.arguments import config_of, corpus_of, data_parser, known_size, progress
 from toolkit.errors import ConfigError
+from toolkit.files import require_writable
 
 if TYPE_CHECKING:
     from toolkit.dataio.statistics import Bounds
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print the statistics of the data set that the command line names; the exit status."""
     options = parse(arguments)
     bounds = bounds_of(options)
+    if options.png:
+        _require_png(options.png)
     from toolkit.dataio.statistics import Statistics, plot_histograms
     from toolkit.tokenizer import Tokenizer
 
@@ -64,7 +68,7 @@ def bounds_of(options: argparse.Namespace) -> dict[str, Bounds]:
     Raises
     ------
     ConfigError
-        They are of tokens, and no tokenizer is named.
+        They are of tokens, and no tokenizer is named; or nothing can be within.
     """
     from toolkit.dataio.statistics import Bounds
 
@@ -77,4 +81,12 @@ def bounds_of(options: argparse.Namespace) -> dict[str, Bounds]:
         low, high = (given.get(key, config.get(key)) for key in keys)
         if low is not None or high is not None:
             bounds[measure] = Bounds(-math.inf if low is None else low, math.inf if high is None else high)
+            if bounds[measure].low > bounds[measure].high:
+                raise ConfigError(f"{keys[0]} is {low:g} and {keys[1]} is {high:g}: nothing is within; exchange them")
     return bounds
+
+
+def _require_png(path: Path) -> None:
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ConfigError(f"--png {path}: expected a file that ends in .png")
+    require_writable(path.parent, "--png")
