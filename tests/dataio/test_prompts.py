@@ -11,6 +11,7 @@ import torch
 from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.testing.dummies import dummy_cut
 
+from toolkit.dataio.cutset import cut_to_conversation
 from toolkit.dataio.prompt_fn import (
     Message,
     apply_prompt_format_fn,
@@ -205,6 +206,18 @@ def test_canary_as_published(fields: dict[str, str], asked: str) -> None:
     encoded = apply_prompt_format_fn(cut, prompt)
     assert tokenizer.text(encoded["context_ids"]) == asked
     assert tokenizer.text(encoded["answer_ids"]) == "Hallo.<|endoftext|>"
+
+
+@pytest.mark.parametrize("name", ["plain", "canary"])
+def test_an_answer_is_what_is_said_in_its_order_in_time(name: str) -> None:
+    tokenizer = Spelling()
+    prompt = PromptFormatter.resolve(name)(tokenizer)
+    cut = spoken("second", source_lang="en", target_lang="en", task="asr", pnc="yes")
+    cut.supervisions[0].start = 0.5
+    cut.supervisions.append(SupervisionSegment("first", cut.recording_id, start=0.0, duration=0.5, text="first"))
+    assert tokenizer.text(apply_prompt_format_fn(cut, prompt)["answer_ids"]).startswith("first second")
+    conversation = cut_to_conversation(cut, audio_locator_tag="[audio]", token_equivalent_duration=0.08)
+    assert conversation.turns[-1].value == "first second"
 
 
 def test_canary_names_what_a_cut_lacks() -> None:

@@ -36,6 +36,7 @@ from toolkit.dataio.config import INPUTS, DataConfig
 from toolkit.dataio.config_values import as_mapping, load_yaml, plain
 from toolkit.dataio.data_types import data_type, data_type_parser, get_known_config_data_types
 from toolkit.dataio.text_adapters import AudioTurn, NeMoMultimodalConversation, TextTurn
+from toolkit.dataio.utterances import transcript
 from toolkit.errors import ConfigError, DataError
 
 __all__ = ["data_type_parser", "get_known_config_data_types", "read_cutset_from_config"]
@@ -164,9 +165,9 @@ def cut_to_conversation(
     """
     if isinstance(cut, NeMoMultimodalConversation):
         return cut
-    text = cut.supervisions[0].text if cut.supervisions else None
-    if text is None:
+    if all(supervision.text is None for supervision in cut.supervisions):
         raise DataError(f"cut {cut.id!r} has no text, so the assistant has no answer; leave it out of the manifest")
+    text = transcript(cut)
     before = [("system", getattr(cut, "system_prompt", None)), ("user", getattr(cut, "context", None))]
     turns = [TextTurn(value=said, role=role) for role, said in before if said is not None]
     turns += [AudioTurn(cut, "user", audio_locator_tag, text=text), TextTurn(value=text, role="assistant")]

@@ -23,6 +23,7 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from toolkit.dataio.prompts.formatter import PromptFormatter
+from toolkit.dataio.utterances import transcript
 from toolkit.errors import DataError
 
 T = TypeVar("T")
@@ -108,6 +109,6 @@ def format_cut(cut: Cut, prompt: PromptFormatter) -> dict[str, Tensor]:
     contexts = (name for name in ("context", "question", "default_context") if cut.has_custom(name))
     name = next(contexts, None)
     messages.append(Message("user", getattr(cut, name) if name else ""))
-    if texts := [supervision.text for supervision in cut.supervisions if supervision.text is not None]:
-        messages.append(Message(prompt.OUTPUT_ROLE, " ".join(texts)))
+    if any(supervision.text is not None for supervision in cut.supervisions):
+        messages.append(Message(prompt.OUTPUT_ROLE, transcript(cut)))
     return encode_messages(prompt, messages)

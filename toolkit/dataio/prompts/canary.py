@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.dataio.prompt_fn import registered_prompt_format_fn
 from toolkit.dataio.prompts.formatter import EOS_SLOT, Modality, PromptFormatter
+from toolkit.dataio.utterances import transcript
 
 # The language of the aggregate tokenizer's part that knows the special marks.
 CANARY_SPECIAL_TOKENIZER = "spl_tokens"
@@ -66,9 +67,9 @@ def format_cut_for_canary(cut: Cut, prompt: CanaryPromptFormatter) -> dict[str, 
     custom = {"task": cut.taskname, **cut.custom} if cut.has_custom("taskname") else cut.custom or {}
     slots = {slot: custom[slot] for slot in prompt.get_slots("user") if slot in custom}
     turns = [{"role": "user", "slots": slots}]
-    if texts := [supervision.text for supervision in cut.supervisions if supervision.text is not None]:
+    if any(supervision.text is not None for supervision in cut.supervisions):
         language = cut.supervisions[0].language or custom.get("target_lang")
         turns.append(
-            {"role": prompt.OUTPUT_ROLE, "slots": {"text": " ".join(texts), prompt.PROMPT_LANGUAGE_SLOT: language}}
+            {"role": prompt.OUTPUT_ROLE, "slots": {"text": transcript(cut), prompt.PROMPT_LANGUAGE_SLOT: language}}
         )
     return prompt.encode_dialog(turns)
