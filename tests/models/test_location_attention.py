@@ -20,6 +20,19 @@ def test_compiled_energies_are_those_of_the_equation(channels, size):
     torch.testing.assert_close(additive_energies(keys, queries, location, weight=weight, energy=energy), found)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_what_the_compiled_code_does_not_take_goes_by_the_equation(dtype):
+    torch.manual_seed(0)
+    keys, queries, location = torch.randn(2, 7, 8), torch.randn(6, 8), torch.randn(6, 7, 3)
+    weight, energy = torch.randn(8, 3), torch.randn(8)
+    parts = [part.to(dtype) for part in (keys, queries, location)]
+    with torch.no_grad():
+        found = additive_energies(*parts, weight=weight.to(dtype), energy=energy.to(dtype))
+        expected = additive_energies(keys, queries, location, weight=weight, energy=energy)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.15 if dtype == torch.bfloat16 else 1e-5, rtol=0.05)
+
+
 @pytest.mark.parametrize("frames", [1, 15, 16, 33])
 @pytest.mark.parametrize("kernel_size", [1, 5, 51])
 def test_location_features_are_a_convolution(kernel_size, frames):

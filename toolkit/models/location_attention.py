@@ -31,13 +31,14 @@ def additive_energies(keys: Tensor, queries: Tensor, location: Tensor, *, weight
     -------
     (N, T)
     """
-    if keys.is_cuda or keys.dtype != torch.float32 or torch.is_grad_enabled():
+    parts = (keys, queries, location, weight, energy)
+    on_cpu = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in parts)
+    if torch.is_grad_enabled() or not on_cpu:
         A, _, D = keys.shape
         queries, location = queries.view(A, -1, 1, D), location.unflatten(0, (A, -1))
         return (torch.tanh(keys[:, None] + queries + location @ weight.T) @ energy).flatten(0, 1)
     missing = -weight.shape[1] % CHANNELS
-    location, weight = pad(location, (0, missing)), pad(weight.T, (0, 0, 0, missing))
-    parts = (keys, queries, location, weight, energy)
+    parts = (keys, queries, pad(location, (0, missing)), pad(weight.T, (0, 0, 0, missing)), energy)
     return torch.from_numpy(energies_of(*(part.detach().contiguous().numpy() for part in parts)))
 
 
