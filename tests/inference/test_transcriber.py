@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import AudioError, ConfigError, ExperimentError, ModelError, TokenizerError
-from toolkit.inference.transcriber import Transcriber, Transcript, length_batches
+from toolkit.inference.transcriber import Transcriber, length_batches
+from toolkit.inference.transcript import Transcript
 from toolkit.models.convolution import ConvFrontEnd
 from toolkit.tokenizer import Tokenizer
 
@@ -140,7 +141,7 @@ def test_files_come_back_in_their_order_and_a_window_at_a_time(
     assert [one.text for one in tones.transcribe_files(paths)] == texts
     monkeypatch.setattr("toolkit.inference.transcriber.READ_AHEAD_BATCHES", 1)
     found = tones.transcribe_files(paths, batch_seconds=1.0)
-    assert next(found) == Transcript(str(paths[0]), "A", pytest.approx(0.9))
+    assert next(found) == Transcript("A", duration=pytest.approx(0.9), file=str(paths[0]))
     for path in paths[3:]:
         path.unlink()  # not read yet, so archives need not fit in memory
     with pytest.raises(AudioError, match=r"(?s)3\.wav.*4\.wav.*5\.wav"):
@@ -157,7 +158,7 @@ def test_batches_sort_by_length_and_keep_to_their_size() -> None:
 
 def test_no_audio_no_words(tones: Transcriber, run_folder: Path) -> None:
     empty = torch.zeros(0)
-    assert tones.transcribe([empty]) == [Transcript("", "", 0.0)]
+    assert tones.transcribe([empty]) == [Transcript("")]
     found = Transcriber.from_run(run_folder, device="cpu").transcribe([empty, noises(1)[0], torch.zeros(1)])
     assert [bool(one.text) for one in found[:2]] == [False, True]
     assert (tones.transcribe([]), list(tones.transcribe_files([]))) == ([], [])

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from toolkit.errors import AudioError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from toolkit.inference.transcriber import Transcript
+    from toolkit.inference.transcript import Transcript
 
 FORMATS = (".txt", ".jsonl")
 

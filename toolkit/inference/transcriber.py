@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.errors import AudioError, ConfigError, ModelError
+from toolkit.inference.transcript import Transcript
 from toolkit.pretrained import load_model_folder
 
 if TYPE_CHECKING:
@@ -27,25 +27,6 @@ READ_AHEAD_BATCHES = 8
 # Seconds of the longest file. A model hears a file as a whole: 20 minutes take the encoders of AN4's recipe 1.4 GB, and
 # memory grows with the length, time with its square where there is attention.
 LONGEST_S = 1800.0
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in one recording.
-
-    Attributes
-    ----------
-    file
-        The path as it was given; empty for a waveform.
-    text
-        The words, one space apart; empty when nothing was recognised.
-    duration
-        Seconds of audio.
-    """
-
-    file: str
-    text: str
-    duration: float
 
 
 class Transcriber:
@@ -168,7 +149,7 @@ class Transcriber:
             for place, text in zip(batch, found, strict=True):
                 texts[place] = text
         rows = zip(recordings, texts, strict=True)
-        return [Transcript(name, text, len(wav) / self.sample_rate) for (name, wav), text in rows]
+        return [Transcript(text, duration=len(wav) / self.sample_rate, file=name) for (name, wav), text in rows]
 
     @torch.inference_mode()
     def _recognise(self, wavs: Sequence[Tensor]) -> list[str]:

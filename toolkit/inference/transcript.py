@@ -1,0 +1,65 @@
+"""What was said in a recording: text, words with their times, alternatives, and how sure all that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a transcript.
+
+    Attributes
+    ----------
+    start, end
+        Seconds from the beginning of the recording.
+    confidence
+        How likely the word is right, between 0 and 1.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another text that the search found for the same recording, and its score."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording.
+
+    Attributes
+    ----------
+    text
+        The words, one space apart; empty when nothing was recognised.
+    words
+        Each word with its times; empty where the model cannot say them, or was not asked.
+    tokens
+        The pieces of the tokenizer that spell the text.
+    score
+        What the search says of the text: a sum of natural logs, higher is better.
+    nbest
+        The best texts, this one first, as many as the search returns.
+    duration
+        Seconds of audio.
+    language
+        Where the model knows it.
+    file
+        The path as it was given; empty for a waveform.
+    """
+
+    text: str
+    words: tuple[Word, ...] = ()
+    tokens: tuple[str, ...] = ()
+    score: float = 0.0
+    nbest: tuple[Alternative, ...] = ()
+    duration: float = 0.0
+    language: str | None = None
+    file: str = ""
