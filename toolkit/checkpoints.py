@@ -15,9 +15,11 @@ import yaml
 from torch import Tensor
 
 from toolkit.errors import ExperimentError, ModelError
+from toolkit.tensor_file import holds_int8, read_tensors
 
 RANK = "rank"
 WEIGHTS = "model.ckpt"
+EXPORTED = "model.safetensors"  # of an exported folder
 
 
 def best_checkpoints(save_folder: str | Path, count: int = 1) -> list[Path]:
@@ -39,6 +41,8 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
     ModelError
         When the file is damaged, or holds anything but tensors by name.
     """
+    if Path(file).suffix == Path(EXPORTED).suffix:
+        return read_tensors(file)
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -50,7 +54,7 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
 
 
 def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:
-    """The weights of a run: the mean of its best checkpoints, or of an exported folder its ``model.ckpt``.
+    """The weights of a run: the mean of its best checkpoints; of another folder, those in `EXPORTED` or ``model.ckpt``.
 
     Raises
     ------
@@ -60,11 +64,19 @@ def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:
     best = best_checkpoints(Path(folder) / "save", average)
     if best:
         return _mean([read_weights(checkpoint / WEIGHTS) for checkpoint in best])
-    if (Path(folder) / WEIGHTS).is_file():
-        return read_weights(Path(folder) / WEIGHTS)
+    for name in (EXPORTED, WEIGHTS):
+        if (Path(folder) / name).is_file():
+            return read_weights(Path(folder) / name)
     raise ExperimentError(
-        f"{folder}: no finished epoch in save/ and no {WEIGHTS}; train the model, or name a run's output folder"
+        f"{folder}: no finished epoch in save/, no {EXPORTED} and no {WEIGHTS}; train the model, or name a run's "
+        "output folder"
     )
+
+
+def are_int8(folder: str | Path) -> bool:
+    """Whether the weights of a folder were exported as int8."""
+    file = Path(folder) / EXPORTED
+    return file.is_file() and holds_int8(file)
 
 
 def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

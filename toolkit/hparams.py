@@ -208,6 +208,10 @@ class HparamsDocument:
         """The document as YAML, comments and references included."""
         return self._dump(self.data)
 
+    def text_without_comments(self) -> str:
+        """The document as YAML, references included."""
+        return _uncommented(self.text()).strip() + "\n"
+
     def _dump(self, data: Any) -> str:
         stream = io.StringIO()
         self._yaml.dump(data, stream)
@@ -244,7 +248,12 @@ def _uncommented(text: str) -> str:
 
 def reference(target: str) -> TaggedScalar:
     """The node ``!ref target``, to put into a document."""
-    return YAML().load(f"!ref {target}")
+    return node(f"!ref {target}")
+
+
+def node(text: str) -> Any:
+    """The node that a YAML text is, to put into a document."""
+    return YAML().load(text)
 
 
 def _replace(tree: CommentedMap, key: str, value: Any) -> None:

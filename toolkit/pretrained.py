@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.checkpoints import WEIGHTS, model_weights
+from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.files import replacing
 from toolkit.hparams import HparamsDocument
+from toolkit.models.int8 import use_int8
+from toolkit.shipped import shipped
 from toolkit.tokenizer import read_pieces
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,8 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
     ModelError
         When the weights do not fit the model that the YAML declares.
     """
-    folder = Path(folder)
-    document = _document(folder)
+    folder = find_model_folder(folder)
+    document = open_document(folder)
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
@@ -49,8 +51,31 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
     document.check_safe()
     loaded = document.build()
     load_weights(loaded["model"], folder, average)
-    loaded["model"].eval()
+    model = loaded["model"].eval()
+    if are_int8(folder) and hasattr(model, "encoder"):  # where the work is
+        use_int8(model.encoder)
     return loaded
+
+
+def find_model_folder(folder: str | Path) -> Path:
+    """The folder of this name; where there is none, the one that was installed: ``pretrained/an4-small``."""
+    folder = Path(folder)
+    if folder.exists() or folder.is_absolute() or folder.parts[:1] != ("pretrained",):
+        return folder
+    return shipped(folder)
+
+
+def open_document(folder: Path) -> HparamsDocument:
+    """The YAML of a model folder.
+
+    Raises
+    ------
+    ExperimentError
+        There is none.
+    """
+    if not (folder / HPARAMS_FILE).is_file():
+        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
+    return HparamsDocument(folder / HPARAMS_FILE)
 
 
 def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None:
@@ -71,7 +96,7 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     ExperimentError
         The folder is not a run's, or no epoch was finished.
     """
-    return model_weights(folder, _document(Path(folder)).value("average_checkpoints") or 1)
+    return model_weights(folder, open_document(Path(folder)).value("average_checkpoints") or 1)
 
 
 def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
@@ -135,12 +160,6 @@ def collect(source: str | Path, target: str | Path) -> None:
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
             if (source / name).is_file():
                 _copy(source / name, target / name)
-
-
-def _document(folder: Path) -> HparamsDocument:
-    if not (folder / HPARAMS_FILE).is_file():
-        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
-    return HparamsDocument(folder / HPARAMS_FILE)
 
 
 def _copy(source: Path, target: Path) -> None:

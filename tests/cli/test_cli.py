@@ -19,6 +19,7 @@ from toolkit.cli import new
 from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
 from toolkit.inference.transcriber import Transcriber
+from toolkit.shipped import shipped
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -240,7 +241,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*kept, *made]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    monkeypatch.setattr(new, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.setattr(new, "shipped", lambda name: tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -306,8 +307,8 @@ def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch
     installed = tmp_path / "share/asr-recipes/templates"
     (installed / "asr").mkdir(parents=True)
     (tmp_path / "site-packages/templates").mkdir(parents=True)  # of another package
-    monkeypatch.setattr("toolkit.__file__", os.fspath(tmp_path / "site-packages/toolkit/__init__.py"))
+    monkeypatch.setattr("toolkit.shipped.__file__", os.fspath(tmp_path / "site-packages/toolkit/shipped.py"))
     monkeypatch.setattr("sysconfig.get_path", lambda *_: os.fspath(tmp_path))
-    assert new.templates_folder() == installed
+    assert shipped("templates") == installed
     (installed / "asr").rmdir()
     assert main(["new", "digits"]) == 2

@@ -18,6 +18,7 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 # Each is a module of toolkit.cli, loaded when it is called: `asr --help` answers at once.
 COMMANDS = {
     "data": "look at data sets, check and convert them, and plan their batches",
+    "export": "make a folder that stands alone of a trained model",
     "new": "start a recipe of your own from a template",
     "transcribe": "write down what is said in audio files",
 }
