@@ -50,7 +50,7 @@ def _rates(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _data(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     counted = [
-        (name, counts["utterances"], f"{counts['hours']:.2f}", counts.get("speakers", "not known"))
+        (name, counts["utterances"], counts["hours"], counts.get("speakers", "not known"))
         for name, counts in sets.items()
         if "hours" in counts
     ]
@@ -78,8 +78,12 @@ def _making(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(heads: str, rows: list[tuple[Any, ...]]) -> str:
-    lines = [f"| {heads} |", "|" + "---|" * len(rows[0])]
-    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
+    lines = [[heads], ["---"] * len(rows[0]), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _filled(text: str) -> str:
