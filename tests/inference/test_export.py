@@ -263,7 +263,15 @@ def test_provenance_and_card_say_what_the_run_was(trained: Path, tmp_path: Path)
     assert training["tests"]["tones"]["WER"] == float(total)
     assert facts["exported"]["checkpoints averaged"] == 2
     card = (tmp_path / "out/README.md").read_text()
-    for words in ("# out", "asr transcribe out recording.wav", total, "| train_data | 12 |", "Hum.", "CC0", "train.py"):
+    for words in (
+        "# out",
+        "asr transcribe path/to/out recording.wav",
+        total,
+        "| train_data | 12 |",
+        "Hum.",
+        "CC0",
+        "train.py",
+    ):
         assert words in card
 
 

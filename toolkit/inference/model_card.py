@@ -31,7 +31,7 @@ def _opening(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
         f"resampled). The weights are the mean of {exported['checkpoints averaged']} checkpoints, "
         f"{FORMS[exported['weights']]}."
     )
-    yield f"```bash\nasr transcribe {name} recording.wav\n```"
+    yield f"```bash\nasr transcribe path/to/{name} recording.wav\n```"
 
 
 def _rates(facts: Mapping[str, Any]) -> Iterator[str]:
