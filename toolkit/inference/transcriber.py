@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ConfigError, ModelError
+from toolkit.inference.confidence import Calibration
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript
 from toolkit.pretrained import load_model_folder
@@ -54,6 +56,11 @@ class Transcriber:
         When there is no such device.
     ModelError
         When model and tokenizer differ in their number of tokens.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        What makes the model's confidence in a word the share of such words that are right.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Transcriber:
         self.device = _device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer, self.search, self.sample_rate = tokenizer, search, sample_rate
+        self.calibration = Calibration()
 
     @classmethod
     def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Transcriber:
@@ -89,7 +97,9 @@ class Transcriber:
         """
         loaded = load_model_folder(folder, KEYS)
         model, tokenizer, search, sample_rate = (loaded[key] for key in KEYS)
-        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber.calibration = Calibration.read(folder)
+        return transcriber
 
     @cached_property
     def frame_samples(self) -> int:
@@ -176,6 +186,7 @@ class Transcriber:
         best, texts = hypotheses[0], [self.tokenizer.decode(one.tokens) for one in hypotheses]
         pieces = self.tokenizer.pieces()
         words = timed_words(best, pieces, texts[0], self.frame_samples / self.sample_rate) if best.frames else ()
+        words = tuple(replace(word, confidence=self.calibration(word.confidence)) for word in words)
         return Transcript(
             texts[0],
             words,
