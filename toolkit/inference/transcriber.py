@@ -15,6 +15,7 @@ from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
+from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
@@ -90,10 +91,13 @@ class Transcriber(Pretrained):
         return cls.from_hparams(folder, device=device)
 
     @classmethod
-    def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
-        model, tokenizer, search = (loaded[key] for key in ("model", "tokenizer", "test_search"))
-        transcriber = cls(model, tokenizer, search, sample_rate=loaded["sample_rate"], device=device)
-        transcriber.calibration = Calibration.read(loaded["output_folder"])
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
+        if "pretrainer" in loaded:
+            model, tokenizer, search, sample_rate = recogniser_of(loaded)
+        else:
+            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber.calibration = Calibration.read(folder)
         return transcriber
 
     def transcribe_file(self, path: str | Path) -> str:
