@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.decoders.scorers import StepScorer, StepState
+from toolkit.models.ngram_lm import NgramLM
 from toolkit.models.state import State, select, waiting_costs
 
 
@@ -80,6 +81,36 @@ class LanguageModelFusion:
     def _sizes(self, memory: State) -> dict[str, int]:
         """The size of what grows, while the prefix is empty."""
         return {name: memory[name].shape[dim] for name, dim in self.growing.items() if dim is not None}
+
+
+class TableFusion:
+    """The same scores of an n-gram model that is written out: its state is a number, which is looked up at every frame.
+
+    So there is nothing to be re-ordered but that number, and nothing is stepped.
+    """
+
+    def __init__(self, lm: NgramLM, weight: float, vocabulary: int, *, slots: Tensor) -> None:
+        """As `LanguageModelFusion`."""
+        lm = lm.to(slots.device)
+        empty = StepScorer(lm, vocabulary).start(lm.start(1, slots.device), 1, slots.device)
+        self.table, self.weight, self.beam = lm.table, weight, slots.shape
+        self.state = empty.memory["context"].expand(slots.shape).contiguous()
+
+    def score(self, candidates: Tensor) -> Tensor:
+        """What the extension of each prefix by each candidate (B, C), all tokens in order or some, gains: (B, K, C)."""
+        gains = self.table.log_probs(self.state.view(-1)).mul_(self.weight).view(*self.beam, -1)
+        if candidates.shape[1] == gains.shape[2]:
+            return gains
+        return gains.gather(2, candidates[:, None, :].expand(*self.beam, -1))
+
+    def end(self) -> Tensor:
+        """What ending each prefix gains (B, K)."""
+        return self.table.log_probs(self.state.view(-1)).view(*self.beam, -1)[:, :, 0] * self.weight
+
+    def advance(self, parents: Tensor, tokens: Tensor) -> None:
+        """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
+        before = self.state.gather(1, parents)
+        self.state = torch.where(tokens == 0, before, self.table.advance(before, tokens))
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
