@@ -12,9 +12,7 @@ from toolkit.decoders.ctc_frames import Frame, Frames, live_frames
 from toolkit.decoders.ctc_fusion_tables import FusionTensors
 from toolkit.decoders.ctc_fusion_tensor import TensorFusion
 from toolkit.decoders.ctc_tables import NOWHERE, Pruning
-from toolkit.decoders.fusion import LanguageModelFusion, TableFusion
-from toolkit.models.ngram_lm import NgramLM
-from toolkit.models.ngram_tables import DenseTable
+from toolkit.decoders.fusion import LanguageModelFusion, TableFusion, fastest_fusion
 
 
 @dataclass
@@ -29,7 +27,8 @@ class TensorSearch:
     lm: nn.Module | None
     lm_weight: float
     beam: Beam | None = None
-    fusion: TensorFusion | LanguageModelFusion | None = None
+    fusion: TensorFusion | TableFusion | LanguageModelFusion | None = None
+    bonus: Tensor | None = None  # (C,) what the token of each column gains where there is no fusion
     skipped_logp: Tensor | float = 0.0  # (B,)
     after_blank: Tensor | None = None  # (B,)
     steps: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -82,5 +81,4 @@ class TensorSearch:
         if self.tables:
             self.fusion = TensorFusion(self.tables, slots=slots, dtype=like.dtype)
         elif self.lm_weight > 0.0:
-            kind = TableFusion if isinstance(self.lm, NgramLM) and isinstance(self.lm.table, DenseTable) else LanguageModelFusion
-            self.fusion = kind(self.lm, self.lm_weight, vocabulary, slots=slots)
+            self.fusion = fastest_fusion(self.lm, self.lm_weight, vocabulary, slots=slots)
