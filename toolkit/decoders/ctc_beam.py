@@ -73,12 +73,12 @@ def extend_beam(beam: Beam, frame: Frame, gains: Tensor, beam_prune_logp: float)
         repeated = repeated.masked_fill(separates, -math.inf)
         lasting = torch.where(separates, beam.total, lasting)
 
-    paths = beam.total[:, :, None] + frame.logp
+    paths = beam.total.unsqueeze(2) + frame.logp
     arriving = _merge(beam, frame, paths, repeated + logp_last)  # a blank is needed between
     stay_blank = beam.total + frame.blank
     stay_token = torch.logaddexp(lasting + logp_last, arriving)
-    paths[:, :, 0] = torch.logaddexp(stay_blank, stay_token)
-    fusion = beam.fusion[:, :, None] + gains
+    paths.select(2, 0).copy_(torch.logaddexp(stay_blank, stay_token))
+    fusion = beam.fusion.unsqueeze(2) + gains
 
     best, index = (paths + fusion).flatten(1).topk(K, dim=1)
     parents = index.div(C, rounding_mode="floor")
@@ -112,7 +112,7 @@ def trace_back(steps: list[tuple[Tensor, Tensor]], slots: Tensor) -> list[list[l
 
 
 def lengthened(identity: Tensor, tokens: Tensor) -> Tensor:
-    """The hashes of prefixes with one more token each."""
+    """The hashes of prefixes with one more token each; none is negative, as those of slots without prefix are."""
     mixed = (identity + tokens).mul_(MULTIPLIER)
     return mixed.bitwise_xor_(mixed >> 32)
 
@@ -123,12 +123,13 @@ def _merge(beam: Beam, frame: Frame, paths: Tensor, repeated: Tensor) -> Tensor:
     Writes ``repeated`` (B, K), of the paths that say the last token once more, into the ``paths`` (B, K, C) of
     extensions, and strikes out those that are prefixes of the beam. Returns the log-probability (B, K) of the latter.
     """
-    column, C = frame.column_of(beam.last), paths.shape[2]
-    paths.scatter_(2, column[:, :, None], repeated[:, :, None])
-    found, slot = (beam.parent[:, :, None] == beam.identity[:, None, :]).max(dim=2)
-    place = torch.add(column, slot, alpha=C).mul_(found)
-    arriving = paths.flatten(1).gather(1, place)
-    if not frame.complete:
+    C, column = frame.tokens.shape[1], frame.column_of(beam.last)
+    paths.scatter_(2, column.unsqueeze(2), repeated.unsqueeze(2))
+    found, slot = (beam.parent.unsqueeze(2) == beam.identity.unsqueeze(1)).max(dim=2)
+    place = torch.add(column, slot, alpha=C).mul_(found)  # 0, of a blank, where there is none
+    if frame.complete:
+        arriving = paths.flatten(1).gather(1, place)
+    else:  # a token that is no candidate has no column
         again = beam.last == beam.last.gather(1, slot)
         before = torch.where(again, beam.blank.gather(1, slot), beam.total.gather(1, slot))
         arriving = (before + frame.log_probs.gather(1, beam.last)).masked_fill_(~found, -math.inf)

@@ -15,14 +15,14 @@ from toolkit.errors import ModelError
 
 @dataclass
 class Frame:
-    """One frame of B utterances."""
+    """One of the `Frames`."""
 
-    blank: Tensor  # (B, 1) log-probability of the blank
-    log_probs: Tensor  # (B, V) those of the tokens; blank is none: ``-inf``
-    tokens: Tensor  # (B, C) blank, and the candidates
-    logp: Tensor  # (B, 1, C) their log-probabilities, as above
-    after_blank: Tensor  # (B,) whether frames were skipped just before this one
-    after_any_blank: bool  # whether that is so for any utterance
+    blank: Tensor  # (B, 1)
+    log_probs: Tensor  # (B, V)
+    tokens: Tensor  # (B, C)
+    logp: Tensor  # (B, 1, C) the candidates' log-probabilities
+    after_blank: Tensor  # (B,)
+    after_any_blank: bool
 
     @property
     def complete(self) -> bool:
@@ -49,19 +49,18 @@ class Frames:
     score of every prefix exactly as it was: the answer does not depend on the batch.
     """
 
-    log_probs: Tensor  # (B, T, V), where unlikely tokens are impossible
-    tokens: Tensor  # (B, T, C) blank, and the other candidates of each frame
+    blank: Tensor  # (B, T, 1) log-probability of the blank
+    log_probs: Tensor  # (B, T, V) those of the tokens, of which unlikely ones are impossible; blank is none: ``-inf``
+    tokens: Tensor  # (B, T, C) blank, and the candidates of each frame; if all are, in order
     after_blank: Tensor  # (B, T) whether frames were skipped just before this one
     after_any_blank: list[bool]  # (T,) whether that is so for any utterance
     ends_in_blank: Tensor  # (B,) whether frames were skipped after the last one
     skipped_logp: Tensor  # (B,) sum of the blank's log-probability over the skipped frames
 
     def __iter__(self) -> Iterator[Frame]:
-        """One frame after the other; views, made all at once."""
-        log_probs = self.log_probs.clone()
-        log_probs[..., 0] = -math.inf
-        logp = log_probs.gather(2, self.tokens)[:, :, None]
-        parts = (self.log_probs[..., :1], log_probs, self.tokens, logp, self.after_blank)
+        """One frame after the other; the views of all are made at once, which is faster."""
+        logp = self.log_probs.gather(2, self.tokens)[:, :, None]
+        parts = (self.blank, self.log_probs, self.tokens, logp, self.after_blank)
         return map(Frame, *(part.unbind(dim=1) for part in parts), self.after_any_blank)
 
 
@@ -98,10 +97,11 @@ def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank
     if after_blank is None:
         after_blank = gap.new_zeros(B)
     gap[:, :1] |= after_blank[:, None]
-    tokens = best_tokens(log_probs, pruning.candidates)
+    tokens, blank = best_tokens(log_probs, pruning.candidates), log_probs[..., :1].clone()
+    log_probs[..., 0] = -math.inf
     last = torch.where(live, torch.arange(S, device=counts.device), -1).amax(dim=1) if S else frames - 1
     ends_in_blank = torch.where(counts > 0, last < frames - 1, after_blank | (frames > 0))
-    return Frames(log_probs, tokens, gap, gap.any(dim=0).tolist(), ends_in_blank, skipped_logp)
+    return Frames(blank, log_probs, tokens, gap, gap.any(dim=0).tolist(), ends_in_blank, skipped_logp)
 
 
 def likely(log_probs: Tensor, token_min_logp: float) -> Tensor:

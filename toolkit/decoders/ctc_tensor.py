@@ -69,7 +69,7 @@ class TensorSearch:
         gains = self.fusion.score(frame.tokens)
         if self.pruning.length_bonus:
             gains = gains + self.pruning.length_bonus
-        gains[:, :, 0] = 0.0
+        gains.select(2, 0).zero_()
         return gains
 
     def _begin(self, frames: Frames) -> None:
