@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import ModelError
 from toolkit.models.attention import rotary_angles
-from toolkit.models.chunks import EVERYTHING, Chunks, Context
+from toolkit.models.chunks import EVERYTHING, Chunks
 from toolkit.models.conformer_layer import ConformerLayer
 from toolkit.models.conformer_stream import ConformerStream
 from toolkit.models.convolution import ConvFrontEnd
@@ -83,17 +83,15 @@ class Conformer(nn.Module):
             values = layer(values, mask, angles, seen=seen, chunk=chunk)
         return self.norm(values), frames
 
-    def stream(self, context: Context | None = None, rows: int = 1) -> ConformerStream:
-        """The same for the features of so many utterances (rows) that arrive in chunks; by default those of testing.
+    def stream(self, rows: int = 1) -> ConformerStream:
+        """The same for the features of so many utterances (rows) that arrive in the chunks of testing.
 
         Raises
         ------
         ModelError
-            The encoder was trained without chunks, or the chunks have no end.
+            There are no chunks.
         """
-        if self.chunks is None:
-            raise ModelError("encoder: this Conformer hears whole utterances only: train it with chunks")
-        context = context or self.chunks.testing
-        if context.chunk_frames is None:
-            raise ModelError("chunks: frames: null is the whole utterance; give a number of frames to stream with")
+        if self.chunks is None or self.chunks.testing.chunk_frames is None:
+            raise ModelError("this Conformer hears whole utterances: chunks: frames: give a number to stream with")
+        context = self.chunks.testing
         return ConformerStream(self.front_end, self.layers, self.norm, context=context, rows=rows)
