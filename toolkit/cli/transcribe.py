@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import stream
+from toolkit.cli.stream import main as stream
 from toolkit.errors import AudioError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FORMATS = (".txt", ".jsonl")
 def main(arguments: Sequence[str]) -> int:
     """Transcribe as the command line says; the exit status: 1 when a file could not be read."""
     if "--stream" in arguments:
-        return stream.main(arguments)
+        return stream(arguments)
     options = parse(arguments)
     files = list(find_files(options.files))
     from toolkit.inference.transcriber import Transcriber  # torch takes seconds to load: not for --help
