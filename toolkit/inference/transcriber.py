@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, ConfigError, ModelError
+from toolkit.errors import AudioError, ModelError
+from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript
-from toolkit.pretrained import load_model_folder
 
 if TYPE_CHECKING:
-    from toolkit.tokenizer import Tokenizer
+    from typing_extensions import Self
 
-# What a recogniser's YAML declares of it, and all that is built from it.
-KEYS = ("model", "tokenizer", "test_search", "sample_rate")
+    from toolkit.tokenizer import Tokenizer
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
@@ -32,7 +31,7 @@ READ_AHEAD_BATCHES = 8
 LONGEST_S = 1800.0
 
 
-class Transcriber:
+class Transcriber(Pretrained):
     """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
 
     Parameters
@@ -56,6 +55,9 @@ class Transcriber:
         When model and tokenizer differ in their number of tokens.
     """
 
+    MODULES_NEEDED: ClassVar[Sequence[str]] = ("model",)
+    HPARAMS_NEEDED: ClassVar[Sequence[str]] = ("tokenizer", "test_search", "sample_rate")
+
     def __init__(
         self,
         model: nn.Module,
@@ -70,26 +72,44 @@ class Transcriber:
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
                 "use the tokenizer that it was trained with"
             )
-        self.device = _device(device)
-        self.model = model.to(self.device).eval()
-        self.tokenizer, self.search, self.sample_rate = tokenizer, search, sample_rate
+        hparams = {"tokenizer": tokenizer, "test_search": search, "sample_rate": sample_rate}
+        super().__init__({"model": model}, hparams, device=device)
+        self.model, self.tokenizer, self.search, self.sample_rate = model, tokenizer, search, sample_rate
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Transcriber:
-        """The model that a training run left in its output folder, with the search that tested it.
+    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
+        """The model that a training run left in its output folder: `from_hparams` without options."""
+        return cls.from_hparams(folder, device=device)
 
-        Raises
-        ------
-        ExperimentError
-            When the folder is not a run's, or no epoch was finished.
-        ConfigError
-            When its YAML is damaged, is not a recogniser's or asks for anything that a model may not use.
-        ModelError
-            When its weights do not fit.
-        """
-        loaded = load_model_folder(folder, KEYS)
-        model, tokenizer, search, sample_rate = (loaded[key] for key in KEYS)
-        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+    @classmethod
+    def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
+        model, tokenizer, search = (loaded[key] for key in ("model", "tokenizer", "test_search"))
+        return cls(model, tokenizer, search, sample_rate=loaded["sample_rate"], device=device)
+
+    def transcribe_file(self, path: str | Path) -> str:
+        """The words of one audio file."""
+        (transcript,) = self.transcribe_files([path])
+        return transcript.text
+
+    @torch.no_grad()
+    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
+        found = self.search(self.model, *self._encode(wavs, wav_lens))
+        tokens = [best.tokens for best, *_ in found]
+        return [self.tokenizer.decode(row) for row in tokens], tokens
+
+    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
+        return self._encode(wavs, wav_lens)[0]
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """The same as `transcribe_batch`."""
+        return self.transcribe_batch(wavs, wav_lens)
+
+    def _encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded (B, T, D) with (B,) frames."""
+        wavs = wavs.float().to(self.device)
+        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
 
     @cached_property
     def frame_samples(self) -> int:
@@ -211,14 +231,3 @@ def _checked(wav: Tensor, place: int) -> Tensor:
             f"{tuple(wav.shape)}; average the channels, and scale to [-1, 1]"
         )
     return wav.float()
-
-
-def _device(name: str | torch.device | None) -> torch.device:
-    """The device of this name, or a GPU where there is one."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ConfigError(f"device {name!r}: no such device; expected cpu, cuda or cuda:0") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: this machine has no GPU that torch can use; expected cpu")
-    return device
