@@ -31,7 +31,7 @@ def speech(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def asr(streaming_folder: Path) -> StreamingASR:
-    return StreamingASR.from_run(streaming_folder, device="cpu")
+    return StreamingASR.from_hparams(streaming_folder, device="cpu")
 
 
 def test_raw_samples_in_a_pipe_are_the_words_of_the_file(

@@ -27,9 +27,7 @@ CHUNK = 8 * 4 * 160  # samples
 
 @pytest.fixture
 def asr(streaming_folder: Path) -> StreamingASR:
-    asr = StreamingASR.from_run(streaming_folder, device="cpu")
-    asr.context = Context(8, 2)  # what another test has set stays otherwise
-    return asr
+    return StreamingASR.from_hparams(streaming_folder, device="cpu")
 
 
 def babble(seconds: float, seed: int = 0) -> Tensor:
@@ -79,6 +77,12 @@ def test_one_sample_at_a_time(asr: StreamingASR) -> None:
     assert_alike(final, asr.transcribe([wav])[0])
     changes = [place for place, (before, now) in enumerate(pairwise(partials), start=1) if before != now]
     assert changes == [CHUNK - 1, 2 * CHUNK - 1]  # as soon as a chunk is complete
+
+
+def test_chunks_can_be_others_from_the_beginning(streaming_folder: Path) -> None:
+    asr = StreamingASR.from_hparams(streaming_folder, overrides={"chunks": {"frames": 5}}, device="cpu")
+    assert asr.context == Context(5, 2)
+    assert asr.stream().feed(torch.zeros(2 * CHUNK)).duration == 0.6
 
 
 @pytest.mark.parametrize("context", [Context(1, 3), Context(20, 1), Context(5, None)])
@@ -162,7 +166,7 @@ def test_no_audio_is_no_words_and_a_finished_stream_is_over(asr: StreamingASR) -
 
 def test_a_model_that_needs_whole_utterances_is_refused(run_folder: Path, asr: StreamingASR) -> None:
     with pytest.raises(ModelError, match="this model cannot stream: it needs whole utterances for its features"):
-        StreamingASR.from_run(run_folder, device="cpu")
+        StreamingASR.from_hparams(run_folder, device="cpu")
     with pytest.raises(ModelError, match="for its search, AttentionSearcher"):
         StreamingASR(asr.model, asr.tokenizer, AttentionSearcher(), sample_rate=16000)
     asr.context = Context(None, None)

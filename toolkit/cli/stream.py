@@ -17,7 +17,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     from toolkit.inference.streaming import StreamingASR  # torch takes seconds to load: not for --help
 
-    asr = StreamingASR.from_run(options.run_folder, device=options.device)
+    asr = StreamingASR.from_hparams(options.model, device=options.device)
     if options.chunk is not None:
         asr.context = replace(asr.context, chunk_frames=max(1, round(options.chunk / asr.frame_seconds)))
     write(asr, pieces_of(options.stream, options.sample_rate, asr), options.pause)
@@ -46,7 +45,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr transcribe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="of a model trained in chunks")
+    parser.add_argument("model", metavar="MODEL", help="folder or hub name of a model that was trained in chunks")
     parser.add_argument("--stream", required=True, metavar="FILE", help="an audio file, or - for standard input")
     parser.add_argument("--sample-rate", type=_hertz, metavar="HZ", help="of standard input (default: the model's)")
     parser.add_argument("--chunk", type=_seconds, metavar="SECONDS", help="heard at once (default: as in training)")
@@ -107,11 +106,10 @@ def show_partial(partial: PartialTranscript) -> None:
 
 def pieces_of(source: str, rate: int | None, asr: StreamingASR) -> Iterator[NDArray[np.float32]]:
     """Pieces of audio from standard input, ``-``, until it ends or Ctrl-C is pressed, or of a file."""
-    from toolkit.dataio.audio import load_audio
     from toolkit.dataio.pcm import read_pcm
 
     if source != "-":
-        wav, step = load_audio(source, asr.sample_rate).numpy(), round(FILE_PIECE_S * asr.sample_rate)
+        wav, step = asr.load_audio(source).cpu().numpy(), round(FILE_PIECE_S * asr.sample_rate)
         yield from (wav[start : start + step] for start in range(0, len(wav), step))
         return
     with contextlib.suppress(KeyboardInterrupt):  # which is how a microphone is switched off

@@ -2,7 +2,7 @@
 
 ::
 
-    asr = StreamingASR.from_run("results/streaming")
+    asr = StreamingASR.from_hparams("results/streaming")
     stream = asr.stream()                     # as many at the same time as there are speakers
     for piece in microphone:                  # samples (S,), however many
         print(stream.feed(piece).text)
@@ -111,15 +111,21 @@ class SpeechStream:
 
     A chunk costs the same whenever it comes: what layers keep of the past is of constant size. Only the text, and the
     few kilobytes a second that say when its words were spoken, grow until `finish`.
+
+    Attributes
+    ----------
+    chunk_samples
+        Samples of a chunk: what is understood changes when one is complete.
     """
 
     def __init__(self, asr: StreamingASR) -> None:
         self._asr, model = asr, asr.model
         self._features, self._encoder = model.features.stream(), model.encoder.stream()
         self._search = asr.search.stream()
-        self._chunk_samples = self._encoder.chunk_features * model.features.hop_samples
+        self.chunk_samples = self._encoder.chunk_features * model.features.hop_samples
         self._waiting: list[Tensor] = []  # samples that are no chunk yet
-        self._waiting_samples = self._samples = 0
+        self._waiting_samples = self._samples = self._frames = 0
+        self._spoken = 0  # frames until the last sound of a word
         self._log_probs: list[Tensor] = []  # (T, V) of each chunk
         self._partial = PartialTranscript()
         self._finished = False
@@ -138,11 +144,12 @@ class SpeechStream:
         self._samples += len(piece)
         self._waiting.append(piece)
         self._waiting_samples += len(piece)
-        while self._waiting_samples >= self._chunk_samples:
+        if self._waiting_samples >= self.chunk_samples:
             waiting = torch.cat(self._waiting)
-            self._hear(waiting[: self._chunk_samples])
-            self._waiting = [waiting[self._chunk_samples :]]
-            self._waiting_samples = len(self._waiting[0])
+            whole = len(waiting) - len(waiting) % self.chunk_samples
+            for chunk in waiting[:whole].split(self.chunk_samples):
+                self._hear(chunk)
+            self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
         return self._partial
 
     def finish(self) -> Transcript:
@@ -170,12 +177,12 @@ class SpeechStream:
         text = asr.tokenizer.decode(found.tokens)
         alike = map(operator.eq, text, asr.tokenizer.decode(found.tokens[: found.stable]))
         stable = sum(itertools.takewhile(bool, alike))
-        seconds = len(log_probs) * asr.frame_seconds
         spoken = log_probs.argmax(dim=1).nonzero()
-        pause = self._partial.pause + seconds
         if len(spoken):
-            pause = (len(log_probs) - 1 - int(spoken[-1])) * asr.frame_seconds
-        return PartialTranscript(text, stable, self._partial.duration + seconds, pause if text else 0.0)
+            self._spoken = self._frames + int(spoken[-1]) + 1
+        self._frames += len(log_probs)
+        pause = self._frames - self._spoken if text else 0
+        return PartialTranscript(text, stable, self._frames * asr.frame_seconds, pause * asr.frame_seconds)
 
     def _checked(self, samples: Tensor | NDArray[np.floating]) -> Tensor:
         self._check_open()
