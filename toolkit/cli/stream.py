@@ -74,12 +74,13 @@ def _hertz(text: str) -> int:
 
 def write(asr: StreamingASR, pieces: Iterator[NDArray[np.float32]], pause: float) -> None:
     """Print a line for every utterance in the pieces; between two there is a pause of so many seconds."""
-    stream = asr.stream()
+    stream, shown = asr.stream(), None
     try:
         for piece in pieces:
             partial = stream.feed(piece)
-            if sys.stdout.isatty():
+            if sys.stdout.isatty() and partial != shown:
                 show_partial(partial)
+            shown = partial
             if partial.pause >= pause:
                 print_line(stream.finish().text)
                 stream = asr.stream()

@@ -31,7 +31,7 @@ FORMATS = (".txt", ".jsonl")
 
 def main(arguments: Sequence[str]) -> int:
     """Transcribe as the command line says; the exit status: 1 when a file could not be read."""
-    if "--stream" in arguments:
+    if any(word.partition("=")[0] == "--stream" for word in arguments):
         return stream(arguments)
     options = parse(arguments)
     files = list(find_files(options.files))

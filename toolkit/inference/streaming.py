@@ -64,17 +64,9 @@ class StreamingASR(Transcriber):
         The model or the search needs whole utterances.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Tokenizer,
-        search: Callable[..., Any],
-        *,
-        sample_rate: int,
-        device: str | torch.device | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, search: Callable[..., Any], **options: Any) -> None:
         _check_can_stream(model, search)
-        super().__init__(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        super().__init__(model, tokenizer, search, **options)
 
     @property
     def context(self) -> Context:
