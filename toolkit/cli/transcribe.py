@@ -2,6 +2,7 @@
 
     asr transcribe results/ctc speech.wav interview.mp3
     asr transcribe results/ctc recordings/ --output transcripts.jsonl
+    asr transcribe results/streaming --stream -        # what is being said: see asr transcribe --stream - --help
 
 Prints a line a file, its path and its words with a tab between them. Files are of any container, sample rate and
 channel count, half an hour long at most; folders are searched for audio. A file that cannot be read is reported, and
@@ -19,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.cli.stream import main as stream
 from toolkit.errors import AudioError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ FORMATS = (".txt", ".jsonl")
 
 def main(arguments: Sequence[str]) -> int:
     """Transcribe as the command line says; the exit status: 1 when a file could not be read."""
+    if any(word.partition("=")[0] == "--stream" for word in arguments):
+        return stream(arguments)
     options = parse(arguments)
     files = list(find_files(options.files))
     from toolkit.inference.transcriber import Transcriber  # torch takes seconds to load: not for --help
