@@ -36,6 +36,7 @@ setup(
         "torchaudio==2.11.*",  # pinned with torch: a torchaudio of another build does not load beside it
         "speechbrain==1.1.*",
         "lhotse==1.33.*",
+        "huggingface_hub>=0.30,<3",
         "hyperpyyaml>=1.2.2,<2",
         "omegaconf>=2.3,<3",
         "pyyaml>=6,<7",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,23 @@ from toolkit.tokenizer import read_pieces
 logger = logging.getLogger(__name__)
 
 HPARAMS_FILE = "hyperparams.yaml"
+AVERAGE = "average_checkpoints"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
 
-def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
+def load_model_folder(
+    folder: str | Path,
+    keys: Iterable[str],
+    *,
+    hparams_file: str = HPARAMS_FILE,
+    overrides: Mapping[str, Any] | None = None,
+    trust_source_code: bool = False,
+) -> dict[str, Any]:
     """The named objects of a folder's YAML, among them ``model`` with its trained weights, in evaluation mode.
 
-    Only the named keys and what they refer to are built, and only from the packages that a model may use.
+    Only the named keys and what they refer to are built, and, unless the source code is trusted, only from the packages
+    that a model may use.
 
     Raises
     ------
@@ -39,16 +48,17 @@ def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]
         When the weights do not fit the model that the YAML declares.
     """
     folder = Path(folder)
-    document = _document(folder)
+    document = _document(folder, hparams_file)
+    document.override(overrides or {})
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
-    average = document.value("average_checkpoints") or 1
-    document.keep(document.needed_by([*keys, "output_folder"]))
+    document.keep(document.needed_by([*keys, "output_folder", AVERAGE]))
     document.override({"output_folder": str(folder)})
-    document.check_safe()
+    if not trust_source_code:
+        document.check_safe()
     loaded = document.build()
-    load_weights(loaded["model"], folder, average)
+    load_weights(loaded["model"], folder, loaded.get(AVERAGE) or 1)
     loaded["model"].eval()
     return loaded
 
@@ -71,7 +81,10 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     ExperimentError
         The folder is not a run's, or no epoch was finished.
     """
-    return model_weights(folder, _document(Path(folder)).value("average_checkpoints") or 1)
+    document = _document(Path(folder))
+    document.keep(document.needed_by([AVERAGE]))
+    document.check_safe()
+    return model_weights(folder, document.value(AVERAGE) or 1)
 
 
 def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
@@ -137,10 +150,10 @@ def collect(source: str | Path, target: str | Path) -> None:
                 _copy(source / name, target / name)
 
 
-def _document(folder: Path) -> HparamsDocument:
-    if not (folder / HPARAMS_FILE).is_file():
-        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
-    return HparamsDocument(folder / HPARAMS_FILE)
+def _document(folder: Path, hparams_file: str = HPARAMS_FILE) -> HparamsDocument:
+    if not (folder / hparams_file).is_file():
+        raise ExperimentError(f"{folder}: no {hparams_file} here; name the output folder of a training run")
+    return HparamsDocument(folder / hparams_file)
 
 
 def _copy(source: Path, target: Path) -> None:
