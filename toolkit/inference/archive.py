@@ -82,7 +82,7 @@ class Worker:
     Attributes
     ----------
     model
-        What `Transcriber.from_run` takes.
+        What `Transcriber.from_hparams` takes: a model's folder, or its name on the hub.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
@@ -98,7 +98,7 @@ class Worker:
         """The model, loaded."""
         from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
 
-        return Transcriber.from_run(self.model, device=self.device)
+        return Transcriber.from_hparams(self.model, device=self.device)
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""

@@ -52,6 +52,7 @@ class LinesFile:
         if not resume and (parts := self._parts()):
             raise ConfigError(f"{parts[0]}: of a run that was stopped; go on with it by --resume, or remove the file")
         self.done = {name for file in self._files() for name, _ in _lines_of(file, form)}
+        path.parent.mkdir(parents=True, exist_ok=True)
         _drop_half_line(self.part)
         self.stream = self.part.open("a", encoding="utf-8", buffering=1)
 
