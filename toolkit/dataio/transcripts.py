@@ -215,11 +215,12 @@ def _is_number(text: str) -> bool:
 
 def _of_manifest(path: Path) -> Iterator[Named]:
     from toolkit.dataio.corpus import Corpus, config_of_path  # with lhotse it takes two seconds
-    from toolkit.dataio.utterances import transcript
+    from toolkit.dataio.utterances import locate, transcript
 
+    folder = path if path.is_dir() else path.parent
     for cut in Corpus.of(str(path), config_of_path(path), metadata_only=True).examples:
         sources = cut.recording.sources if getattr(cut, "recording", None) else []
-        audio = sources[0].source if len(sources) == 1 and sources[0].type == "file" else ""
+        audio = locate(sources[0].source, folder) if len(sources) == 1 and sources[0].type == "file" else ""
         custom = {**(cut.custom or {})} if hasattr(cut, "custom") else {}
         said = cut.supervisions[0] if len(cut.supervisions) == 1 else None
         known = {"speaker": said.speaker, "language": said.language} if said else {}

@@ -66,6 +66,8 @@ def _hand_out(ray: ModuleType, shards: Sequence[Shard], actors: Sequence[Any]) -
             raise found
         if (shard := next(waiting, None)) is not None:
             running[actor.transcribe.remote(shard)] = actor
+        else:
+            ray.kill(actor)  # makes room for one that was killed, whose shard waits for it
         if found:
             missing -= 1
             yield found

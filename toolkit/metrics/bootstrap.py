@@ -9,15 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from toolkit.metrics.error_rate import ErrorRate
-
 RESAMPLES = 1000
 PERCENTILES = (2.5, 97.5)
+
+
+class Counts(Protocol):
+    """What an `ErrorRate` has."""
+
+    @property
+    def errors(self) -> int:
+        """Errors of an utterance."""
+
+    @property
+    def reference_length(self) -> int:
+        """Words of its reference."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Difference:
     better: float
 
 
-def interval(rates: Sequence[ErrorRate], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def interval(rates: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
     """The 95 % confidence interval, in percent, of the error rate of utterances of these counts."""
     errors, lengths = _counts(rates)
     drawn = _resampled(len(rates), resamples, seed)
@@ -46,7 +55,7 @@ def interval(rates: Sequence[ErrorRate], *, resamples: int = RESAMPLES, seed: in
 
 
 def difference(
-    first: Sequence[ErrorRate], second: Sequence[ErrorRate], *, resamples: int = RESAMPLES, seed: int = 0
+    first: Sequence[Counts], second: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
     """How two systems differ on the same utterances, which are drawn together: what is hard is so for both."""
     errors, lengths = _counts(first)
@@ -58,7 +67,7 @@ def difference(
     return Difference(100.0 * more.sum() / max(lengths.sum(), 1), *_percentiles(rates), float(better))
 
 
-def _counts(rates: Sequence[ErrorRate]) -> tuple[np.ndarray, np.ndarray]:
+def _counts(rates: Sequence[Counts]) -> tuple[np.ndarray, np.ndarray]:
     """Errors and reference lengths (N,) of utterances."""
     return np.array([rate.errors for rate in rates]), np.array([rate.reference_length for rate in rates])
 
