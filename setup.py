@@ -36,6 +36,7 @@ setup(
         "torchaudio==2.11.*",  # pinned with torch: a torchaudio of another build does not load beside it
         "speechbrain==1.1.*",
         "lhotse==1.33.*",
+        "huggingface_hub>=0.30,<3",
         "hyperpyyaml>=1.2.2,<2",
         "omegaconf>=2.3,<3",
         "pyyaml>=6,<7",
@@ -53,6 +54,7 @@ setup(
     extras_require={
         # espeak-ng is GPL-3.0: an extra of its own, and only ever run in a process of its own.
         "demo": ["espeakng-loader>=0.2.4,<0.3"],
+        "scale": ["ray>=2.50,<3"],
         "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "kenlm>=0.3,<0.4", "ruff>=0.14,<0.18"],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "tensorboard": ["tensorboard>=2.16,<3"],

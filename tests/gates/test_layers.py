@@ -19,17 +19,18 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference experiment brains dataio tokenizer hparams files shipped",
-    "inference": "pretrained checkpoints tensor_file hparams dataio tokenizer metrics models files",
+    "cli": "inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files",
     "run_options": "hparams",
-    "pretrained": "checkpoints hparams tokenizer models files shipped",
+    "pretrained": "checkpoints hparams tokenizer models files",
     "checkpoints": "tensor_file",
     "compiled": "",
-    "hparams": "",
+    "hparams": "safety",
+    "safety": "",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
     "aggregate_tokenizer": "",
@@ -66,6 +67,7 @@ IMPORT_SPEECHBRAIN = {
 
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.
 OPTIONAL = {
+    "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),

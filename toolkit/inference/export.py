@@ -18,7 +18,7 @@ from toolkit.checkpoints import EXPORTED, are_int8, model_weights
 from toolkit.dataio.batches import pad_wavs
 from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import making_folder, write_atomically
-from toolkit.hparams import HparamsDocument, node, reference
+from toolkit.hparams import HparamsDocument, reference, yaml_value
 from toolkit.inference.comparison import Comparison, compare, sounds
 from toolkit.inference.model_card import model_card
 from toolkit.inference.provenance import PROVENANCE_FILE, training_facts
@@ -142,7 +142,7 @@ def _encoder_to_graph(transcriber: Transcriber, folder: Path) -> None:
     declared = document.data["model"]
     if "encoder" not in declared:
         raise ConfigError(f"{document.path}: its model has no encoder, which --onnx would write as a graph")
-    graph = node(f"!new:{OnnxEncoder.__module__}.{OnnxEncoder.__name__}\n  file: !ref <output_folder>/{GRAPH}")
+    graph = yaml_value(f"!new:{OnnxEncoder.__module__}.{OnnxEncoder.__name__}\n  file: !ref <output_folder>/{GRAPH}")
     if named := re.fullmatch(r"<(\w+)>", str(getattr(declared["encoder"], "value", ""))):  # `encoder: !ref <encoder>`
         document.data[named[1]] = graph
     else:

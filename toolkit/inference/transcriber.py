@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
-from toolkit.errors import AudioError, ConfigError, ModelError
-from toolkit.inference.transcript import Transcript
-from toolkit.pretrained import load_model_folder
+from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.errors import AudioError, ModelError
+from toolkit.inference.adapters import recogniser_of
+from toolkit.inference.confidence import Calibration
+from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
+from toolkit.inference.transcript import Alternative, Transcript
 
 if TYPE_CHECKING:
-    from toolkit.tokenizer import Tokenizer
+    from typing_extensions import Self
 
-# What a recogniser's YAML declares of it, and all that is built from it.
-KEYS = ("model", "tokenizer", "test_search", "sample_rate")
+    from toolkit.tokenizer import Tokenizer
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
@@ -29,7 +34,7 @@ READ_AHEAD_BATCHES = 8
 LONGEST_S = 1800.0
 
 
-class Transcriber:
+class Transcriber(Pretrained):
     """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
 
     Parameters
@@ -51,7 +56,15 @@ class Transcriber:
         When there is no such device.
     ModelError
         When model and tokenizer differ in their number of tokens.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        What makes the model's confidence in a word the share of such words that are right.
     """
+
+    MODULES_NEEDED: ClassVar[Sequence[str]] = ("model",)
+    HPARAMS_NEEDED: ClassVar[Sequence[str]] = ("tokenizer", "test_search", "sample_rate")
 
     def __init__(
         self,
@@ -67,26 +80,55 @@ class Transcriber:
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
                 "use the tokenizer that it was trained with"
             )
-        self.device = _device(device)
-        self.model = model.to(self.device).eval()
-        self.tokenizer, self.search, self.sample_rate = tokenizer, search, sample_rate
+        hparams = {"tokenizer": tokenizer, "test_search": search, "sample_rate": sample_rate}
+        super().__init__({"model": model}, hparams, device=device)
+        self.model, self.tokenizer, self.search, self.sample_rate = model, tokenizer, search, sample_rate
+        self.calibration = Calibration()
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Transcriber:
-        """The model that a training run left in its output folder, with the search that tested it.
+    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
+        """The model that a training run left in its output folder: `from_hparams` without options."""
+        return cls.from_hparams(folder, device=device)
 
-        Raises
-        ------
-        ExperimentError
-            When the folder is not a run's, or no epoch was finished.
-        ConfigError
-            When its YAML is damaged, is not a recogniser's or asks for anything that a model may not use.
-        ModelError
-            When its weights do not fit.
-        """
-        loaded = load_model_folder(folder, KEYS)
-        model, tokenizer, search, sample_rate = (loaded[key] for key in KEYS)
-        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+    @classmethod
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
+        if "pretrainer" in loaded:
+            model, tokenizer, search, sample_rate = recogniser_of(loaded)
+        else:
+            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber.calibration = Calibration.read(folder)
+        return transcriber
+
+    def transcribe_file(self, path: str | Path) -> str:
+        """The words of one audio file."""
+        (transcript,) = self.transcribe_files([path])
+        return transcript.text
+
+    @torch.no_grad()
+    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
+        found = self.search(self.model, *self._encode(wavs, wav_lens))
+        tokens = [best.tokens for best, *_ in found]
+        return [self.tokenizer.decode(row) for row in tokens], tokens
+
+    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
+        return self._encode(wavs, wav_lens)[0]
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """The same as `transcribe_batch`."""
+        return self.transcribe_batch(wavs, wav_lens)
+
+    def _encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded (B, T, D) with (B,) frames."""
+        wavs = wavs.float().to(self.device)
+        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
+
+    @cached_property
+    def frame_samples(self) -> int:
+        """How many samples one frame of the encoder is after the other."""
+        return samples_per_frame(self.model, self.sample_rate, self.device)
 
     def transcribe(self, wavs: Sequence[Tensor], *, batch_seconds: float = 60.0) -> list[Transcript]:
         """The transcripts of waveforms (S,) at the model's sample rate, in their order; no samples, no words."""
@@ -142,21 +184,42 @@ class Transcriber:
 
     def _transcribe(self, recordings: Sequence[tuple[str, Tensor]], batch_seconds: float) -> list[Transcript]:
         """The transcripts of named waveforms, in their order, batched with others of their length."""
-        texts = [""] * len(recordings)
+        transcripts = [Transcript("", file=name) for name, _ in recordings]
         lengths = [len(wav) for _, wav in recordings]
         for batch in length_batches(lengths, batch_seconds * self.sample_rate):
             found = self._recognise([recordings[place][1] for place in batch])
-            for place, text in zip(batch, found, strict=True):
-                texts[place] = text
-        rows = zip(recordings, texts, strict=True)
-        return [Transcript(text, duration=len(wav) / self.sample_rate, file=name) for (name, wav), text in rows]
+            for place, hypotheses in zip(batch, found, strict=True):
+                name, wav = recordings[place]
+                transcripts[place] = self._transcript(hypotheses, name, len(wav))
+        return transcripts
 
     @torch.inference_mode()
-    def _recognise(self, wavs: Sequence[Tensor]) -> list[str]:
-        """The words of one batch of waveforms (S,), none of them empty."""
+    def _recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:
+        """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
         padded, samples = pad_wavs(wavs)
         encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
-        return [self.tokenizer.decode(best.tokens) for best, *_ in self.search(self.model, encoded, frames)]
+        found = self.search(self.model, encoded, frames)
+        log_probs = ctc_output(self.model, encoded)
+        if log_probs is None:
+            return found
+        rows = zip(found, log_probs, frames.tolist(), strict=True)
+        return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
+
+    def _transcript(self, hypotheses: Sequence[Hypothesis], name: str, samples: int) -> Transcript:
+        """What is said in a named recording of so many samples, by the best of the hypotheses."""
+        best, texts = hypotheses[0], [self.tokenizer.decode(one.tokens) for one in hypotheses]
+        pieces = self.tokenizer.pieces()
+        words = timed_words(best, pieces, texts[0], self.frame_samples / self.sample_rate) if best.frames else ()
+        words = tuple(replace(word, confidence=self.calibration(word.confidence)) for word in words)
+        return Transcript(
+            texts[0],
+            words,
+            tokens=tuple(pieces[token] for token in best.tokens),
+            score=best.score,
+            nbest=tuple(Alternative(text, one.score) for text, one in zip(texts, hypotheses, strict=True)),
+            duration=samples / self.sample_rate,
+            file=name,
+        )
 
 
 def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
@@ -183,14 +246,3 @@ def _checked(wav: Tensor, place: int) -> Tensor:
             f"{tuple(wav.shape)}; average the channels, and scale to [-1, 1]"
         )
     return wav.float()
-
-
-def _device(name: str | torch.device | None) -> torch.device:
-    """The device of this name, or a GPU where there is one."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ConfigError(f"device {name!r}: no such device; expected cpu, cuda or cuda:0") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: this machine has no GPU that torch can use; expected cpu")
-    return device
