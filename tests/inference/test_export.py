@@ -21,6 +21,7 @@ from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.hparams import HparamsDocument
 from toolkit.inference import export as module
 from toolkit.inference.comparison import sounds
+from toolkit.inference.confidence import Calibration
 from toolkit.inference.export import Export, export_run
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.kneser_ney import train_ngram
@@ -111,6 +112,13 @@ def test_the_language_model_is_in_it(searched_run: Path, tmp_path: Path) -> None
     ours, theirs = (Transcriber.from_run(one, device="cpu").search.lm for one in (tmp_path / "out", searched_run))
     tokens = torch.tensor([[0, 1, 2, 3, 1, 2]])
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=0, atol=0)
+
+
+def test_the_calibration_of_confidence_goes_along(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    Calibration(0.5, 0.25).write(run)
+    export_run(run, tmp_path / "out", Export())
+    assert Transcriber.from_run(tmp_path / "out", device="cpu").calibration == Calibration(0.5, 0.25)
 
 
 def test_the_yaml_has_what_inference_needs_and_no_more(trained: Path, tmp_path: Path) -> None:
@@ -340,7 +348,7 @@ def test_a_failure_leaves_what_was_there(run_folder: Path, tmp_path: Path, monke
 
 
 def test_what_is_no_run_is_refused(run_folder: Path, searched_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"no hyperparams\.yaml here"):
+    with pytest.raises(ExperimentError, match="nothing: no such folder"):
         export_run(tmp_path / "nothing", tmp_path / "out", Export())
     with pytest.raises(ConfigError, match="declares no test_search"):
         export_run(searched_run / "lm", tmp_path / "out", Export())

@@ -20,13 +20,16 @@ from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import making_folder, write_atomically
 from toolkit.hparams import HparamsDocument, reference, yaml_value
 from toolkit.inference.comparison import Comparison, compare, sounds
+from toolkit.inference.confidence import CALIBRATION_FILE
 from toolkit.inference.model_card import model_card
 from toolkit.inference.provenance import PROVENANCE_FILE, training_facts
-from toolkit.inference.transcriber import KEYS, Transcriber
+from toolkit.inference.sources import find_folder
+from toolkit.inference.transcriber import Transcriber
 from toolkit.models.onnx import OnnxEncoder, export_encoder
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, open_document
 from toolkit.tensor_file import write_tensors
 
+KEYS = (*Transcriber.MODULES_NEEDED, *Transcriber.HPARAMS_NEEDED)  # of the YAML, what transcribing needs
 GRAPH = "encoder.onnx"
 HEADER = "# What it takes to transcribe, as `asr export` took it from a run; README.md says where it comes from.\n"
 
@@ -72,6 +75,7 @@ def export_run(run: Path, out: Path, export: Export) -> Comparison:
     ModelError
         The weights do not fit; or the ONNX graph does not give what the model gives.
     """
+    run = find_folder(run)
     _check_place(run, out, export.force)
     notes = _read_notes(export.notes)
     before = Transcriber.from_run(run, device="cpu")
@@ -81,6 +85,8 @@ def export_run(run: Path, out: Path, export: Export) -> Comparison:
     try:
         with making_folder(out) as partial:
             write_model_folder(run, partial, KEYS, int8=export.form == "int8", average=export.average)
+            if (run / CALIBRATION_FILE).is_file():
+                shutil.copyfile(run / CALIBRATION_FILE, partial / CALIBRATION_FILE)
             if export.form == "onnx":
                 _encoder_to_graph(before, partial)
             after = Transcriber.from_run(partial, device="cpu")
@@ -200,9 +206,11 @@ def _check_place(run: Path, out: Path, force: bool) -> None:
 
 
 def _check_form(transcriber: Transcriber, run: Path) -> None:
-    """Refuse what was exported in another form than plain weights: it is not what the run had."""
+    """Refuse what is no run's: what was exported in another form than plain weights, and models of SpeechBrain's."""
     if are_int8(run) or isinstance(getattr(transcriber.model, "encoder", None), OnnxEncoder):
         raise ConfigError(f"{run}: exported as int8 or ONNX already; export the run that it was made from")
+    if "model" not in open_document(run):
+        raise ConfigError(f"{run}: a published model of SpeechBrain's, which stands alone; only runs are exported")
 
 
 def _read_notes(file: Path | None) -> str:
