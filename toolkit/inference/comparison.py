@@ -21,6 +21,7 @@ from toolkit.dataio.manifest_writers import said
 from toolkit.errors import DataError, ModelError
 from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import ErrorRateTracker
+from toolkit.models.recogniser import CTCModel
 
 TOLERANCE = 1e-3  # of log-probabilities; float32 in another order is off by 1e-5
 AT_ONCE = 32  # utterances
@@ -114,13 +115,16 @@ def _difference(before: Transcriber, after: Transcriber, wavs: list[Tensor]) -> 
 
 def _log_probs(transcriber: Transcriber, wavs: list[Tensor]) -> Iterator[Tensor]:
     """CTC log-probabilities (T, V) of each waveform (S,)."""
-    encoded, frames = transcriber.model.encode(*pad_wavs(wavs))
-    for rows, count in zip(transcriber.model.ctc_log_probs(encoded), frames.tolist(), strict=True):
+    model = transcriber.model
+    encoded, frames = model.encoder(*model.features(*pad_wavs(wavs)))
+    log_probs = CTCModel.ctc_log_probs(model, encoded)  # also of a SpeechLM, which gives none of what it encodes
+    for rows, count in zip(log_probs, frames.tolist(), strict=True):
         yield rows[:count]
 
 
 def _tested(transcriber: Transcriber, cuts: list[Cut]) -> Tested:
     scored, seconds, waiting = ErrorRateTracker(), 0.0, iter(cuts)
+    transcriber.transcribe([_wav(cuts[0], transcriber.sample_rate)])  # what is compiled at first is not timed
     with tqdm(total=len(cuts), unit="utterance", disable=None, leave=False) as bar:
         while batch := list(islice(waiting, AT_ONCE)):
             wavs = [_wav(cut, transcriber.sample_rate) for cut in batch]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import MissingDependencyError, ModelError
+from toolkit.models.recogniser import CTCModel
 
 INPUTS = ("features", "frames")
 OUTPUTS = ("encoded", "encoded_frames", "log_probs")
@@ -57,7 +61,7 @@ class _Graph(nn.Module):
 
     def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         encoded, left = self.model.encoder(features, frames)
-        return encoded, left, self.model.ctc_log_probs(encoded)
+        return encoded, left, CTCModel.ctc_log_probs(self.model, encoded)
 
 
 def export_encoder(model: nn.Module, features: Tensor, frames: Tensor, file: str | Path) -> None:
@@ -83,12 +87,13 @@ def export_encoder(model: nn.Module, features: Tensor, frames: Tensor, file: str
     axes = {"features": time, "frames": batch, "encoded": time, "encoded_frames": batch, "log_probs": time}
     names = {"input_names": list(INPUTS), "output_names": list(OUTPUTS), "dynamic_axes": axes, "opset_version": OPSET}
     graph = _Graph(model).eval()  # the exporter puts all of it back into the mode that it finds here
-    with warnings.catch_warnings(), torch.no_grad():
+    shown = io.StringIO()  # the exporter prints the whole graph where it fails
+    with warnings.catch_warnings(), contextlib.redirect_stdout(shown), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing is deprecated; torch.export does not take LSTMs of any length yet
         try:
             torch.onnx.export(graph, (features, frames), str(file), dynamo=False, **names)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = re.split(r"\.\s|\n", str(error).strip())[0]
             raise ModelError(
                 f"{type(model.encoder).__name__}: cannot be written as ONNX: {reason}; export without --onnx"
             ) from error
