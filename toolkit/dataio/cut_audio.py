@@ -171,6 +171,11 @@ def bytes_in_memory(example: Any) -> int:
     return sum(len(source.source) for source in sources if isinstance(source.source, bytes))
 
 
+def audio_paths(cut: Cut) -> Iterator[Path]:
+    """The files that the audio of a cut is of, or in."""
+    return (Path(source.source) for source in _sources(cut) if isinstance(source.source, (str, Path)))
+
+
 def where(source: AudioSource) -> str:
     """The file, or the member of a tar, for messages."""
     if isinstance(source, TarMember):
