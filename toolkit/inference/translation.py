@@ -109,7 +109,6 @@ RULES: dict[str, Rule] = {
     "speechbrain.pretrained.EncoderClassifier": Rule("speechbrain.inference.classifiers.EncoderClassifier"),
     "speechbrain.pretrained.SpeakerRecognition": Rule("speechbrain.inference.speaker.SpeakerRecognition"),
     "speechbrain.pretrained.SepformerSeparation": Rule("speechbrain.inference.separation.SepformerSeparation"),
-    "speechbrain.pretrained.VAD": Rule("speechbrain.inference.VAD.VAD"),
     # augmentation, of training
     "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(augment.AUGMENTER, change=augment.time_domain),
     "speechbrain.lobes.augment.SpecAugment": Rule(augment.AUGMENTER, change=augment.spectrogram),
