@@ -74,7 +74,7 @@ class _FrontEndStream:
             past = self._past[index]
             known = pad(maps, (0, 0, reach, 0)) if past is None else torch.cat([past, maps], dim=2)
             self._past[index] = known[:, :, known.size(2) - reach :]
-            maps = self._front_end.convolve(index, known)
+            maps = self._front_end.convolve(index, known).permute(0, 3, 1, 2)
         return self._front_end.project(maps)
 
 
