@@ -26,7 +26,7 @@ from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.timing import with_frames
 from toolkit.inference.transcriber import Transcriber
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Transcript, Word
 from toolkit.models.chunks import Context
 
 if TYPE_CHECKING:
@@ -143,6 +143,13 @@ class SpeechStream:
                 self._hear(chunk)
             self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
         return self._partial
+
+    def words(self) -> tuple[Word, ...]:
+        """The words so far, and when they were spoken; takes the longer the more there are."""
+        if not self._log_probs:
+            return ()
+        found = Hypothesis(self._search.partial().tokens, 0.0)
+        return self._asr.transcript_of([found], torch.cat(self._log_probs), self._samples).words
 
     def finish(self) -> Transcript:
         """The transcript of all samples: that of the whole, seen in the same chunks. The stream is then over."""
