@@ -123,6 +123,14 @@ def test_a_partial_transcript_comes_with_its_chunk_and_what_is_stable_stays(asr:
     assert len({one.text for one in partials}) > 10
 
 
+def test_an_array_that_is_filled_again_and_again(asr: StreamingASR) -> None:
+    wav, stream, buffer = babble(2.0), asr.stream(), np.empty(500, np.float32)
+    for piece in wav.split(500):
+        buffer[:] = piece
+        stream.feed(buffer)
+    assert_alike(stream.finish(), asr.transcribe([wav])[0])
+
+
 def test_words_have_times_while_they_are_spoken(asr: StreamingASR) -> None:
     asr.search, stream, wav = CTCGreedySearcher(), asr.stream(), babble(3.2, seed=1)
     assert stream.words() == ()
