@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "inference experiment brains dataio metrics tokenizer hparams files",
-    "inference": "pretrained dataio tokenizer decoders files",
+    "inference": "pretrained checkpoints dataio tokenizer decoders models metrics hparams files",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "pretrained": "checkpoints hparams tokenizer files",
     "checkpoints": "",
     "compiled": "",
-    "hparams": "",
+    "hparams": "safety",
+    "safety": "",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
     "aggregate_tokenizer": "",

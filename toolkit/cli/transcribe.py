@@ -4,6 +4,7 @@
     asr transcribe results/ctc recordings/ --output transcripts.jsonl --resume
     asr transcribe results/ctc 'talks/**/*.mp4' --output subtitles --format srt
     asr transcribe results/ctc manifests/test.json --output test.txt --workers 4
+    asr transcribe results/streaming --stream -        # what is being said: see asr transcribe --stream - --help
 
 Prints a line a file, its path and its words with a tab between them. Files are of any container, sample rate and
 channel count; folders are searched for audio; of a manifest (SpeechBrain's, NeMo's, Lhotse's) or a folder of data
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.cli.stream import main as stream
 from toolkit.errors import AudioError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ PRINTED_TOGETHER = 64
 
 def main(arguments: Sequence[str]) -> int:
     """Transcribe as the command line says; the exit status: 1 when a file could not be read."""
+    if any(word.partition("=")[0] == "--stream" for word in arguments):
+        return stream(arguments)
     options = parse(arguments)
     from toolkit.inference.archive_inputs import read_archive
 
