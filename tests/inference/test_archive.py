@@ -21,7 +21,7 @@ from lhotse import CutSet, Recording
 
 from toolkit.errors import AudioError, ConfigError, DataError, ExperimentError, MissingDependencyError, ToolkitError
 from toolkit.inference import archive
-from toolkit.inference.archive import Item, Shard, Worker, shards_of
+from toolkit.inference.archive import Item, Shard, Worker, in_order, shards_of
 from toolkit.inference.archive_inputs import read_archive
 from toolkit.inference.archive_outputs import Files, LinesFile, places_in
 from toolkit.inference.engines import transcribe_here, transcribe_in_processes
@@ -375,3 +375,11 @@ def test_a_file_a_recording_lies_as_the_recordings_do(tmp_path: Path) -> None:
 def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
     places = places_in(tmp_path / "out", "txt", ["../../../etc/passwd", "a", "/b"])
     assert all(path.resolve().is_relative_to(tmp_path / "out") for path in places.values())
+
+
+def test_in_order_gives_each_as_soon_as_those_before_it_are_there() -> None:
+    found = iter([("c", 3), ("a", 1), ("b", 2), ("e", 5), ("d", 4)])
+    pairs = in_order(found, "abcde")
+    assert next(pairs) == ("a", 1)
+    assert next(found) == ("b", 2)  # not looked at yet
+    assert list(in_order(iter([("b", 2), ("a", 1)]), "ab")) == [("a", 1), ("b", 2)]

@@ -14,11 +14,11 @@ shards may be done in any order, anywhere, and again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from toolkit.errors import AudioError
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from toolkit.inference.transcriber import Transcriber
     from toolkit.inference.transcript import Transcript
+
+T = TypeVar("T")
 
 # Files that are longer are not read ahead but handed to the transcriber, which need not have them whole in memory.
 LONG_S = 600.0
@@ -147,3 +149,15 @@ class Worker:
 def is_long(item: Item) -> bool:
     """Whether the item is a file that is not read ahead."""
     return isinstance(item.audio, str) and LONG_S < item.seconds < math.inf
+
+
+def in_order(found: Iterable[tuple[str, T]], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+    """What was found, in the order of the names, each as soon as those before it are there."""
+    waiting: dict[str, T] = {}
+    names = iter(names)
+    name = next(names, None)
+    for key, value in found:
+        waiting[key] = value
+        while name in waiting:
+            yield name, waiting.pop(name)
+            name = next(names, None)
