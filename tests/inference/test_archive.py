@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -141,6 +143,39 @@ def test_a_process_that_is_killed_ends_the_run_with_a_sentence(corpus: Path, run
     shards = shards_of(list(read_archive([str(corpus)]).items.values()), 2.0, workers=2)
     with pytest.raises(ToolkitError, match="killed, most likely as memory ran out"):
         list(transcribe_in_processes(shards, DiesOnce(str(run_folder), "cpu", marker=str(tmp_path / "dead")), 1))
+
+
+@dataclass(frozen=True)
+class Sleeps(Worker):
+    """A worker that tells of its process and never ends."""
+
+    def __call__(self, shard: Shard) -> archive.Found:  # noqa: ARG002
+        Path(self.model).write_text(str(os.getpid()))
+        time.sleep(600)
+        return {}
+
+
+@pytest.mark.slow
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "from test_archive import *\n"
+        "if __name__ == '__main__':\n"
+        f"    list(transcribe_in_processes([[[Item('a', 'a.wav', 1.0)]]], Sleeps({str(tmp_path / 'pid')!r}), 1))\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment) as parent:
+        _until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        parent.kill()
+    _until(lambda: not Path("/proc", (tmp_path / "pid").read_text()).exists())
+
+
+def _until(done: Callable[[], object]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    pytest.fail("a minute was not enough")
 
 
 @pytest.mark.slow
