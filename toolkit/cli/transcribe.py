@@ -89,7 +89,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr transcribe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", metavar="MODEL", help="output folder of a recogniser's training")
+    parser.add_argument("model", metavar="MODEL", help="folder of a model, or its name on the hub")
     parser.add_argument("files", nargs="+", metavar="FILES", help="audio files, folders, 'patterns', manifests")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument(
