@@ -76,7 +76,7 @@ def probe_audio(path: str | Path) -> AudioInfo:
 
 
 def header_seconds(path: str | Path) -> float:
-    """How long a file says that it is, found without decoding; 0.0 where it does not say.
+    """How long a file says that it is, found without decoding; 0.0 where it does not say. Archives are sorted by it.
 
     Raises
     ------
