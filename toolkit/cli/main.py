@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": "make the confidence of a model's words mean how often they are right",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
+    "export": "make a folder that stands alone of a trained model",
     "new": "start a recipe of your own from a template",
     "score": "count the errors of what was recognised, as a text or as a page with audio",
     "transcribe": "write down what is said in audio files",
