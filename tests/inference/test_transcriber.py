@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +15,18 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from toolkit.decoders.attention import AttentionSearcher
+from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.transducer import TransducerBeamSearcher
 from toolkit.errors import AudioError, ConfigError, ExperimentError, ModelError, TokenizerError
 from toolkit.inference.transcriber import Transcriber, length_batches
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Alternative, Transcript
 from toolkit.models.convolution import ConvFrontEnd
+from toolkit.models.features import LogMel
+from toolkit.models.recogniser import AttentionModel, CTCModel
+from toolkit.models.recurrent import CRDNN
+from toolkit.models.transducer import StatelessPredictor, TransducerModel
+from toolkit.models.transformer import TransformerDecoder
 from toolkit.pretrained import trained_weights
 from toolkit.tokenizer import Tokenizer
 
@@ -51,8 +60,6 @@ class ToneModel(nn.Module):
 
 @pytest.fixture
 def tones(tokenizer: Tokenizer) -> Transcriber:
-    from toolkit.decoders.ctc import CTCGreedySearcher
-
     return Transcriber(ToneModel(tokenizer), tokenizer, CTCGreedySearcher(), sample_rate=RATE, device="cpu")
 
 
@@ -83,6 +90,26 @@ def noises(count: int = 7) -> list[Tensor]:
     lengths = torch.randint(1500, 40000, (count,), generator=generator).tolist()
     steps = [torch.randn(length // 400 + 1, generator=generator).repeat_interleave(400) for length in lengths]
     return [0.3 * torch.randn(n, generator=generator) * s[:n].abs() for n, s in zip(lengths, steps, strict=True)]
+
+
+def random_recogniser(tokenizer: Tokenizer, kind: str) -> tuple[nn.Module, Tokenizer, Callable]:
+    """A model of random weights that says something, its tokenizer and a search that returns two hypotheses."""
+    torch.manual_seed(3)
+    features, vocab_size = LogMel(RATE, 16), len(tokenizer)
+    encoder = CRDNN(16, cnn_channels=[4, 4], rnn_neurons=16, rnn_layers=1, dnn_blocks=0)
+    if kind == "ctc":
+        model, search = CTCModel(features, encoder, vocab_size), CTCPrefixSearcher(topk=2)
+    elif kind == "attention":
+        decoder = TransformerDecoder(vocab_size, 16, layers=1, heads=2, hidden=16, memory_size=encoder.output_size)
+        model = AttentionModel(features, encoder, vocab_size, decoder=decoder)
+        search = AttentionSearcher(topk=2, beam_size=2, min_decode_ratio=0.1, max_decode_ratio=0.2)
+    else:
+        predictor = StatelessPredictor(vocab_size, size=8)
+        model = TransducerModel(features, encoder, vocab_size, predictor=predictor, joint_size=8)
+        search = TransducerBeamSearcher(topk=2, beam_size=2)
+    for weights in model.parameters():
+        nn.init.normal_(weights)
+    return model, tokenizer, search
 
 
 # Any audio
@@ -142,7 +169,8 @@ def test_files_come_back_in_their_order_and_a_window_at_a_time(
     assert [one.text for one in tones.transcribe_files(paths)] == texts
     monkeypatch.setattr("toolkit.inference.transcriber.READ_AHEAD_BATCHES", 1)
     found = tones.transcribe_files(paths, batch_seconds=1.0)
-    assert next(found) == Transcript("A", duration=pytest.approx(0.9), file=str(paths[0]))
+    first = next(found)
+    assert (first.text, first.duration, first.file) == ("A", pytest.approx(0.9), str(paths[0]))
     for path in paths[3:]:
         path.unlink()  # not read yet, so archives need not fit in memory
     with pytest.raises(AudioError, match=r"(?s)3\.wav.*4\.wav.*5\.wav"):
@@ -163,6 +191,34 @@ def test_no_audio_no_words(tones: Transcriber, run_folder: Path) -> None:
     found = Transcriber.from_run(run_folder, device="cpu").transcribe([empty, noises(1)[0], torch.zeros(1)])
     assert [bool(one.text) for one in found[:2]] == [False, True]
     assert (tones.transcribe([]), list(tones.transcribe_files([]))) == ([], [])
+
+
+# When, and how sure
+
+
+def test_words_have_times_and_confidence(tones: Transcriber) -> None:
+    (transcript,) = tones.transcribe([torch.from_numpy(play("CAB"))])
+    (word,) = transcript.words
+    assert (word.text, word.start, word.end) == ("CAB", pytest.approx(0.3), pytest.approx(1.8))
+    assert 0.0 < word.confidence <= 1.0
+    assert transcript.tokens == ("C", "A", "B")
+    assert transcript.nbest == (Alternative("CAB", transcript.score),)
+
+
+@pytest.mark.parametrize("kind", ["ctc", "attention", "transducer"])
+def test_words_are_the_text_whatever_the_model(tokenizer: Tokenizer, kind: str) -> None:
+    """Random models, whose words mean nothing, but are spoken one after the other."""
+    transcriber = Transcriber(*random_recogniser(tokenizer, kind), sample_rate=RATE, device="cpu")
+    transcripts = transcriber.transcribe(noises(3))
+    assert any(one.words for one in transcripts)
+    for one in transcripts:
+        if one.words:
+            assert " ".join(word.text for word in one.words) == one.text
+        times = [time for word in one.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert all(0.0 <= time <= one.duration + 0.08 for time in times)
+        assert one.nbest[0] == Alternative(one.text, one.score)
+        assert [alternative.score for alternative in one.nbest] == sorted((a.score for a in one.nbest), reverse=True)
 
 
 # Bad input

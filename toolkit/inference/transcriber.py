@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.pretrained import Pretrained
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
+from toolkit.inference.transcript import Alternative, Transcript
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -108,6 +111,11 @@ class Transcriber(Pretrained):
         wavs = wavs.float().to(self.device)
         return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
 
+    @cached_property
+    def frame_samples(self) -> int:
+        """How many samples one frame of the encoder is after the other."""
+        return samples_per_frame(self.model, self.sample_rate, self.device)
+
     def transcribe(self, wavs: Sequence[Tensor], *, batch_seconds: float = 60.0) -> list[Transcript]:
         """The transcripts of waveforms (S,) at the model's sample rate, in their order; no samples, no words."""
         wavs = [_checked(wav, place) for place, wav in enumerate(wavs)]
@@ -162,21 +170,41 @@ class Transcriber(Pretrained):
 
     def _transcribe(self, recordings: Sequence[tuple[str, Tensor]], batch_seconds: float) -> list[Transcript]:
         """The transcripts of named waveforms, in their order, batched with others of their length."""
-        texts = [""] * len(recordings)
+        transcripts = [Transcript("", file=name) for name, _ in recordings]
         lengths = [len(wav) for _, wav in recordings]
         for batch in length_batches(lengths, batch_seconds * self.sample_rate):
             found = self._recognise([recordings[place][1] for place in batch])
-            for place, text in zip(batch, found, strict=True):
-                texts[place] = text
-        rows = zip(recordings, texts, strict=True)
-        return [Transcript(text, duration=len(wav) / self.sample_rate, file=name) for (name, wav), text in rows]
+            for place, hypotheses in zip(batch, found, strict=True):
+                name, wav = recordings[place]
+                transcripts[place] = self._transcript(hypotheses, name, len(wav))
+        return transcripts
 
     @torch.inference_mode()
-    def _recognise(self, wavs: Sequence[Tensor]) -> list[str]:
-        """The words of one batch of waveforms (S,), none of them empty."""
+    def _recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:
+        """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
         padded, samples = pad_wavs(wavs)
         encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
-        return [self.tokenizer.decode(best.tokens) for best, *_ in self.search(self.model, encoded, frames)]
+        found = self.search(self.model, encoded, frames)
+        log_probs = ctc_output(self.model, encoded)
+        if log_probs is None:
+            return found
+        rows = zip(found, log_probs, frames.tolist(), strict=True)
+        return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
+
+    def _transcript(self, hypotheses: Sequence[Hypothesis], name: str, samples: int) -> Transcript:
+        """What is said in a named recording of so many samples, by the best of the hypotheses."""
+        best, texts = hypotheses[0], [self.tokenizer.decode(one.tokens) for one in hypotheses]
+        pieces = self.tokenizer.pieces()
+        words = timed_words(best, pieces, texts[0], self.frame_samples / self.sample_rate) if best.frames else ()
+        return Transcript(
+            texts[0],
+            words,
+            tokens=tuple(pieces[token] for token in best.tokens),
+            score=best.score,
+            nbest=tuple(Alternative(text, one.score) for text, one in zip(texts, hypotheses, strict=True)),
+            duration=samples / self.sample_rate,
+            file=name,
+        )
 
 
 def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
