@@ -66,6 +66,7 @@ IMPORT_SPEECHBRAIN = {
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.
 OPTIONAL = {
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
+    "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 

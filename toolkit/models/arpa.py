@@ -37,7 +37,8 @@ import numpy as np
 from toolkit.errors import ModelError
 from toolkit.files import replacing
 from toolkit.models.arpa_reader import LN10, ArpaReader
-from toolkit.models.kenlm_file import is_kenlm, read_kenlm
+from toolkit.models.kenlm_file import read_kenlm
+from toolkit.models.kenlm_header import is_kenlm
 from toolkit.models.ngram import NgramModel
 from toolkit.models.ngram_binary import restore_ngram, save_ngram
 

@@ -11,7 +11,6 @@ that it overlaps in all but a word and that is known to be continued to the righ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,7 @@ from tqdm import tqdm
 
 from toolkit.compiled import compiled
 from toolkit.errors import ModelError
-
-if TYPE_CHECKING:
-    from toolkit.models.kenlm_file import Header
-    from toolkit.models.kenlm_trie import Level
+from toolkit.models.kenlm_header import Header, Level
 
 MULTIPLY, SPREAD = np.uint64(8978948897894561157), np.uint64(17894857484156487943)
 SIGN = np.uint32(1 << 31)  # of log10 p: nothing continues the n-gram to the left; of a zero: nothing to the right

@@ -13,19 +13,15 @@ an entry's own begin are a table of the entries from which on they are 1, 2, ...
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toolkit.errors import ModelError
-
-if TYPE_CHECKING:
-    from toolkit.models.kenlm_file import Header
+from toolkit.models.kenlm_header import Header, Level
 
 UNIGRAM = np.dtype([("logp", "<f4"), ("backoff", "<f4"), ("next", "<u8")])
 SIGN = np.uint32(1 << 31)
 QUANTISED_VERSION, ARRAY_VERSION = 2, 0
-Level = tuple[np.ndarray, np.ndarray, np.ndarray]  # word ids (M, n), log10 p (M,), log10 back-off (M,)
 
 
 class TrieSearch:
