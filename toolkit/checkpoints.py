@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -37,16 +39,44 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     ModelError
-        When the file is damaged, or holds anything but tensors by name.
+        When the file is missing or damaged, or holds anything but tensors by name.
     """
-    try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).partition("\n")[0] or "it is empty"
-        raise ModelError(f"{file}: not weights, or damaged: {reason}") from error
+    weights = read_plain(file)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ModelError(f"{file}: expected tensors by name, as model.state_dict() gives them")
     return weights
+
+
+def read_plain(file: str | Path, *, trusted: bool = False) -> Any:
+    """What `torch.save` wrote to a file, tensors on the CPU: tensors, numbers, texts and their lists and dicts.
+
+    Parameters
+    ----------
+    trusted : bool
+        Also unpickle other objects, which may run any program.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing, damaged, or grows when it is unpacked, or holds other objects.
+    """
+    try:
+        _check_archive(Path(file))
+        return torch.load(file, map_location="cpu", weights_only=not trusted)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0] or "it is empty"
+        raise ModelError(f"{file}: not weights, or damaged: {reason}") from error
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse an archive that is larger inside than outside: torch stores weights as they are."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            inside = sum(entry.file_size for entry in archive.infolist())
+        if inside > file.stat().st_size:
+            raise ModelError(f"{file}: {inside} bytes once unpacked, {file.stat().st_size} now: not as torch saves it")
 
 
 def model_weights(folder: str | Path, average: int = 1) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.safety import PACKAGES, check_size, is_safe, shown, yaml_nodes
+from toolkit.safety import check_size, is_safe, shown, yaml_nodes
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -160,7 +160,7 @@ class HparamsDocument:
         """Every ``!new:`` and ``!name:``: the top-level key that it belongs to, what it names, the keywords given."""
         for key, value in self.data.items():
             for node in _nodes(value):
-                kind, _, name = (_tag(node) or "").partition(":")
+                kind, _, name = (tag_of(node) or "").partition(":")
                 if kind in ("!new", "!name"):
                     yield key, name, list(node) if isinstance(node, Mapping) else []
 
@@ -182,8 +182,8 @@ class HparamsDocument:
                 if not self._caught(lambda node=node: is_safe(node)):
                     raise ConfigError(
                         f"{self.path}, line {self._line_of(node, str(key.value))}: the tag `{shown(node)}` is not one "
-                        f"that a model may use; allowed are classes of {', '.join(f'{name}*' for name in PACKAGES)}. "
-                        "To run whatever this file names, say trust_source_code=True"
+                        "that a model may use; allowed are classes of toolkit, torch.nn, torchaudio.transforms and "
+                        "SpeechBrain's models, which toolkit/safety.py lists. trust_source_code=True allows all"
                     )
 
     def _line_of(self, node: Node, key: str) -> int:
@@ -252,7 +252,12 @@ def _uncommented(text: str) -> str:
 
 def reference(target: str) -> TaggedScalar:
     """The node ``!ref target``, to put into a document."""
-    return YAML().load(f"!ref {target}")
+    return yaml_value(f"!ref {target}")
+
+
+def yaml_value(text: str) -> Any:
+    """The node that a YAML text is, to put into a document."""
+    return YAML().load(text)
 
 
 def _replace(tree: CommentedMap, key: str, value: Any) -> None:
@@ -260,7 +265,7 @@ def _replace(tree: CommentedMap, key: str, value: Any) -> None:
     if isinstance(value, Mapping) and isinstance(tree.get(key), CommentedMap):
         for inner, one in value.items():
             _replace(tree[key], inner, one)
-    elif isinstance(value, Mapping) and (_tag(tree.get(key)) or "").startswith(("!new:", "!name:")):
+    elif isinstance(value, Mapping) and (tag_of(tree.get(key)) or "").startswith(("!new:", "!name:")):
         arguments = CommentedMap(value)  # of a class that had none
         arguments.yaml_set_ctag(tree[key].tag)
         tree[key] = arguments
@@ -270,7 +275,7 @@ def _replace(tree: CommentedMap, key: str, value: Any) -> None:
 
 def differing(before: Any, now: Any, name: str) -> Iterator[str]:
     """The smallest parts of two YAML trees that are not the same, as ``model.encoder.dropout was 0.1, now 0.2``."""
-    alike = _tag(before) == _tag(now)
+    alike = tag_of(before) == tag_of(now)
     if alike and isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
             yield from differing(before.get(key), now.get(key), f"{name}.{key}")
@@ -296,7 +301,8 @@ def _nodes(node: Any) -> Iterator[Any]:
         yield from _nodes(child)
 
 
-def _tag(node: Any) -> str | None:
+def tag_of(node: Any) -> str | None:
+    """The tag of a node of a YAML tree, such as ``!new:torch.nn.ReLU``; None without."""
     tag = getattr(node, "tag", None)
     return getattr(tag, "value", None)
 
@@ -317,14 +323,14 @@ def _without_leading_comments(data: Any) -> Any:
         if comments is None:
             continue
         for key, places in list(comments.items.items()):
-            if _tag(node[key]) and len(places) > 3:
+            if tag_of(node[key]) and len(places) > 3:
                 places[3] = None
             if not any(places):
                 del comments.items[key]
-        if _tag(node):
+        if tag_of(node):
             comments.comment = None
     return data
 
 
 def _references(node: Any) -> Iterator[str]:
-    return (str(n.value) for n in _nodes(node) if isinstance(n, TaggedScalar) and _tag(n) in ("!ref", "!copy"))
+    return (str(n.value) for n in _nodes(node) if isinstance(n, TaggedScalar) and tag_of(n) in ("!ref", "!copy"))

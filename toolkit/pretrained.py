@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,26 @@ AVERAGE = "average_checkpoints"
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
 
-def load_model_folder(
-    folder: str | Path,
-    keys: Iterable[str],
-    *,
-    hparams_file: str = HPARAMS_FILE,
-    overrides: Mapping[str, Any] | None = None,
-    trust_source_code: bool = False,
-) -> dict[str, Any]:
-    """The named objects of a folder's YAML, among them ``model`` with its trained weights, in evaluation mode.
+def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
+    """The named objects of a folder's YAML, as `load_document` builds them."""
+    return load_document(open_document(Path(folder)), keys)
+
+
+def open_document(folder: Path, hparams_file: str = HPARAMS_FILE) -> HparamsDocument:
+    """The YAML of a model folder.
+
+    Raises
+    ------
+    ExperimentError
+        There is none.
+    """
+    if not (folder / hparams_file).is_file():
+        raise ExperimentError(f"{folder}: no {hparams_file} here; name the output folder of a training run")
+    return HparamsDocument(folder / hparams_file)
+
+
+def load_document(document: HparamsDocument, keys: Iterable[str], *, trust_source_code: bool = False) -> dict[str, Any]:
+    """The named objects of a document, among them ``model`` with the weights beside it, in evaluation mode.
 
     Only the named keys and what they refer to are built, and, unless the source code is trusted, only from the packages
     that a model may use.
@@ -41,15 +52,13 @@ def load_model_folder(
     Raises
     ------
     ExperimentError
-        When the folder is not a model folder or holds no weights yet.
+        When there are no weights yet.
     ConfigError
-        When the YAML is damaged or asks for anything that a model may not use.
+        When the YAML is damaged, lacks a key or asks for anything that a model may not use.
     ModelError
         When the weights do not fit the model that the YAML declares.
     """
-    folder = Path(folder)
-    document = _document(folder, hparams_file)
-    document.override(overrides or {})
+    folder = document.path.parent
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
@@ -81,7 +90,7 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     ExperimentError
         The folder is not a run's, or no epoch was finished.
     """
-    document = _document(Path(folder))
+    document = open_document(Path(folder))
     document.keep(document.needed_by([AVERAGE]))
     document.check_safe()
     return model_weights(folder, document.value(AVERAGE) or 1)
@@ -148,12 +157,6 @@ def collect(source: str | Path, target: str | Path) -> None:
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
             if (source / name).is_file():
                 _copy(source / name, target / name)
-
-
-def _document(folder: Path, hparams_file: str = HPARAMS_FILE) -> HparamsDocument:
-    if not (folder / hparams_file).is_file():
-        raise ExperimentError(f"{folder}: no {hparams_file} here; name the output folder of a training run")
-    return HparamsDocument(folder / hparams_file)
 
 
 def _copy(source: Path, target: Path) -> None:

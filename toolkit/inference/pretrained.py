@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from toolkit.dataio.audio import load_audio
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.inference.sources import find_folder
-from toolkit.pretrained import HPARAMS_FILE, load_model_folder
+from toolkit.inference.published import load_published
+from toolkit.inference.sources import check_links, find_folder
+from toolkit.pretrained import HPARAMS_FILE, load_document, open_document
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -114,19 +115,23 @@ class Pretrained(nn.Module):
         ModelError
             The weights do not fit.
         """
-        loaded = load_model_folder(
-            find_folder(source, savedir, revision),
-            (*cls.MODULES_NEEDED, *cls.HPARAMS_NEEDED),
-            hparams_file=hparams_file,
-            overrides=overrides,
-            trust_source_code=trust_source_code,
-        )
+        folder = find_folder(source, savedir, revision)
+        document = open_document(folder, hparams_file)
+        document.override(overrides or {})
+        if not trust_source_code:
+            check_links(folder, hparams_file)
+        if "pretrainer" in document:
+            loaded = load_published(document, trusted=trust_source_code)
+        else:
+            keys = (*cls.MODULES_NEEDED, *cls.HPARAMS_NEEDED)
+            loaded = load_document(document, keys, trust_source_code=trust_source_code)
+            loaded["modules"] = {name: loaded[name] for name in cls.MODULES_NEEDED}
         return cls._from_loaded(loaded, device)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
         """The object with what was loaded."""
-        return cls({name: loaded[name] for name in cls.MODULES_NEEDED}, loaded, device=device)
+        return cls(loaded["modules"], loaded, device=device)
 
     def load_audio(self, path: str | Path) -> Tensor:
         """Waveform (S,) of a file of any container, rate and channel count, as the model hears it, on its device."""

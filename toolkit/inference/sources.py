@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from toolkit.errors import ExperimentError
+from toolkit.errors import ConfigError, ExperimentError
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
-NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", "*.py", ".gitattributes"]
+NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
+
+WEIGHTS = ("*.ckpt", "*.safetensors", "*.model", "save/*/*.ckpt", "lm/*")
 
 
 def find_folder(source: str | Path, savedir: str | Path | None = None, revision: str | None = None) -> Path:
@@ -56,3 +58,42 @@ def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Pa
             f"{name}: no such folder here, and the hub says: {' '.join(str(error).split())}"
         ) from None
     return Path(found)
+
+
+def find_file(path: str, folder: Path, *, trusted: bool = False) -> Path:
+    """The file of a model that its YAML names: in its folder, or as ``owner/name/file`` on the hub.
+
+    Raises
+    ------
+    ConfigError
+        The path leads out of the folder, and the folder is not trusted.
+    ExperimentError
+        There is no such file.
+    """
+    parts = Path(path).parts
+    file = folder / path
+    if not file.exists() and HUB_NAME.fullmatch("/".join(parts[:2])) and len(parts) > 2:
+        copy = folder.joinpath(*parts[2:])  # where the folder is a copy of what is on the hub
+        folder = folder if copy.exists() else find_folder("/".join(parts[:2]))
+        file = folder.joinpath(*parts[2:])
+    if not trusted:
+        check_inside(file, folder)
+    if not file.is_file():
+        raise ExperimentError(f"{file}: no such file")
+    return file
+
+
+def check_links(folder: Path, hparams_file: str) -> None:
+    """Raise a ConfigError where the YAML of a model, its weights or its tokenizer is a link out of its folder."""
+    for file in (folder / hparams_file, *(file for pattern in WEIGHTS for file in folder.glob(pattern))):
+        check_inside(file, folder)
+
+
+def check_inside(file: Path, folder: Path) -> None:
+    """Raise a ConfigError unless a file lies in a folder, links followed; the hub's cache has links to its blobs."""
+    place, home = file.resolve(), folder.resolve()
+    cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    if not place.is_relative_to(home) and not place.is_relative_to(cache):
+        raise ConfigError(
+            f"{file}: leads out of {folder}, to {place}; copy the file into the folder, or say trust_source_code=True"
+        )

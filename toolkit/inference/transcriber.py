@@ -14,6 +14,7 @@ from toolkit.dataio.audio import load_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
+from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript
@@ -83,8 +84,11 @@ class Transcriber(Pretrained):
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
-        model, tokenizer, search = (loaded[key] for key in ("model", "tokenizer", "test_search"))
-        return cls(model, tokenizer, search, sample_rate=loaded["sample_rate"], device=device)
+        if "pretrainer" in loaded:
+            model, tokenizer, search, sample_rate = recogniser_of(loaded)
+        else:
+            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
