@@ -53,6 +53,7 @@ setup(
     extras_require={
         # espeak-ng is GPL-3.0: an extra of its own, and only ever run in a process of its own.
         "demo": ["espeakng-loader>=0.2.4,<0.3"],
+        "scale": ["ray>=2.50,<3"],
         "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "kenlm>=0.3,<0.4", "ruff>=0.14,<0.18"],
         "hf": ["transformers>=5,<6"],
         "tensorboard": ["tensorboard>=2.16,<3"],

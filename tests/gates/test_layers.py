@@ -19,8 +19,8 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference experiment brains dataio tokenizer hparams files",
-    "inference": "pretrained dataio tokenizer decoders",
+    "cli": "inference experiment brains dataio metrics tokenizer hparams files",
+    "inference": "pretrained checkpoints dataio tokenizer decoders models metrics hparams files",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
@@ -65,6 +65,7 @@ IMPORT_SPEECHBRAIN = {
 
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.
 OPTIONAL = {
+    "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),

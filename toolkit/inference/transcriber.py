@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.adapters import recogniser_of
+from toolkit.inference.confidence import Calibration
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript
@@ -54,6 +56,11 @@ class Transcriber(Pretrained):
         When there is no such device.
     ModelError
         When model and tokenizer differ in their number of tokens.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        What makes the model's confidence in a word the share of such words that are right.
     """
 
     MODULES_NEEDED: ClassVar[Sequence[str]] = ("model",)
@@ -76,6 +83,7 @@ class Transcriber(Pretrained):
         hparams = {"tokenizer": tokenizer, "test_search": search, "sample_rate": sample_rate}
         super().__init__({"model": model}, hparams, device=device)
         self.model, self.tokenizer, self.search, self.sample_rate = model, tokenizer, search, sample_rate
+        self.calibration = Calibration()
 
     @classmethod
     def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
@@ -83,12 +91,14 @@ class Transcriber(Pretrained):
         return cls.from_hparams(folder, device=device)
 
     @classmethod
-    def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
         if "pretrainer" in loaded:
             model, tokenizer, search, sample_rate = recogniser_of(loaded)
         else:
             model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
-        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber.calibration = Calibration.read(folder)
+        return transcriber
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
@@ -200,6 +210,7 @@ class Transcriber(Pretrained):
         best, texts = hypotheses[0], [self.tokenizer.decode(one.tokens) for one in hypotheses]
         pieces = self.tokenizer.pieces()
         words = timed_words(best, pieces, texts[0], self.frame_samples / self.sample_rate) if best.frames else ()
+        words = tuple(replace(word, confidence=self.calibration(word.confidence)) for word in words)
         return Transcript(
             texts[0],
             words,

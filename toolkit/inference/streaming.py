@@ -1,0 +1,205 @@
+"""Speech to text while it is being spoken.
+
+::
+
+    asr = StreamingASR.from_hparams("results/streaming")
+    stream = asr.stream()                     # as many at the same time as there are speakers
+    for piece in microphone:                  # samples (S,), however many
+        print(stream.feed(piece).text)
+    print(stream.finish().text)               # what asr.transcribe says of all pieces at once
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.errors import AudioError, ModelError
+from toolkit.inference.timing import with_frames
+from toolkit.inference.transcriber import Transcriber
+from toolkit.inference.transcript import Transcript
+from toolkit.models.chunks import Context
+
+if TYPE_CHECKING:
+    from toolkit.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class PartialTranscript:
+    """What was understood so far.
+
+    Attributes
+    ----------
+    text
+        The words.
+    stable
+        Characters of the text, from the first, that nothing to come can change.
+    duration
+        Seconds of audio that were understood: whole chunks.
+    pause
+        Seconds since the last sound of a word; zero before the first word. Speech has ended when they are many.
+    """
+
+    text: str = ""
+    stable: int = 0
+    duration: float = 0.0
+    pause: float = 0.0
+
+
+class StreamingASR(Transcriber):
+    """A `Transcriber` whose model was trained in chunks, so that it can write while somebody speaks.
+
+    Raises
+    ------
+    ModelError
+        The model or the search needs whole utterances.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, search: Callable[..., Any], **options: Any) -> None:
+        _check_can_stream(model, search)
+        super().__init__(model, tokenizer, search, **options)
+
+    @property
+    def context(self) -> Context:
+        """The frames of a chunk, and the chunks before it that are in mind; can be set, for streams to come."""
+        return self.model.encoder.chunks.testing
+
+    @context.setter
+    def context(self, context: Context) -> None:
+        self.model.encoder.chunks.testing = context
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame of the encoder to the next."""
+        return self.frame_samples / self.sample_rate
+
+    def stream(self) -> SpeechStream:
+        """A stream of speech, independent of all others.
+
+        Raises
+        ------
+        ModelError
+            The context has no chunks.
+        """
+        return SpeechStream(self)
+
+    def transcript_of(self, hypotheses: list[Hypothesis], log_probs: Tensor, samples: int) -> Transcript:
+        """The transcript of so many samples, of what a search found in their CTC output (T, V)."""
+        best, *others = hypotheses
+        return self._transcript([with_frames(best, log_probs), *others], "", samples)
+
+
+class SpeechStream:
+    """One speaker's audio as it comes, and what was understood of it.
+
+    A chunk costs the same whenever it comes: what layers keep of the past is of constant size. Only the text, and the
+    few kilobytes a second that say when its words were spoken, grow until `finish`.
+
+    Attributes
+    ----------
+    chunk_samples
+        Samples of a chunk: what is understood changes when one is complete.
+    """
+
+    def __init__(self, asr: StreamingASR) -> None:
+        self._asr, model = asr, asr.model
+        self._features, self._encoder = model.features.stream(), model.encoder.stream()
+        self._search = asr.search.stream()
+        self.chunk_samples = self._encoder.chunk_features * model.features.hop_samples
+        self._waiting: list[Tensor] = []  # samples that are no chunk yet
+        self._waiting_samples = self._samples = self._frames = 0
+        self._spoken = 0  # frames until the last sound of a word
+        self._log_probs: list[Tensor] = []  # (T, V) of each chunk
+        self._partial = PartialTranscript()
+        self._finished = False
+
+    def feed(self, samples: Tensor | NDArray[np.floating]) -> PartialTranscript:
+        """Take the next samples (S,), as many as there are, between -1 and 1; what is understood then.
+
+        Raises
+        ------
+        AudioError
+            Samples are not numbers.
+        ModelError
+            They are not of the shape (S,) and floating-point, or the stream is finished.
+        """
+        piece = self._checked(samples)
+        self._samples += len(piece)
+        self._waiting.append(piece)
+        self._waiting_samples += len(piece)
+        if self._waiting_samples >= self.chunk_samples:
+            waiting = torch.cat(self._waiting)
+            whole = len(waiting) - len(waiting) % self.chunk_samples
+            for chunk in waiting[:whole].split(self.chunk_samples):
+                self._hear(chunk)
+            self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
+        return self._partial
+
+    def finish(self) -> Transcript:
+        """The transcript of all samples: that of the whole, seen in the same chunks. The stream is then over."""
+        self._check_open()
+        if self._waiting_samples:
+            self._hear(torch.cat(self._waiting))
+        self._finished = True
+        if not self._log_probs:
+            return Transcript("")
+        return self._asr.transcript_of(self._search.finish(), torch.cat(self._log_probs), self._samples)
+
+    @torch.inference_mode()
+    def _hear(self, samples: Tensor) -> None:
+        """Understand the samples (S,) of a chunk."""
+        features = self._features.feed(samples.to(self._asr.device)[None])
+        log_probs = self._asr.model.ctc_log_probs(self._encoder.feed(features))[0]
+        self._log_probs.append(log_probs.cpu())
+        self._search.feed(log_probs)
+        self._partial = self._understood(log_probs)
+
+    def _understood(self, log_probs: Tensor) -> PartialTranscript:
+        """The partial transcript after a chunk's CTC output (T, V)."""
+        asr, found = self._asr, self._search.partial()
+        text = asr.tokenizer.decode(found.tokens)
+        alike = map(operator.eq, text, asr.tokenizer.decode(found.tokens[: found.stable]))
+        stable = sum(itertools.takewhile(bool, alike))
+        spoken = log_probs.argmax(dim=1).nonzero()
+        if len(spoken):
+            self._spoken = self._frames + int(spoken[-1]) + 1
+        self._frames += len(log_probs)
+        pause = self._frames - self._spoken if text else 0
+        return PartialTranscript(text, stable, self._frames * asr.frame_seconds, pause * asr.frame_seconds)
+
+    def _checked(self, samples: Tensor | NDArray[np.floating]) -> Tensor:
+        self._check_open()
+        piece = torch.as_tensor(samples)
+        if piece.dim() != 1 or not piece.is_floating_point():
+            raise ModelError(
+                f"a piece of audio: expected floating-point samples of shape (S,), got {piece.dtype} of shape "
+                f"{tuple(piece.shape)}; average the channels, and scale to [-1, 1]"
+            )
+        if not torch.isfinite(piece).all():
+            place = self._samples + int((~torch.isfinite(piece)).nonzero()[0])
+            raise AudioError(f"sample {place} of the stream is {piece[place - self._samples]}: expected numbers only")
+        return piece.float()
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ModelError("this stream is finished: begin another with stream()")
+
+
+def _check_can_stream(model: nn.Module, search: Callable[..., Any]) -> None:
+    """Raise a ModelError for a model or a search that needs whole utterances."""
+    parts = {name: getattr(model, name, None) for name in ("features", "encoder")} | {"search": search}
+    for name, part in parts.items():
+        if not hasattr(part, "stream") or getattr(part, "chunks", part) is None:
+            raise ModelError(
+                f"this model cannot stream: it needs whole utterances for its {name}, {type(part).__name__}; "
+                "recipes/AN4/hparams/streaming.yaml trains one that can"
+            )
