@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import speechbrain.inference.ASR as peers
 from inference_corpus import write_files, write_model
 from side_by_side import Row, compare, cpu_seconds
 from speechbrain.decoders.ctc import CTCBeamSearcher
+from speechbrain.inference.ASR import EncoderASR as PeerEncoderASR
+from speechbrain.inference.ASR import EncoderDecoderASR as PeerEncoderDecoderASR
 
 from toolkit.decoders.ctc import CTCPrefixSearcher
-from toolkit.inference import interfaces
+from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR
 
 MANY = 64
 LENGTHS = (2.0, 15.0)  # seconds
 BEAM = 20
+INTERFACES = {
+    "EncoderDecoderASR": (EncoderDecoderASR, PeerEncoderDecoderASR),
+    "EncoderASR": (EncoderASR, PeerEncoderASR),
+}
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -39,8 +44,9 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def row(interface: str, model: str, folder: Path, paths: list[str], *, goal: float | None) -> Row:
     """Files transcribed by both, one after the other where the interface of SpeechBrain takes one."""
-    ours = getattr(interfaces, interface).from_hparams(folder, device="cpu")
-    peer = getattr(peers, interface).from_hparams(str(folder), savedir=str(folder / "fetched"))
+    of_ours, of_peer = INTERFACES[interface]
+    ours = of_ours.from_hparams(folder, device="cpu")
+    peer = of_peer.from_hparams(str(folder), savedir=str(folder / "fetched"))
     if "beam" in model and interface == "EncoderASR":
         search_by_beam(ours, peer)
     what = "1 file of 10 s" if len(paths) == 1 else f"{len(paths)} files of 2-15 s"
