@@ -42,11 +42,11 @@ def write_model(folder: Path, name: str) -> Path:
     normalizer.glob_mean, normalizer.glob_std = torch.full((80,), -20.0), torch.full((80,), 15.0)
     normalizer.count = 1
     torch.save(normalizer._statistics_dict(), folder / "normalizer.ckpt")
-    _write_tokenizer(folder / "tokenizer.ckpt", size)
+    write_tokenizer(folder / "tokenizer.ckpt", size)
     return folder
 
 
-def _write_tokenizer(path: Path, size: int) -> None:
+def write_tokenizer(path: Path, size: int) -> None:
     """A SentencePiece model of so many pieces, of words made of syllables."""
     draw = random.Random(size)
     syllables = [a + b for a in "bcdfghklmnprstvz" for b in "aeiou"]
