@@ -62,6 +62,7 @@ class TensorSearch:
         possible = int((scores > -torch.inf).sum())
         return tokens[:possible]
 
+    @torch.inference_mode()
     def _gains(self, frame: Frame) -> Tensor:
         """What extensions gain beside CTC, by column, as `extend_beam` wants it."""
         if self.fusion is None:

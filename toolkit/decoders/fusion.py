@@ -105,6 +105,7 @@ class TableFusion:
         """What ending each prefix gains (B, K)."""
         return self._log_probs()[:, :, 0] * self.weight
 
+    @torch.inference_mode()
     def advance(self, parents: Tensor, tokens: Tensor) -> None:
         """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
         before = self.states.gather(1, parents)
