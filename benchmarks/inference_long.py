@@ -15,16 +15,17 @@ from inference_corpus import write_files, write_model
 from side_by_side import Row
 
 MOST_MEGABYTES = 1500
+MINUTES = {"quick": [1, 4], "ctc": [2, 10, 60], "attention": [1, 10, 60]}
 INTERFACES = {"ctc": "EncoderASR", "attention": "EncoderDecoderASR"}
 NAMES = {"ctc": "Conformer 12 x 256, CTC, greedy", "attention": "Conformer 12 x 256, CTC/attention, beam 10"}
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """Two minutes beside the peer, ten and sixty beside ourselves."""
+    """A minute or two beside the peer, ten and sixty beside ourselves."""
     with tempfile.TemporaryDirectory() as name:
         for kind in ["ctc"] if quick else ["ctc", "attention"]:
             folder = write_model(Path(name) / kind, kind)
-            yield from rows_of(kind, folder, [1, 4] if quick else [2, 10, 60])
+            yield from rows_of(kind, folder, MINUTES["quick" if quick else kind])
 
 
 def rows_of(kind: str, folder: Path, minutes: list[int]) -> Iterator[Row]:
