@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "inference experiment brains dataio tokenizer hparams files",
-    "inference": "pretrained dataio tokenizer",
+    "inference": "pretrained checkpoints hparams dataio tokenizer decoders",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
@@ -46,6 +46,7 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
+    "toolkit.models.speechbrain_encoders",
     *(
         f"toolkit.brains.{name}"
         for name in (
