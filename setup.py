@@ -44,6 +44,7 @@ setup(
         "sentencepiece>=0.2,<0.3",
         "datasets>=4,<6",
         "soundfile>=0.13,<1",
+        "soxr>=1,<2",
         "av>=14,<19",
         "matplotlib>=3.8,<4",
         "numpy>=1.26,<3",
