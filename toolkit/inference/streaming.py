@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.timing import with_frames
-from toolkit.inference.transcriber import Transcriber
+from toolkit.inference.transcriber import Piece, Transcriber
 from toolkit.inference.transcript import Transcript
 from toolkit.models.chunks import Context
 
@@ -95,7 +95,7 @@ class StreamingASR(Transcriber):
     def transcript_of(self, hypotheses: list[Hypothesis], log_probs: Tensor, samples: int) -> Transcript:
         """The transcript of so many samples, of what a search found in their CTC output (T, V)."""
         best, *others = hypotheses
-        return self._transcript([with_frames(best, log_probs), *others], "", samples)
+        return self._transcript([Piece(0, [with_frames(best, log_probs), *others])], "", samples)
 
 
 class SpeechStream:
