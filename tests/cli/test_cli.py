@@ -20,6 +20,7 @@ from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
 from toolkit.inference.archive_outputs import LinesFile
 from toolkit.inference.transcriber import Transcriber
+from toolkit.shipped import shipped
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -329,7 +330,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*kept, *made]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    monkeypatch.setattr(new, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.setattr(new, "shipped", lambda name: tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -395,8 +396,45 @@ def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch
     installed = tmp_path / "share/asr-recipes/templates"
     (installed / "asr").mkdir(parents=True)
     (tmp_path / "site-packages/templates").mkdir(parents=True)  # of another package
-    monkeypatch.setattr("toolkit.__file__", os.fspath(tmp_path / "site-packages/toolkit/__init__.py"))
+    monkeypatch.setattr("toolkit.shipped.__file__", os.fspath(tmp_path / "site-packages/toolkit/shipped.py"))
     monkeypatch.setattr("sysconfig.get_path", lambda *_: os.fspath(tmp_path))
-    assert new.templates_folder() == installed
+    assert shipped("templates") == installed
     (installed / "asr").rmdir()
     assert main(["new", "digits"]) == 2
+
+
+# asr export
+
+
+def test_export_makes_a_folder_that_transcribes(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "models/mine")
+    assert main(["export", str(run_folder), out]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{out}: 0.0 MB, from {run_folder}\nlog-probabilities differ by 0 at most")
+    assert shown.err == ""
+    assert main(["transcribe", out, str(recordings), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+    facts = json.loads((tmp_path / "models/mine/provenance.json").read_text())
+    assert facts["exported"]["command"] == f"asr export {run_folder} {out}"
+
+
+def test_export_prints_error_rates_before_and_after(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"wav": str(recordings / "b.wav"), "length": 0.6, "words": "A B"}
+    (tmp_path / "test.json").write_text(json.dumps({"b": entry}))
+    arguments = [str(run_folder), str(tmp_path / "out"), "--quantize", "int8", "--test", str(tmp_path / "test.json")]
+    assert main(["export", *arguments]) == 0
+    before, after = capsys.readouterr().out.splitlines()[2:]
+    assert before.startswith("before: WER ")
+    assert after.startswith("after : WER ")
+    assert main(["export", *arguments]) == 2
+    assert "out: exists already; name another place, or replace it with --force" in capsys.readouterr().err
+    assert main(["export", *arguments, "--force"]) == 0
+
+
+def test_export_takes_one_form_at_a_time(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(run_folder), str(tmp_path / "out"), "--onnx", "--quantize", "int8"])

@@ -123,6 +123,27 @@ def test_a_partial_transcript_comes_with_its_chunk_and_what_is_stable_stays(asr:
     assert len({one.text for one in partials}) > 10
 
 
+def test_an_array_that_is_filled_again_and_again(asr: StreamingASR) -> None:
+    wav, stream, buffer = babble(2.0), asr.stream(), np.empty(500, np.float32)
+    for piece in wav.split(500):
+        buffer[:] = piece
+        stream.feed(buffer)
+    assert_alike(stream.finish(), asr.transcribe([wav])[0])
+
+
+def test_words_have_times_while_they_are_spoken(asr: StreamingASR) -> None:
+    asr.search, stream, wav = CTCGreedySearcher(), asr.stream(), babble(3.2, seed=1)
+    assert stream.words() == ()
+    for chunk in wav.split(CHUNK):
+        partial, words = stream.feed(chunk), stream.words()
+        assert " ".join(word.text for word in words) == partial.text
+        times = [time for word in words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert max(times, default=0.0) <= partial.duration
+    assert len(words) > 1
+    assert stream.finish().words == words
+
+
 def test_a_pause_is_as_long_as_nothing_is_heard_after_a_word(asr: StreamingASR) -> None:
     blank = torch.tensor([9.0, 0, 0, 0, 0, 0])[: len(asr.tokenizer)]
     letter = asr.tokenizer.pieces().index("A")

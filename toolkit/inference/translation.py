@@ -109,7 +109,6 @@ RULES: dict[str, Rule] = {
     "speechbrain.pretrained.EncoderClassifier": Rule("speechbrain.inference.classifiers.EncoderClassifier"),
     "speechbrain.pretrained.SpeakerRecognition": Rule("speechbrain.inference.speaker.SpeakerRecognition"),
     "speechbrain.pretrained.SepformerSeparation": Rule("speechbrain.inference.separation.SepformerSeparation"),
-    "speechbrain.pretrained.VAD": Rule("speechbrain.inference.VAD.VAD"),
     # augmentation, of training
     "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(augment.AUGMENTER, change=augment.time_domain),
     "speechbrain.lobes.augment.SpecAugment": Rule(augment.AUGMENTER, change=augment.spectrogram),
@@ -201,10 +200,11 @@ def _rename(arguments: CommentedMap, names: Mapping[str, str | None]) -> list[st
 
 def _unknown(document: HparamsDocument, name: str, line: int) -> str:
     """Raise the error for a class that is neither in the table nor in SpeechBrain."""
-    module = pydoc.locate(name.rpartition(".")[0])
-    known = {*RULES, *(f"{name.rpartition('.')[0]}.{one}" for one in dir(module) if not one.startswith("_"))}
-    by_class = {one.rpartition(".")[2]: one for one in sorted(known)}
-    near = did_you_mean(name, known) or did_you_mean(name.rpartition(".")[2], by_class)
+    package, _, class_name = name.rpartition(".")
+    beside = dir(pydoc.locate(package)) if _exists(package) else []
+    known = {*RULES, *(f"{package}.{one}" for one in beside if not one.startswith("_"))}
+    elsewhere = [one for one in sorted(known) if one.endswith(f".{class_name}")]
+    near = f" (did you mean {elsewhere[0]!r}?)" if elsewhere else did_you_mean(name, known)
     raise ConfigError(f"{document.path}, line {line}: SpeechBrain has no {name}{near}")
 
 
