@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from toolkit.errors import AudioError
+from toolkit.inference.sources import find_folder
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -83,7 +84,7 @@ class Worker:
     Attributes
     ----------
     model
-        What `Transcriber.from_hparams` takes: a model's folder, or its name on the hub.
+        A folder or a name on the hub, of a model of SpeechBrain's layout or of a HuggingFace CTC model.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
@@ -99,7 +100,12 @@ class Worker:
         """The model, loaded."""
         from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
 
-        return Transcriber.from_hparams(self.model, device=self.device)
+        folder = find_folder(self.model)
+        if (folder / "config.json").is_file() and not (folder / "hyperparams.yaml").is_file():
+            from toolkit.inference.huggingface import HuggingFaceCTC
+
+            return HuggingFaceCTC.from_hparams(folder, device=self.device)
+        return Transcriber.from_hparams(folder, device=self.device)
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""
