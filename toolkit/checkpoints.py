@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from toolkit.tensor_file import holds_int8, read_tensors
 
 RANK = "rank"
 WEIGHTS = "model.ckpt"
+# What torch raises for a file that is not as it wrote it; the last ones where a pickle is cut or made up.
+DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+DAMAGED += (AssertionError, OverflowError, MemoryError, struct.error)
 EXPORTED = "model.safetensors"  # of an exported folder
 
 
@@ -67,7 +71,7 @@ def read_plain(file: str | Path, *, trusted: bool = False) -> Any:
         return torch.load(file, map_location="cpu", weights_only=not trusted)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGED, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0] or "it is empty"
         raise ModelError(f"{file}: not weights, or damaged: {reason}") from error
 

@@ -63,6 +63,24 @@ def test_half_a_sample_is_reported_below_what_was_understood(
     assert shown.err.startswith("error: the input ends in the middle of a sample")
 
 
+class SwitchedOff(io.BytesIO):
+    """A microphone that is switched off by Ctrl-C."""
+
+    def read1(self, size: int = -1) -> bytes:
+        if data := super().read1(size):
+            return data
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_the_last_line(
+    streaming_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], speech: Path
+) -> None:
+    samples, _ = soundfile.read(speech, dtype="int16")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SwitchedOff(samples.tobytes())))
+    assert main(["transcribe", str(streaming_folder), "--stream=-"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -56,6 +56,19 @@ def test_manifest_gives_fields_and_where_the_audio_is(tmp_path: Path) -> None:
     assert (one.text, Path(one.audio), one.start, one.seconds) == ("ON", tmp_path / "x.wav", 1.0, 0.5)
 
 
+def test_speechbrain_manifests_are_read_where_their_audio_is_not(tmp_path: Path) -> None:
+    entry = {"wav": "{data_root}/x.wav", "length": 2.0, "words": "GO ON", "speaker": "ann"}
+    (tmp_path / "m.json").write_text(json.dumps({"u1": entry, "u2": entry | {"words": ""}}, indent=1))
+    rows = ["ID,duration,wav,spk_id,wrd", "u1,2.0,x.wav,ann,GO ON", "u2,2.0,x.wav,ann,"]
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    for name in ("m.json", "m.csv"):
+        found = read_transcripts(tmp_path / name)
+        assert {key: (one.text, one.audio, one.fields["speaker"]) for key, one in found.items()} == {
+            "u1": ("GO ON", "", "ann"),
+            "u2": ("", "", "ann"),
+        }
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -65,6 +78,9 @@ def test_manifest_gives_fields_and_where_the_audio_is(tmp_path: Path) -> None:
         ("a.txt", b"u1 \xff\n", "not UTF-8"),
         ("a.jsonl", '{"file": "u1", "text": "A"}\n{"file": "u2"}\n', "line 2: expected"),
         ("a.jsonl", '{"file": "u1", "te', "line 1: expected"),
+        ("a.json", '{"u1": {"words": "A"', "damaged JSON at line 1"),
+        ("a.json", '{"u1": 3}', "utterance 'u1': expected an object with 'words'"),
+        ("a.csv", "id,wrd\\nu1,A\\n", "no column 'ID'"),
         ("a.trn", "GO ON u1\n", r"line 1: expected WORDS \(ID\)"),
         ("a.ctm", "f1 1 two 0.3 GO\n", "line 1: expected FILE CHANNEL START SECONDS WORD"),
         ("a.stm", "f1 1 ann 0 1 ignore_time_segment_in_scoring\n", "line 1: times that are not scored"),

@@ -48,6 +48,7 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
+    "toolkit.models.speechbrain_encoders",
     *(
         f"toolkit.brains.{name}"
         for name in (
@@ -70,6 +71,7 @@ OPTIONAL = {
     "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
+    "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 

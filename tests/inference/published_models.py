@@ -1,6 +1,6 @@
 """Model folders as SpeechBrain publishes them, with random weights, and the modules that the weights are of.
 
-folder = make_folder(tmp_path, "crdnn_rnnlm", SIZES["crdnn_rnnlm"])     # hyperparams.yaml, asr.ckpt, tokenizer.ckpt, ...
+folder = make_folder(tmp_path, "crdnn_rnnlm", SIZES["crdnn_rnnlm"])     # hyperparams.yaml, asr.ckpt, ...
 folder.modules["enc"]                                                   # SpeechBrain's own, built from the same YAML
 """
 
@@ -17,7 +17,7 @@ import sentencepiece
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
-from torch import nn
+from torch import Tensor, nn
 
 YAMLS = Path(__file__).parent / "published"
 # What only SpeechBrain 0.5 can build, or only with files that are not there.
@@ -51,6 +51,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "wav2vec2_commonvoice": {"wav2vec_output_dim": 32, "dnn_neurons": 24, "output_neurons": 24},
 }
 
+# Random weights that are not deaf: what is heard changes the words, and sentences end.
+SEEDS = dict.fromkeys(SIZES, 5) | {"crdnn_rnnlm": 11, "crdnn_transformerlm": 7}
+
 
 @dataclass(frozen=True)
 class Published:
@@ -61,8 +64,16 @@ class Published:
     overrides: Mapping[str, Any]
 
 
-def make_folder(path: Path, name: str, overrides: Mapping[str, Any], *, scale: float = 3.0) -> Published:
-    """Write YAML and files; weights are so large that what is heard changes the words."""
+def noises(count: int = 6) -> list[Tensor]:
+    """Waveforms of many lengths, each with a loudness that changes."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = [12000 + 5000 * number for number in range(count)]
+    steps = [torch.rand(length // 400 + 1, generator=generator).repeat_interleave(400) for length in lengths]
+    return [torch.randn(n, generator=generator) * step[:n] for n, step in zip(lengths, steps, strict=True)]
+
+
+def make_folder(path: Path, name: str, overrides: Mapping[str, Any], *, gain: float = 3.0) -> Published:
+    """Write YAML and files; ``gain`` makes weights so large that what is heard changes the words."""
     yaml = YAML()
     text = (YAMLS / f"{name}.yaml").read_text()
     path.mkdir(parents=True, exist_ok=True)
@@ -72,33 +83,33 @@ def make_folder(path: Path, name: str, overrides: Mapping[str, Any], *, scale: f
         document.pop(key, None)
     stream = io.StringIO()
     yaml.dump(document, stream)
-    torch.manual_seed(len(name))
-    used = {key: value for key, value in overrides.items() if key in document}
-    modules = load_hyperpyyaml(stream.getvalue(), used)
+    torch.manual_seed(SEEDS[name])
+    modules = load_hyperpyyaml(stream.getvalue(), {key: overrides[key] for key in overrides if key in document})
     for module in (module for module in modules.values() if isinstance(module, nn.Module)):
         module.eval()
-    _save(path, modules, scale)
+    _save(path, modules, gain)
     write_tokenizer(path / "tokenizer.ckpt", modules["output_neurons"])
     return Published(path, modules, overrides)
 
 
-def _save(path: Path, modules: Mapping[str, Any], scale: float) -> None:
+@torch.no_grad()
+def _save(path: Path, modules: Mapping[str, Any], gain: float) -> None:
     """The files that the pretrainer loads, but for the tokenizer's."""
-    with torch.no_grad():
-        for parameter in modules["asr_model"].parameters():
-            if parameter.dim() > 1 and parameter.requires_grad:
-                parameter *= scale
-        for name in ("seq_lin", "transducer_lin"):
-            if name in modules and modules[name].w.bias is not None:
-                modules[name].w.bias[modules.get("eos_index", 0)] += 2.0  # so that sentences end
+    for parameter in modules["asr_model"].parameters():
+        if parameter.dim() > 1 and parameter.requires_grad:
+            parameter *= gain
+    if "seq_lin" in modules:
+        bias = modules["seq_lin"].w.bias
+        if modules["eos_index"] != 0:
+            bias[0] -= 30.0  # SpeechBrain's TransformerLM takes token 0 for padding
+        bias[modules["eos_index"]] += 1.0  # so that sentences end
     torch.save(modules["asr_model"].state_dict(), path / "asr.ckpt")
     if "lm_model" in modules:
         torch.save(modules["lm_model"].state_dict(), path / "lm.ckpt")
     normalizer = modules.get("normalize", modules.get("normalizer"))
     if normalizer is not None:
-        count = modules["n_mels"]
-        normalizer.glob_mean, normalizer.glob_std = torch.full((count,), -20.0), torch.linspace(5.0, 9.0, count)
-        normalizer.count = 7
+        heard = torch.cat([modules["compute_features"](wav[None])[0] for wav in noises(2)])
+        normalizer.glob_mean, normalizer.glob_std, normalizer.count = heard.mean(dim=0), heard.std(dim=0), 7
         # as 0.5 saves them, with what there is a speaker
         speakers = {"spk_dict_mean": {}, "spk_dict_std": {}, "spk_dict_count": {}}
         torch.save(normalizer._statistics_dict() | speakers, path / "normalizer.ckpt")

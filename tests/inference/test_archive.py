@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +23,7 @@ from lhotse import CutSet, Recording
 
 from toolkit.errors import AudioError, ConfigError, DataError, ExperimentError, MissingDependencyError, ToolkitError
 from toolkit.inference import archive
-from toolkit.inference.archive import Item, Shard, Worker, shards_of
+from toolkit.inference.archive import Item, Shard, Worker, in_order, shards_of
 from toolkit.inference.archive_inputs import read_archive
 from toolkit.inference.archive_outputs import Files, LinesFile, places_in
 from toolkit.inference.engines import transcribe_here, transcribe_in_processes
@@ -117,6 +119,24 @@ def test_a_file_that_breaks_off_says_why_and_the_others_of_its_batch_are_transcr
     assert texts_of([found]) == alone
 
 
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_one_channel_can_be_heard(
+    corpus: Path, run_folder: Path, tmp_path: Path, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    voices = [soundfile.read(corpus / name)[0][:16000] for name in ("03.wav", "05.wav")]
+    for name, samples in (("0.wav", voices[0]), ("1.wav", voices[1]), ("both.wav", np.stack(voices, axis=1))):
+        soundfile.write(tmp_path / name, samples, RATE)
+    both = read_archive([str(tmp_path / "both.wav")]).items.values()
+    heard = [texts_of([Worker(str(run_folder), "cpu", channel=number)([list(both)])]) for number in (0, 1)]
+    transcriber = Transcriber.from_run(run_folder, device="cpu")
+    expected = [transcriber.transcribe_file(tmp_path / name) for name in ("0.wav", "1.wav")]
+    assert [list(texts.values()) for texts in heard] == [[text] for text in expected]
+    assert expected[0] != expected[1]
+    (error,) = Worker(str(run_folder), "cpu", channel=2)([list(both)]).values()
+    assert "has no channel 2" in str(error)
+
+
 def test_a_model_that_is_none_is_an_error_of_the_parent(corpus: Path, tmp_path: Path) -> None:
     shards = shards_of(list(read_archive([str(corpus)]).items.values()), 2.0)
     for engine in (transcribe_here, partial(transcribe_in_processes, workers=1)):
@@ -143,6 +163,39 @@ def test_a_process_that_is_killed_ends_the_run_with_a_sentence(corpus: Path, run
         list(transcribe_in_processes(shards, DiesOnce(str(run_folder), "cpu", marker=str(tmp_path / "dead")), 1))
 
 
+@dataclass(frozen=True)
+class Sleeps(Worker):
+    """A worker that tells of its process and never ends."""
+
+    def __call__(self, shard: Shard) -> archive.Found:  # noqa: ARG002
+        Path(self.model).write_text(str(os.getpid()))
+        time.sleep(600)
+        return {}
+
+
+@pytest.mark.slow
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "from test_archive import *\n"
+        "if __name__ == '__main__':\n"
+        f"    list(transcribe_in_processes([[[Item('a', 'a.wav', 1.0)]]], Sleeps({str(tmp_path / 'pid')!r}), 1))\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment) as parent:
+        _until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        parent.kill()
+    _until(lambda: not Path("/proc", (tmp_path / "pid").read_text()).exists())
+
+
+def _until(done: Callable[[], object]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    pytest.fail("a minute was not enough")
+
+
 @pytest.mark.slow
 def test_ray_loses_and_doubles_nothing_when_a_worker_is_killed(
     corpus: Path, run_folder: Path, alone: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -151,10 +204,11 @@ def test_ray_loses_and_doubles_nothing_when_a_worker_is_killed(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for DiesOnce
     ray.init(num_cpus=2, logging_level="error", log_to_driver=False, include_dashboard=False)
     try:
-        shards = shards_of(list(read_archive([str(corpus)]).items.values()), 2.0, workers=2)
+        monkeypatch.chdir(corpus)  # where the cluster's processes are not
+        shards = shards_of(list(read_archive(["."]).items.values()), 2.0, workers=2)
         worker = DiesOnce(str(run_folder), "cpu", marker=str(tmp_path / "dead"))
         found = transcribe_with_ray(shards, worker, workers=3)  # one more than there is room for
-        assert texts_of(found) == alone
+        assert texts_of(found) == {Path(path).name: text for path, text in alone.items()}
         assert (tmp_path / "dead").exists()
         with pytest.raises(ExperimentError, match=r"no hyperparams\.yaml here"):
             list(transcribe_with_ray(shards, Worker(str(tmp_path)), workers=1))
@@ -375,3 +429,11 @@ def test_a_file_a_recording_lies_as_the_recordings_do(tmp_path: Path) -> None:
 def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
     places = places_in(tmp_path / "out", "txt", ["../../../etc/passwd", "a", "/b"])
     assert all(path.resolve().is_relative_to(tmp_path / "out") for path in places.values())
+
+
+def test_in_order_gives_each_as_soon_as_those_before_it_are_there() -> None:
+    found = iter([("c", 3), ("a", 1), ("b", 2), ("e", 5), ("d", 4)])
+    pairs = in_order(found, "abcde")
+    assert next(pairs) == ("a", 1)
+    assert next(found) == ("b", 2)  # not looked at yet
+    assert list(in_order(iter([("b", 2), ("a", 1)]), "ab")) == [("a", 1), ("b", 2)]

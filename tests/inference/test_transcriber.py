@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -252,34 +251,12 @@ def test_broken_files_are_reported_and_the_others_transcribed(tones: Transcriber
         assert str(error).startswith(f"{path}: ")
 
 
-def test_long_files_are_refused_unread_and_the_others_transcribed(
-    tones: Transcriber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("toolkit.inference.transcriber.LONGEST_S", 2.0)
-    monkeypatch.setattr("toolkit.dataio.containers._read", lambda *_, **__: pytest.fail("was decoded"))
-    long = save(tmp_path / "long.wav", play("ABCABC"))
-    errors: list[AudioError] = []
-    assert list(tones.transcribe_files([long], on_error=errors.append)) == []
-    assert re.match(rf"{long}: 4 s long; cut it into files of at most 2 s first", str(errors[0]))
-    monkeypatch.undo()
-    monkeypatch.setattr("toolkit.inference.transcriber.LONGEST_S", 2.0)
-    found = tones.transcribe_files([long, save(tmp_path / "B.wav", play("B"))], on_error=errors.append)
-    assert [one.text for one in found] == ["B"]
-    assert len(errors) == 2
-
-
 def test_unreadable_files_raise_once_the_others_are_done(tones: Transcriber, tmp_path: Path) -> None:
     paths = [tmp_path / "missing.wav", save(tmp_path / "A.wav", play("A"))]
     found = tones.transcribe_files(paths)
     assert next(found).text == "A"
     with pytest.raises(AudioError, match=r"missing\.wav: no such audio file"):
         next(found)
-
-
-@pytest.mark.parametrize("wav", [torch.zeros(2, 1600), torch.zeros(1600, dtype=torch.int16), torch.tensor(0.5)])
-def test_waveform_of_wrong_shape_or_type_is_refused(tones: Transcriber, wav: Tensor) -> None:
-    with pytest.raises(ModelError, match=r"waveform 1: expected floating-point samples of shape \(S,\)"):
-        tones.transcribe([torch.zeros(1600), wav])
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda"])

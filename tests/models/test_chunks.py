@@ -43,9 +43,9 @@ def test_training_draws_from_the_ranges_and_testing_takes_what_it_is_told() -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 0}, "frames: expected a whole number, 1 or more, not 0"),
-        ({"frames": 2.5}, "frames: expected a whole number, 1 or more, not 2.5"),
-        ({"left": -1}, "left: expected a whole number, 0 or more, not -1"),
+        ({"frames": 0}, "chunk_frames: expected a whole number, 1 or more, not 0"),
+        ({"frames": 2.5}, "chunk_frames: expected a whole number, 1 or more, not 2.5"),
+        ({"left": -1}, "left_chunks: expected a whole number, 0 or more, not -1"),
         ({"training_frames": (9, 3)}, "training_frames: expected two whole numbers, 1 or more"),
         ({"training_left": (1,)}, "training_left: expected two whole numbers, 0 or more"),
         ({"whole": 1.5}, "whole: expected a share between 0 and 1, not 1.5"),

@@ -47,7 +47,7 @@ def encode(encoder: Conformer, features: Tensor) -> Tensor:
 @pytest.mark.parametrize("context", [Context(4, 2), Context(1, 5), Context(7, 0), Context(3, None), Context(99, 1)])
 def test_chunk_by_chunk_is_the_whole_masked_alike(context: Context, frames: int) -> None:
     encoder, features = conformer(context), noise(frames, rows=2)
-    stream = encoder.stream(rows=2)
+    stream = encoder.stream()
     assert stream.chunk_features == context.chunk_frames * 4
     with torch.no_grad():
         parts = [stream.feed(part) for part in features.split(stream.chunk_features, dim=1)]

@@ -17,7 +17,9 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 
 # Each is a module of toolkit.cli, loaded when it is called: `asr --help` answers at once.
 COMMANDS = {
+    "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
     "export": "make a folder that stands alone of a trained model",
     "new": "start a recipe of your own from a template",
@@ -56,7 +58,7 @@ class Program:
         return module.main(options.arguments)
 
     def _parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        commands = "".join(f"\n  {name:12}{meaning}" for name, meaning in self.commands.items())
+        commands = "".join(f"\n  {name:17}{meaning}" for name, meaning in self.commands.items())
         parser = argparse.ArgumentParser(
             prog=self.name,
             usage=f"{self.name} COMMAND ...",

@@ -25,7 +25,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +34,7 @@ from toolkit.cli.stream import main as stream
 from toolkit.errors import AudioError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from toolkit.inference.archive import Found as FoundInShard
-    from toolkit.inference.archive import Item, Shard, Worker
+    from toolkit.inference.archive import Item
     from toolkit.inference.archive_inputs import Archive
     from toolkit.inference.archive_outputs import Files, LinesFile
     from toolkit.inference.transcript import Transcript
@@ -90,7 +89,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr transcribe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", metavar="MODEL", help="output folder of a recogniser's training")
+    parser.add_argument("model", metavar="MODEL", help="folder of a model, or its name on the hub")
     parser.add_argument("files", nargs="+", metavar="FILES", help="audio files, folders, 'patterns', manifests")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument(
@@ -101,6 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--batch-seconds", type=_seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
     )
+    parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
@@ -195,7 +195,7 @@ def transcribe(archive: Archive, output: Output, options: argparse.Namespace) ->
     todo = [item for name, item in archive.items.items() if name not in output.done]
     try:
         found = found_in(todo, options)
-        report = Report({item.id: item.seconds for item in todo})
+        report = Report(len(todo))
         for error in archive.broken:
             report.add_failure(error)
         for name, transcript in report.watch(found):
@@ -212,50 +212,23 @@ def transcribe(archive: Archive, output: Output, options: argparse.Namespace) ->
 
 def found_in(items: Sequence[Item], options: argparse.Namespace) -> Iterator[Found]:
     """What the engine finds, as it finds it; in the order of the items, where it is printed."""
-    from toolkit.inference.archive import Worker, shards_of
+    from toolkit.inference.archive import Worker, in_order, shards_of
+    from toolkit.inference.engines import transcribe_shards
 
-    worker = Worker(options.model, options.device, options.batch_seconds)
-    if options.output is not None:
-        return _flat(run_engine(shards_of(items, options.batch_seconds, options.workers), worker, options))
-    blocks = [items[start : start + PRINTED_TOGETHER] for start in range(0, len(items), PRINTED_TOGETHER)]
+    worker = Worker(options.model, options.device, options.batch_seconds, options.channel)
+    together = len(items) if options.output else PRINTED_TOGETHER
+    blocks = [items[start : start + together] for start in range(0, len(items), together or 1)]
     shards = [shard for block in blocks for shard in shards_of(block, options.batch_seconds, options.workers)]
-    return in_order(_flat(run_engine(shards, worker, options)), [item.id for item in items])
-
-
-def run_engine(shards: Sequence[Shard], worker: Worker, options: argparse.Namespace) -> Iterator[FoundInShard]:
-    """What the workers of the engine find in each shard."""
-    from toolkit.inference.engines import transcribe_here, transcribe_in_processes
-
-    if options.engine == "ray":
-        from toolkit.inference.ray_engine import transcribe_with_ray
-
-        return transcribe_with_ray(shards, worker, options.workers)
-    if options.engine == "local" and options.workers > 1:
-        return transcribe_in_processes(shards, worker, options.workers)
-    return transcribe_here(shards, worker)
-
-
-def _flat(found: Iterable[FoundInShard]) -> Iterator[Found]:
-    return (pair for one in found for pair in one.items())
-
-
-def in_order(found: Iterable[Found], names: Iterable[str]) -> Iterator[Found]:
-    """What was found in the order of the names, each as soon as those before it are there."""
-    waiting: dict[str, Transcript | AudioError] = {}
-    names = iter(names)
-    name = next(names, None)
-    for key, value in found:
-        waiting[key] = value
-        while name in waiting:
-            yield name, waiting.pop(name)
-            name = next(names, None)
+    found = transcribe_shards(shards, worker, engine=options.engine, workers=options.workers)
+    pairs = (pair for one in found for pair in one.items())
+    return pairs if options.output else in_order(pairs, [item.id for item in items])
 
 
 @dataclass
 class Report:
     """How far it is: on a terminal a progress bar, and in the end a summary."""
 
-    seconds: Mapping[str, float]
+    total: int
     failed: int = 0
     audio: float = 0.0
     wall: float = 0.0
@@ -266,7 +239,7 @@ class Report:
         from tqdm import tqdm
 
         start = time.perf_counter()
-        with tqdm(total=len(self.seconds), unit="file", disable=None, leave=False) as bar:  # None: on a terminal only
+        with tqdm(total=self.total, unit="file", disable=None, leave=False) as bar:  # None: on a terminal only
             for name, transcript in found:
                 yield name, transcript
                 self.wall = time.perf_counter() - start

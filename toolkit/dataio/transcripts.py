@@ -5,6 +5,7 @@ jsonl    ``{"file": "an251-fash-b", "text": "YES", ...}``, as ``asr transcribe``
 trn      ``YES (an251-fash-b)``
 ctm      ``an251-fash-b 1 0.20 0.35 YES``, a word a line
 stm      ``an251-fash-b 1 fash 0.00 1.10 <o,f0,female> YES``
+json     SpeechBrain's manifests, as csv; their audio need not be there
 others   manifests and folders of data of any format that recipes read
 """
 
@@ -18,9 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.dataio.containers import AUDIO_SUFFIXES
-from toolkit.errors import DataError
+from toolkit.dataio.manifest_entries import REQUIRED, Folders
+from toolkit.dataio.manifest_layouts import CsvLayout, JsonLayout
+from toolkit.errors import DataError, ManifestError
 
 NAMED = 5  # ids in a message
+
+# Of NeMo's and Lhotse's manifests, which no line of transcripts has.
+_MANIFEST_FIELDS = {"audio_filepath", "audio_file", "supervisions", "recording", "tracks"}
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,11 @@ def _reader(path: Path) -> Callable[[Path], Iterable[Named]]:
     suffix = path.suffix.lower()
     if suffix in _READERS:
         return _READERS[suffix]
-    if suffix == ".jsonl" and _is_ours(path):
-        return _of_json_lines
-    return _of_manifest if path.is_dir() or suffix in (".json", ".jsonl", ".csv", ".gz", ".zst") else _of_lines
+    if path.is_dir() or suffix in (".gz", ".zst"):
+        return _of_manifest
+    if suffix in (".json", ".jsonl") and _MANIFEST_FIELDS & _first_entry(path).keys():
+        return _of_manifest
+    return {".jsonl": _of_json_lines, ".json": _of_speechbrain, ".csv": _of_speechbrain}.get(suffix, _of_lines)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -151,15 +159,13 @@ def _of_lines(path: Path) -> Iterator[Named]:
         yield name, Spoken(text, _file(name))
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether the first line is a transcript rather than an entry of a manifest."""
-    first = next((line for _, line in _lines(path)), "")
+def _first_entry(path: Path) -> Mapping[str, Any]:
+    """The JSON object of the first line; an empty one where it is none."""
     try:
-        entry = json.loads(first)
+        entry = json.loads(next((line for _, line in _lines(path)), ""))
     except ValueError:
-        return True  # whose reader says what is wrong
-    manifest = {"audio_filepath", "audio_file", "supervisions", "recording", "tracks"}
-    return isinstance(entry, dict) and "text" in entry and not manifest & entry.keys()
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _of_json_lines(path: Path) -> Iterator[Named]:
@@ -211,6 +217,22 @@ def _of_stm(path: Path) -> Iterator[Named]:
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"\d+\.?\d*|\.\d+", text) is not None
+
+
+def _of_speechbrain(path: Path) -> Iterator[Named]:
+    folders = Folders.of(path, None)
+    try:
+        for name, entry in (CsvLayout if path.suffix.lower() == ".csv" else JsonLayout)(path).whole():
+            if not isinstance(entry, Mapping) or not isinstance(entry.get("words", ""), str):
+                raise ManifestError(f"utterance {name!r}: expected an object with 'words', not {entry!r}")
+            try:
+                audio = folders.find(name, entry)
+            except (ManifestError, KeyError):  # is elsewhere
+                audio = ""
+            fields = {key: value for key, value in entry.items() if key not in REQUIRED}
+            yield name, Spoken(entry.get("words", ""), audio, fields=fields)
+    except ManifestError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _of_manifest(path: Path) -> Iterator[Named]:

@@ -13,12 +13,11 @@ shards may be done in any order, anywhere, and again.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from toolkit.errors import AudioError
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from toolkit.inference.transcriber import Transcriber
     from toolkit.inference.transcript import Transcript
+
+T = TypeVar("T")
 
 # Files that are longer are not read ahead but handed to the transcriber, which need not have them whole in memory.
 LONG_S = 600.0
@@ -82,23 +83,26 @@ class Worker:
     Attributes
     ----------
     model
-        What `Transcriber.from_hparams` takes: a model's folder, or its name on the hub.
+        What `load_transcriber` takes: a model's folder, or its name on the hub.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
         Of audio in a batch, padding included.
+    channel
+        Of files, which one to hear, from 0 on; by default their mean. Manifests say theirs.
     """
 
     model: str
     device: str | None = None
     batch_seconds: float = 60.0
+    channel: int | None = None
 
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
+        from toolkit.inference.models import load_transcriber  # torch: not for processes that only hand out work
 
-        return Transcriber.from_hparams(self.model, device=self.device)
+        return load_transcriber(self.model, device=self.device)
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""
@@ -111,28 +115,29 @@ class Worker:
             return found
 
     def _read(self, item: Item) -> Tensor | None:
-        """Waveform (S,) of an item; None of a long file."""
+        """Waveform (S,) of an item; None of a file that may be long."""
         if not isinstance(item.audio, str):
             from toolkit.dataio.cut_audio import load_cut
 
             return load_cut(item.audio.resample(self.transcriber.sample_rate))
         from toolkit.dataio.audio import load_audio
 
-        return None if is_long(item) else load_audio(item.audio, self.transcriber.sample_rate)
+        return None if is_long(item) else load_audio(item.audio, self.transcriber.sample_rate, channel=self.channel)
 
     def _transcribe(self, batch: Batch, wavs: Sequence[Future[Tensor | None]]) -> Found:
         """For each item of a batch its transcript, or why there is none."""
         found: Found = {}
         ready: list[tuple[Item, Tensor]] = []
         for item, wav in zip(batch, wavs, strict=True):
-            if (error := wav.exception()) is None and wav.result() is not None:
-                ready.append((item, wav.result()))
-            elif error is None:
-                found[item.id] = self._transcribe_long(item)
-            elif isinstance(error, AudioError):
+            try:
+                samples = wav.result()
+            except AudioError as error:
                 found[item.id] = error
+                continue
+            if samples is None:
+                found[item.id] = self._transcribe_long(item)
             else:
-                raise error
+                ready.append((item, samples))
         transcripts = self.transcriber.transcribe([wav for _, wav in ready], batch_seconds=self.batch_seconds)
         for (item, _), transcript in zip(ready, transcripts, strict=True):
             found[item.id] = replace(transcript, file=item.id)
@@ -140,10 +145,26 @@ class Worker:
 
     def _transcribe_long(self, item: Item) -> Transcript | AudioError:
         errors: list[AudioError] = []
-        transcripts = list(self.transcriber.transcribe_files([item.audio], on_error=errors.append))
+        transcripts = list(
+            self.transcriber.transcribe_files(
+                [item.audio], channel=self.channel, batch_seconds=self.batch_seconds, on_error=errors.append
+            )
+        )
         return (transcripts + errors)[0]
 
 
 def is_long(item: Item) -> bool:
-    """Whether the item is a file that is not read ahead."""
-    return isinstance(item.audio, str) and LONG_S < item.seconds < math.inf
+    """Whether the item is a file that is not read ahead, as it is long or nobody knows."""
+    return isinstance(item.audio, str) and item.seconds > LONG_S
+
+
+def in_order(found: Iterable[tuple[str, T]], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+    """What was found, in the order of the names, each as soon as those before it are there."""
+    waiting: dict[str, T] = {}
+    names = iter(names)
+    name = next(names, None)
+    for key, value in found:
+        waiting[key] = value
+        while name in waiting:
+            yield name, waiting.pop(name)
+            name = next(names, None)

@@ -10,11 +10,13 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.process import BaseProcess as Process
 
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.inference.archive import Found, Shard, Worker
@@ -22,6 +24,17 @@ from toolkit.inference.archive_inputs import Archive
 
 # Shards that a process has: the one it computes, and the next.
 AHEAD = 2
+
+
+def transcribe_shards(shards: Sequence[Shard], worker: Worker, *, engine: str, workers: int) -> Iterator[Found]:
+    """What the workers of an engine find in each shard; to ``torchrun``, a process is a worker."""
+    if engine == "ray":
+        from toolkit.inference.ray_engine import transcribe_with_ray
+
+        return transcribe_with_ray(shards, worker, workers)
+    if engine == "local" and workers > 1:
+        return transcribe_in_processes(shards, worker, workers)
+    return transcribe_here(shards, worker)
 
 
 def transcribe_here(shards: Sequence[Shard], worker: Worker) -> Iterator[Found]:
@@ -68,12 +81,19 @@ class _Process:
 
     @classmethod
     def begin(cls, worker: Worker, threads: int) -> None:
-        """Remember the worker; Ctrl-C is the parent's."""
+        """Remember the worker, and end when the parent does; Ctrl-C is the parent's."""
         import torch
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=cls._end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
         torch.set_num_threads(threads)
         cls.worker = worker
+
+    @staticmethod
+    def _end_with(parent: Process) -> None:
+        """Leave when the parent is gone: the pool's queues would not tell, as each process holds both ends."""
+        parent.join()
+        os._exit(1)
 
     @classmethod
     def transcribe(cls, shard: Shard) -> Found:

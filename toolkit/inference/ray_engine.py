@@ -1,6 +1,7 @@
 """Ray transcribes the shards of an archive, on all machines of its cluster.
 
-The address of a running cluster is in RAY_ADDRESS; without one, Ray starts one on this machine.
+The address of a running cluster is in RAY_ADDRESS, whose machines have the package and the folders of this one; without
+it, Ray starts one on this machine.
 
 The workers are plain actors, each of which gets a shard when it has done its last. Ray Data would try for ever a shard
 that kills its workers (what bounds that is deprecated), and turn rows into Arrow's and back. Nothing but the workers
@@ -10,7 +11,9 @@ needs a CPU, so that they may have all there are.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import MissingDependencyError, ToolkitError
@@ -44,7 +47,7 @@ def transcribe_with_ray(shards: Sequence[Shard], worker: Worker, workers: int) -
             max_restarts=-1,
             max_task_retries=MOST_RETRIES,
         )
-        actors = [kind.remote(worker) for _ in range(min(workers, len(shards)))]
+        actors = [kind.remote(worker, str(Path.cwd())) for _ in range(min(workers, len(shards)))]
         try:
             yield from _hand_out(ray, shards, actors)
         except ray.exceptions.RayError as error:
@@ -74,9 +77,10 @@ def _hand_out(ray: ModuleType, shards: Sequence[Shard], actors: Sequence[Any]) -
 
 
 class _Actor:
-    """A worker somewhere."""
+    """A worker somewhere, in the folder of its driver, as paths may be relative."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, folder: str) -> None:
+        os.chdir(folder)
         self.worker = worker
 
     def transcribe(self, shard: Shard) -> Found | ToolkitError:

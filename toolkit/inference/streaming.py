@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
+from toolkit.inference.long_audio import is_sound
 from toolkit.inference.timing import with_frames
-from toolkit.inference.transcriber import Transcriber
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcriber import Piece, Transcriber
+from toolkit.inference.transcript import Transcript, Word
 from toolkit.models.chunks import Context
 
 if TYPE_CHECKING:
@@ -95,14 +96,59 @@ class StreamingASR(Transcriber):
     def transcript_of(self, hypotheses: list[Hypothesis], log_probs: Tensor, samples: int) -> Transcript:
         """The transcript of so many samples, of what a search found in their CTC output (T, V)."""
         best, *others = hypotheses
-        return self._transcript([with_frames(best, log_probs), *others], "", samples)
+        return self._transcript([Piece(0, [with_frames(best, log_probs), *others])], "", samples)
+
+    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
+        """The transcript of named audio that comes in blocks (S,), which is heard as a stream, in no windows."""
+        if self.context.chunk_frames is None:
+            return super()._transcribe_long(blocks, name, batch_seconds)
+        stream = self.stream()
+        for block in blocks:
+            stream.feed(block)
+        return replace(stream.finish(), file=name)
+
+
+class PosteriorStream:
+    """CTC output of audio as it comes: a chunk costs the same whenever it comes, in time and in memory.
+
+    Attributes
+    ----------
+    chunk_samples
+        Samples of a chunk.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._features, self._encoder = model.features.stream(), model.encoder.stream()
+        self.chunk_samples = self._encoder.chunk_features * model.features.hop_samples
+        self._waiting: list[Tensor] = []  # samples that are no chunk yet
+        self._waiting_samples = 0
+
+    def feed(self, samples: Tensor) -> Iterator[Tensor]:
+        """The log-probabilities (T, V) of each chunk that the next samples (S,) complete."""
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= self.chunk_samples:
+            waiting = torch.cat(self._waiting)
+            whole = len(waiting) - len(waiting) % self.chunk_samples
+            self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
+            yield from map(self._encode, waiting[:whole].split(self.chunk_samples))
+
+    def finish(self) -> Iterator[Tensor]:
+        """Those (T, V) of the samples that are left, if there are any."""
+        if self._waiting_samples:
+            yield self._encode(torch.cat(self._waiting))
+
+    @torch.inference_mode()
+    def _encode(self, samples: Tensor) -> Tensor:
+        features = self._features.feed(samples.to(self._device)[None])
+        return self._model.ctc_log_probs(self._encoder.feed(features))[0]
 
 
 class SpeechStream:
     """One speaker's audio as it comes, and what was understood of it.
 
-    A chunk costs the same whenever it comes: what layers keep of the past is of constant size. Only the text, and the
-    few kilobytes a second that say when its words were spoken, grow until `finish`.
+    Only the text, and the few kilobytes a second that say when its words were spoken, grow until `finish`.
 
     Attributes
     ----------
@@ -111,12 +157,11 @@ class SpeechStream:
     """
 
     def __init__(self, asr: StreamingASR) -> None:
-        self._asr, model = asr, asr.model
-        self._features, self._encoder = model.features.stream(), model.encoder.stream()
+        self._asr, self._posteriors = asr, PosteriorStream(asr.model, asr.device)
+        self.chunk_samples = self._posteriors.chunk_samples
         self._search = asr.search.stream()
-        self.chunk_samples = self._encoder.chunk_features * model.features.hop_samples
-        self._waiting: list[Tensor] = []  # samples that are no chunk yet
-        self._waiting_samples = self._samples = self._frames = 0
+        self._samples = self._frames = 0
+        self._sound = False  # in digital silence, some models hear words
         self._spoken = 0  # frames until the last sound of a word
         self._log_probs: list[Tensor] = []  # (T, V) of each chunk
         self._partial = PartialTranscript()
@@ -134,39 +179,37 @@ class SpeechStream:
         """
         piece = self._checked(samples)
         self._samples += len(piece)
-        self._waiting.append(piece)
-        self._waiting_samples += len(piece)
-        if self._waiting_samples >= self.chunk_samples:
-            waiting = torch.cat(self._waiting)
-            whole = len(waiting) - len(waiting) % self.chunk_samples
-            for chunk in waiting[:whole].split(self.chunk_samples):
-                self._hear(chunk)
-            self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
+        self._sound |= is_sound(piece)
+        self._hear(self._posteriors.feed(piece))
         return self._partial
+
+    def words(self) -> tuple[Word, ...]:
+        """The words so far, and when they were spoken; takes the longer the more there are."""
+        if not self._partial.text:
+            return ()
+        found = Hypothesis(self._search.partial().tokens, 0.0)
+        return self._asr.transcript_of([found], torch.cat(self._log_probs), self._samples).words
 
     def finish(self) -> Transcript:
         """The transcript of all samples: that of the whole, seen in the same chunks. The stream is then over."""
         self._check_open()
-        if self._waiting_samples:
-            self._hear(torch.cat(self._waiting))
+        self._hear(self._posteriors.finish())
         self._finished = True
-        if not self._log_probs:
-            return Transcript("")
+        if not self._sound:
+            return Transcript("", duration=self._samples / self._asr.sample_rate)
         return self._asr.transcript_of(self._search.finish(), torch.cat(self._log_probs), self._samples)
 
-    @torch.inference_mode()
-    def _hear(self, samples: Tensor) -> None:
-        """Understand the samples (S,) of a chunk."""
-        features = self._features.feed(samples.to(self._asr.device)[None])
-        log_probs = self._asr.model.ctc_log_probs(self._encoder.feed(features))[0]
-        self._log_probs.append(log_probs.cpu())
-        self._search.feed(log_probs)
-        self._partial = self._understood(log_probs)
+    def _hear(self, chunks: Iterator[Tensor]) -> None:
+        """Understand the CTC output (T, V) of some chunks."""
+        for log_probs in chunks:
+            self._search.feed(log_probs)
+            self._log_probs.append(log_probs.cpu())
+            self._partial = self._understood(self._log_probs[-1])
 
     def _understood(self, log_probs: Tensor) -> PartialTranscript:
         """The partial transcript after a chunk's CTC output (T, V)."""
         asr, found = self._asr, self._search.partial()
-        text = asr.tokenizer.decode(found.tokens)
+        text = asr.tokenizer.decode(found.tokens) if self._sound else ""
         alike = map(operator.eq, text, asr.tokenizer.decode(found.tokens[: found.stable]))
         stable = sum(itertools.takewhile(bool, alike))
         spoken = log_probs.argmax(dim=1).nonzero()
@@ -185,9 +228,9 @@ class SpeechStream:
                 f"{tuple(piece.shape)}; average the channels, and scale to [-1, 1]"
             )
         if not torch.isfinite(piece).all():
-            place = self._samples + int((~torch.isfinite(piece)).nonzero()[0])
-            raise AudioError(f"sample {place} of the stream is {piece[place - self._samples]}: expected numbers only")
-        return piece.float()
+            place = int((~torch.isfinite(piece)).nonzero()[0])
+            raise AudioError(f"sample {self._samples + place} of the stream is {piece[place]}: expected numbers only")
+        return piece.to(torch.float32, copy=True)  # a microphone may fill the same array again
 
     def _check_open(self) -> None:
         if self._finished:

@@ -49,7 +49,7 @@ def spectrogram(arguments: CommentedMap) -> list[str]:
         parts.append(_new(f"{_FREQUENCY}.Warping", warp_window=window, warp_mode=mode, dim=1))
     fill = "zeros" if old.pop("replace_with_zero", True) else "mean"
     for name, axis, most in (("freq", 2, 20), ("time", 1, 100)):
-        low, high = _range(old.pop(f"{name}_mask_width", (0, most)))
+        low, high = _range(old.pop(f"{name}_mask_width", most))
         count = old.pop(f"n_{name}_mask", 2)
         if old.pop(f"{name}_mask", True):
             lengths = {"drop_length_low": low, "drop_length_high": high}
@@ -109,7 +109,8 @@ def _new(name: str, **arguments: Any) -> CommentedMap:
 
 def _range(width: Any) -> tuple[Any, Any]:
     """Lowest and highest of ``(0, 20)``, ``[0, 20]`` or ``20``."""
-    if isinstance(width, str) and width.startswith("("):
-        low, high = width.strip("()").split(",")
-        return int(low), int(high)
-    return tuple(width) if isinstance(width, (list, tuple)) else (0, width)
+    text = str(getattr(width, "value", width))  # a tuple is a text here, tagged or not
+    if text.startswith("("):
+        low, high = map(int, text.strip("()").split(","))
+        return low, high
+    return tuple(width) if isinstance(width, list) else (0, width)

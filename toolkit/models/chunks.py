@@ -24,10 +24,20 @@ class Context:
         Frames of a chunk, of which each sees all others; None is one chunk for everything.
     left_chunks
         Chunks seen before one's own; None is all.
+
+    Raises
+    ------
+    ConfigError
+        A number is too small.
     """
 
     chunk_frames: int | None = None
     left_chunks: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("chunk_frames", self.chunk_frames, 1), ("left_chunks", self.left_chunks, 0)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ConfigError(f"{name}: expected a whole number, {least} or more, not {value!r}")
 
     def mask(self, valid: Tensor) -> Tensor:
         """(B, T) mask of valid frames -> (B, 1, T or 1, T), true where a frame attends to another.
@@ -76,7 +86,7 @@ class Chunks:
         training_left: tuple[int, int] = (1, 8),
         whole: float = 0.4,
     ) -> None:
-        self.testing = checked_context(frames, left)
+        self.testing = Context(frames, left)
         self.training_frames = _range("training_frames", training_frames, least=1)
         self.training_left = _range("training_left", training_left, least=0)
         if not 0 <= whole <= 1:
@@ -92,24 +102,10 @@ class Chunks:
         return Context(_draw(self.training_frames), _draw(self.training_left))
 
 
-def checked_context(frames: int | None, left: int | None) -> Context:
-    """The context of so many frames in a chunk and chunks before it.
-
-    Raises
-    ------
-    ConfigError
-        A number is too small.
-    """
-    for name, value, least in (("frames", frames, 1), ("left", left, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ConfigError(f"chunks: {name}: expected a whole number, {least} or more, not {value!r}")
-    return Context(frames, left)
-
-
 def _range(name: str, pair: tuple[int, int], *, least: int) -> tuple[int, int]:
     """The smallest and the largest number of a pair."""
     if len(pair) != 2 or not all(isinstance(one, int) for one in pair) or not least <= pair[0] <= pair[1]:
-        raise ConfigError(f"chunks: {name}: expected two whole numbers, {least} or more, not {pair!r}")
+        raise ConfigError(f"{name}: expected two whole numbers, {least} or more, not {pair!r}")
     return pair[0], pair[1]
 
 

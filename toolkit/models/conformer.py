@@ -83,8 +83,8 @@ class Conformer(nn.Module):
             values = layer(values, mask, angles, seen=seen, chunk=chunk)
         return self.norm(values), frames
 
-    def stream(self, rows: int = 1) -> ConformerStream:
-        """The same for the features of so many utterances (rows) that arrive in the chunks of testing.
+    def stream(self) -> ConformerStream:
+        """The same for features that arrive in the chunks of testing.
 
         Raises
         ------
@@ -93,5 +93,4 @@ class Conformer(nn.Module):
         """
         if self.chunks is None or self.chunks.testing.chunk_frames is None:
             raise ModelError("this Conformer hears whole utterances: chunks: frames: give a number to stream with")
-        context = self.chunks.testing
-        return ConformerStream(self.front_end, self.layers, self.norm, context=context, rows=rows)
+        return ConformerStream(self.front_end, self.layers, self.norm, self.chunks.testing)

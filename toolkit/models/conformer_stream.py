@@ -20,7 +20,7 @@ from toolkit.models.convolution import KERNEL, ConvFrontEnd
 
 
 class ConformerStream:
-    """The encoded frames of so many utterances (rows) whose features arrive chunk by chunk.
+    """The encoded frames of utterances whose features arrive chunk by chunk.
 
     Parameters
     ----------
@@ -28,8 +28,6 @@ class ConformerStream:
         Of a `toolkit.models.conformer.Conformer` that was trained with chunks, whose ``stream`` makes this.
     context : Context
         What a frame sees.
-    rows : int
-        Utterances, whose chunks arrive together.
 
     Attributes
     ----------
@@ -42,15 +40,12 @@ class ConformerStream:
         front_end: ConvFrontEnd,
         layers: Iterable[ConformerLayer],
         norm: nn.LayerNorm,
-        *,
         context: Context,
-        rows: int,
     ) -> None:
         self.chunk_features = context.chunk_frames * math.prod(front_end.strides)
         self._front_end, self._norm = _FrontEndStream(front_end), norm
         kept = None if context.left_chunks is None else context.left_chunks * context.chunk_frames
-        nothing = norm.weight.new_zeros(rows, 0, front_end.output_size)
-        self._layers = [_LayerStream(layer, kept, nothing) for layer in layers]
+        self._layers = [_LayerStream(layer, kept) for layer in layers]
 
     def feed(self, features: Tensor) -> Tensor:
         """The features (B, T, F) of the next chunk, shorter only if it is the last -> (B, ceil(T / strides), D)."""
@@ -72,9 +67,9 @@ class _FrontEndStream:
         for index, stride in enumerate(self._front_end.strides):
             reach = KERNEL - stride
             past = self._past[index]
-            known = pad(maps, (0, 0, reach, 0)) if past is None else torch.cat([past, maps], dim=2)
+            known = pad(maps, (0, 0, reach, 0)) if past is None else _after(past, maps)
             self._past[index] = known[:, :, known.size(2) - reach :]
-            maps = self._front_end.convolve(index, known)
+            maps = self._front_end.convolve(index, known).permute(0, 3, 1, 2)
         return self._front_end.project(maps)
 
 
@@ -85,10 +80,11 @@ class _LayerStream:
     differences matter, and numbers stay small.
     """
 
-    def __init__(self, layer: ConformerLayer, kept: int | None, nothing: Tensor) -> None:
+    def __init__(self, layer: ConformerLayer, kept: int | None) -> None:
         self._layer, self._kept = layer, kept
-        self._keys = self._contents = layer.attention.split(nothing)
-        self._gated = nothing.new_zeros(len(nothing), nothing.size(2), layer.convolution.reach)
+        weights = layer.attention_norm.weight
+        self._keys = self._contents = layer.attention.split(weights.new_zeros(1, 0, len(weights)))
+        self._gated = weights.new_zeros(1, len(weights), layer.convolution.reach)
 
     def feed(self, values: Tensor) -> Tensor:
         """(B, T, D) of a chunk -> (B, T, D)."""
@@ -99,7 +95,7 @@ class _LayerStream:
 
     def _attend(self, values: Tensor) -> Tensor:
         keys, contents, queries = self._layer.project(values)
-        keys, contents = torch.cat([self._keys, keys], dim=2), torch.cat([self._contents, contents], dim=2)
+        keys, contents = _after(self._keys, keys), _after(self._contents, contents)
         size = keys.size(2)
         first = 0 if self._kept is None else max(0, size - self._kept)
         self._keys, self._contents = keys[:, :, first:], contents[:, :, first:]
@@ -109,6 +105,11 @@ class _LayerStream:
 
     def _convolve(self, values: Tensor) -> Tensor:
         convolution = self._layer.convolution
-        window = torch.cat([self._gated, convolution.gate(values).transpose(1, 2)], dim=2)
+        window = _after(self._gated, convolution.gate(values).transpose(1, 2))
         self._gated = window[:, :, window.size(2) - convolution.reach :]
         return convolution.project(convolution.mix_chunk(window))
+
+
+def _after(past: Tensor, new: Tensor) -> Tensor:
+    """What is new, after the past, along the third dimension; at first the past is one row of zeros or of nothing."""
+    return torch.cat([past.expand(len(new), *past.shape[1:]), new], dim=2)

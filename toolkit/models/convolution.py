@@ -68,18 +68,17 @@ class ConvFrontEnd(nn.Module):
             frames = strided_length(frames, stride)
             if self.causal:
                 maps = pad(maps, (0, 0, KERNEL - stride, 0))
-            maps = zero_padding(self.convolve(index, maps).permute(0, 2, 1, 3), frames).permute(0, 2, 1, 3)
+            maps = self.channel_dropout(zero_padding(self.convolve(index, maps), frames).permute(0, 3, 1, 2))
         return zero_padding(self.project(maps), frames), frames
 
     def convolve(self, index: int, maps: Tensor) -> Tensor:
-        """One convolution, normalised and activated: (B, C, T, F) -> (B, C', ceil(T / stride), ceil(F / 2)).
+        """One convolution, normalised and activated: (B, C, T, F) -> (B, ceil(T / stride), ceil(F / 2), C').
 
         Where it is causal, the first KERNEL - stride of the T frames are those before, and count for nothing.
         """
         if self.causal:
             maps = pad(maps, (0, 0, 0, self.strides[index] - 1))
-        maps = self.activation(self.norms[index](self.convolutions[index](maps).permute(0, 2, 3, 1)))
-        return self.channel_dropout(maps.permute(0, 3, 1, 2))
+        return self.activation(self.norms[index](self.convolutions[index](maps).permute(0, 2, 3, 1)))
 
     def project(self, maps: Tensor) -> Tensor:
         """The last convolution's (B, C, T, F) -> (B, T, output_size)."""

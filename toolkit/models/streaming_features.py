@@ -56,23 +56,23 @@ class StreamingLogMel(LogMel):
         means = (self.USUAL_FRAMES * self.mean + totals) / (self.USUAL_FRAMES + counts)
         return (features - means.to(features.dtype)) * self.scale, totals[:, -1]
 
-    def stream(self, rows: int = 1) -> LogMelStream:
+    def stream(self) -> LogMelStream:
         """The features of waveforms that arrive piece by piece."""
-        return LogMelStream(self, rows)
+        return LogMelStream(self)
 
 
 class LogMelStream:
-    """Features of so many waveforms (rows) as they arrive: those of the whole, up to rounding."""
+    """Features of waveforms as they arrive: those of the whole, up to rounding."""
 
-    def __init__(self, features: StreamingLogMel, rows: int) -> None:
+    def __init__(self, features: StreamingLogMel) -> None:
         self._features = features
-        self._past = features.mean.new_zeros(rows, features.past_samples)
-        self._total = features.mean.new_zeros(rows, features.output_size, dtype=torch.double)
+        self._past = features.mean.new_zeros(1, features.past_samples)
+        self._total = features.mean.new_zeros(1, features.output_size, dtype=torch.double)
         self._count = 0
 
     def feed(self, wavs: Tensor) -> Tensor:
         """The next samples (B, S), a multiple of the hop except for the last -> their features (B, T, F)."""
-        known = torch.cat([self._past, wavs.float()], dim=1)
+        known = torch.cat([self._past.expand(len(wavs), -1), wavs.float()], dim=1)
         self._past = known[:, wavs.size(1) :]
         normed, self._total = self._features.centre(
             self._features.log_energies(known, -(-wavs.size(1) // self._features.hop_samples)), self._total, self._count
