@@ -250,6 +250,15 @@ def test_a_damaged_graph_is_an_error(run_folder: Path, tmp_path: Path) -> None:
         Transcriber.from_run(tmp_path / "out")
 
 
+def test_a_graph_outside_of_the_folder_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    export_run(run_folder, tmp_path / "out", Export(form="onnx"))
+    graph = tmp_path / "out/encoder.onnx"
+    graph.symlink_to(graph.rename(tmp_path / "elsewhere.onnx"))
+    with pytest.raises(ConfigError, match=r"encoder\.onnx: leads out of"):
+        Transcriber.from_run(tmp_path / "out")
+
+
 # Where it comes from
 
 
