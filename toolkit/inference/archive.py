@@ -20,7 +20,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from toolkit.errors import AudioError
-from toolkit.inference.sources import find_folder
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -84,7 +83,7 @@ class Worker:
     Attributes
     ----------
     model
-        A folder or a name on the hub, of a model of SpeechBrain's layout or of a HuggingFace CTC model.
+        What `load_transcriber` takes: a model's folder, or its name on the hub.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
@@ -101,14 +100,9 @@ class Worker:
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
+        from toolkit.inference.models import load_transcriber  # torch: not for processes that only hand out work
 
-        folder = find_folder(self.model)
-        if (folder / "config.json").is_file() and not (folder / "hyperparams.yaml").is_file():
-            from toolkit.inference.huggingface import HuggingFaceCTC
-
-            return HuggingFaceCTC.from_hparams(folder, device=self.device)
-        return Transcriber.from_hparams(folder, device=self.device)
+        return load_transcriber(self.model, device=self.device)
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""
