@@ -211,6 +211,10 @@ class HparamsDocument:
         """The document as YAML, comments and references included."""
         return self._dump(self.data)
 
+    def text_without_comments(self) -> str:
+        """The document as YAML, references included."""
+        return _uncommented(self.text()).strip() + "\n"
+
     def _dump(self, data: Any) -> str:
         stream = io.StringIO()
         self._yaml.dump(data, stream)

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.checkpoints import WEIGHTS, model_weights
+from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.files import replacing
 from toolkit.hparams import HparamsDocument
+from toolkit.models.int8 import use_int8
 from toolkit.tokenizer import read_pieces
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def load_document(document: HparamsDocument, keys: Iterable[str], *, trust_sourc
         document.check_safe()
     loaded = document.build()
     load_weights(loaded["model"], folder, loaded.get(AVERAGE) or 1)
-    loaded["model"].eval()
+    model = loaded["model"].eval()
+    if are_int8(folder) and hasattr(model, "encoder"):  # where the work is
+        use_int8(model.encoder)
     return loaded
 
 

@@ -44,11 +44,11 @@ def test_the_best_path_is_torchaudios(monkeypatch, seed, band):
     assert aligned(Hypothesis(tokens, 0.0), log_probs.numpy()).frames == spans(path[0].tolist())
 
 
-def test_confidence_is_the_mean_probability_of_a_tokens_frames():
-    probabilities = np.array([[0.1, 0.9, 0.0], [0.5, 0.4, 0.1], [0.3, 0.0, 0.7]])
+def test_confidence_is_the_highest_probability_of_a_tokens_frames():
+    probabilities = np.array([[0.1, 0.9, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0], [0.3, 0.0, 0.7]])
     with np.errstate(divide="ignore"):
         found = aligned(Hypothesis([1, 2], -1.0), np.log(probabilities))
-    assert found.frames == [(0, 1), (2, 3)]
+    assert found.frames == [(0, 2), (3, 4)]
     assert found.confidence == pytest.approx([0.9, 0.7])
     assert (found.tokens, found.score) == ([1, 2], -1.0)
 
@@ -69,7 +69,8 @@ def test_words_are_what_stands_between_spaces(pieces, tokens):
     confidence = [0.1 * (place + 1) for place in range(len(tokens))]
     first, second = words_of(Hypothesis(tokens, 0.0, frames, confidence), pieces)
     start = len(tokens) == 6
-    assert first == Word("AB", int(start), 2 + start, pytest.approx(0.1 + 0.1 * start))
+    mean = math.sqrt(0.2 * 0.3) if start else math.sqrt(0.1 * 0.2)
+    assert first == Word("AB", int(start), 2 + start, pytest.approx(mean))
     assert second == Word("A", len(tokens) - 1, len(tokens), pytest.approx(0.1 * len(tokens)))
 
 
@@ -82,8 +83,8 @@ def test_each_of_the_best_transcripts_has_words_with_frames_and_confidence():
     model.ctc_log_probs = model.forward
     found = CTCPrefixSearcher(topk=2, align=True)(model, log_probs.log()[None], torch.tensor([9]))[0]
     best, second = (words_of(hypothesis, pieces) for hypothesis in found)
-    assert best == [Word("AB", 0, 3, pytest.approx(0.56)), Word("BA", 5, 9, pytest.approx(0.94))]
-    assert second == [Word("BB", 0, 3, pytest.approx(0.4)), Word("BA", 5, 9, pytest.approx(0.94))]
+    assert best == [Word("AB", 0, 3, pytest.approx(math.sqrt(0.56 * 0.94))), Word("BA", 5, 9, pytest.approx(0.94))]
+    assert second == [Word("BB", 0, 3, pytest.approx(math.sqrt(0.4 * 0.94))), Word("BA", 5, 9, pytest.approx(0.94))]
     assert found[0].confidence == pytest.approx([0.56, *[0.94] * 4])
 
 

@@ -31,6 +31,7 @@ CUT_CHUNK = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)
 UNKNOWN_BYTES = 0x7FFFF000
 
 OGG_PAGE_BYTES = 65307  # at most
+CUT_TOLERANCE_S = 1.0  # a container's length counts the silence that coders add, and rounds
 MALFORMED = 3  # libsndfile's code of a file that it knows and cannot make sense of
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
@@ -76,7 +77,7 @@ def probe_audio(path: str | Path) -> AudioInfo:
 
 
 def header_seconds(path: str | Path) -> float:
-    """How long a file says that it is, found without decoding; 0.0 where it does not say.
+    """How long a file says that it is, found without decoding; 0.0 where it does not say. Archives are sorted by it.
 
     Raises
     ------
@@ -145,6 +146,23 @@ def decode_audio(path: str | Path, start: float = 0.0, length: float | None = No
     _check_samples(path, samples.shape[1])
     _check_finite(path, samples)
     return samples, rate
+
+
+def decode_blocks(path: str | Path, seconds: float = 10.0) -> Iterator[tuple[np.ndarray, int]]:
+    """Samples (C, S) float32 in [-1, 1] of a file, about so many seconds at a time, and its rate; however long it is.
+
+    Raises
+    ------
+    AudioError
+        As of :func:`decode_audio`; where a file is cut off or damaged within, after the blocks before.
+    """
+    audio = _open(path)
+    total = 0
+    for samples, rate in _ffmpeg_blocks(path, seconds) if audio is None else _sound_blocks(audio, path, seconds):
+        _check_finite(path, samples)
+        total += samples.shape[1]
+        yield samples, rate
+    _check_samples(path, total)
 
 
 def decode_into(path: str | Path, promised: AudioInfo, start: int, samples: np.ndarray) -> bool:
@@ -234,14 +252,22 @@ def _read(
     audio: soundfile.SoundFile, path: str | Path, *, start: int, count: int, out: np.ndarray | None = None
 ) -> np.ndarray:
     """Samples (S, C) float32, or ``out``; fewer than ``count`` only beyond the end that the header promises."""
-    promised = audio.frames - start if count < 0 else min(count, audio.frames - start)
     try:
         if start:
             audio.seek(start)
-        samples = audio.read(count, dtype="float32", always_2d=True, out=out)
     except soundfile.LibsndfileError as error:
         raise _damaged(path, error) from error
-    if len(samples) < promised:
+    there = audio.frames - start
+    return _read_on(audio, path, there if count < 0 else min(count, there), out)
+
+
+def _read_on(audio: soundfile.SoundFile, path: str | Path, count: int, out: np.ndarray | None = None) -> np.ndarray:
+    """The next samples (S, C) float32, or ``out``, which the header promises."""
+    try:
+        samples = audio.read(max(count, 0), dtype="float32", always_2d=True, out=out)
+    except soundfile.LibsndfileError as error:
+        raise _damaged(path, error) from error
+    if len(samples) < count:
         raise AudioError(f"{path}: cut off: its header promises {audio.frames} samples; copy the file again")
     return samples
 
@@ -256,18 +282,52 @@ def _check_samples(path: str | Path, num_samples: int) -> None:
         raise AudioError(f"{path}: holds zero samples of audio")
 
 
+def _sound_blocks(audio: soundfile.SoundFile, path: str | Path, seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    """Samples (C, S) float32 and rate of a file opened by libsndfile, block by block."""
+    with audio:
+        _check_whole(audio, Path(path))
+        size = max(1, round(seconds * audio.samplerate))
+        for start in range(0, audio.frames, size):
+            yield _read_on(audio, path, min(size, audio.frames - start)).T, audio.samplerate
+
+
 def _decode_with_ffmpeg(path: str | Path) -> tuple[np.ndarray, int]:
     """Samples (C, S) float32 and rate of the first audio stream."""
+    blocks = list(_ffmpeg_blocks(path, 10.0))
+    _check_samples(path, len(blocks))
+    return np.concatenate([samples for samples, _ in blocks], axis=1), blocks[0][1]
+
+
+def _ffmpeg_blocks(path: str | Path, seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    """Samples (C, S) float32 and rate of the first audio stream, block by block."""
     import av
 
     with _ffmpeg(path) as container:
         if not container.streams.audio:
             raise AudioError(f"{path}: holds no audio stream")
-        rate = container.streams.audio[0].rate
-        resampler = av.AudioResampler(format="fltp")
-        frames = [out.to_ndarray() for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-        _check_samples(path, len(frames))
-        return np.concatenate(frames, axis=1), rate
+        stream, resampler = container.streams.audio[0], av.AudioResampler(format="fltp")
+        held, count, total = [], 0, 0
+        for frame in container.decode(audio=0):
+            held += [out.to_ndarray() for out in resampler.resample(frame)]
+            count += frame.samples
+            if count >= seconds * stream.rate:
+                yield np.concatenate(held, axis=1), stream.rate
+                held, count, total = [], 0, total + count
+        if held:
+            yield np.concatenate(held, axis=1), stream.rate
+        seconds, promised = (total + count) / stream.rate, _promised_seconds(container)
+    if seconds < promised - CUT_TOLERANCE_S:
+        raise AudioError(f"{path}: cut off: {seconds:.1f} of {promised:.1f} seconds are there; copy the file again")
+
+
+def _promised_seconds(container: av.container.InputContainer) -> float:
+    """How long the audio is as the header has it, where that is no estimate; FFmpeg reads what there is."""
+    stream = container.streams.audio[0]
+    if "mp4" in container.format.name and stream.duration:
+        return float(stream.duration * stream.time_base)
+    if "webm" in container.format.name and not container.streams.video:
+        return (container.duration or 0) / 1e6  # microseconds
+    return 0.0
 
 
 @contextlib.contextmanager

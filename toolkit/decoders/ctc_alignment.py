@@ -27,7 +27,7 @@ def aligned(hypothesis: Hypothesis, log_probs: NDArray[np.float64]) -> Hypothesi
         spans = _best_path(log_probs, tokens, 2 * len(tokens) + 1)
     if hypothesis.score == -math.inf or (len(tokens) and spans[-1, 1] == 0):
         return hypothesis
-    spoken = [float(log_probs[first:last, token].mean()) for token, (first, last) in zip(tokens, spans, strict=True)]
+    spoken = [float(log_probs[first:last, token].max()) for token, (first, last) in zip(tokens, spans, strict=True)]
     frames = [(first, last) for first, last in spans.tolist()]
     return dataclasses.replace(hypothesis, frames=frames, confidence=[math.exp(logp) for logp in spoken])
 

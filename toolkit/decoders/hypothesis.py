@@ -19,7 +19,7 @@ class Hypothesis:
     frames
         For each token its first frame and the one after its last, where the search was asked to align.
     confidence
-        For each token the geometric mean of its probability in these frames, between 0 and 1.
+        For each token its highest probability in these frames, between 0 and 1.
     log_probs
         What the decoder alone said of each token and of the end, in label-synchronous search.
     """

@@ -126,11 +126,11 @@ class Pretrained(nn.Module):
             keys = (*cls.MODULES_NEEDED, *cls.HPARAMS_NEEDED)
             loaded = load_document(document, keys, trust_source_code=trust_source_code)
             loaded["modules"] = {name: loaded[name] for name in cls.MODULES_NEEDED}
-        return cls._from_loaded(loaded, device)
+        return cls._from_loaded(loaded, folder, device)
 
     @classmethod
-    def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
-        """The object with what was loaded."""
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:  # noqa: ARG003
+        """The object with what was loaded from a folder."""
         return cls(loaded["modules"], loaded, device=device)
 
     def load_audio(self, path: str | Path) -> Tensor:

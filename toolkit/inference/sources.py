@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from toolkit.errors import ConfigError, ExperimentError
+from toolkit.shipped import shipped
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
 
-WEIGHTS = ("*.ckpt", "*.safetensors", "*.model", "save/*/*.ckpt", "lm/*")
+WEIGHTS = ("*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
 
 
 def find_folder(source: str | Path, savedir: str | Path | None = None, revision: str | None = None) -> Path:
@@ -21,7 +22,8 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
     Parameters
     ----------
     source : str or Path
-        A folder, or ``owner/name`` on the hub. A folder of that name goes first.
+        A folder; ``pretrained/name``, also where it was installed; or ``owner/name`` on the hub. A folder of that name
+        goes first.
     savedir : str or Path, optional
         Where to put a download, instead of the hub's own cache.
     revision : str, optional
@@ -37,6 +39,8 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
         return folder
     if folder.exists():
         raise ExperimentError(f"{source}: a file; name the folder that holds the model, and its YAML as hparams_file")
+    if folder.parts[:1] == ("pretrained",) and shipped(folder).is_dir():
+        return shipped(folder)
     if not HUB_NAME.fullmatch(str(source)):
         raise ExperimentError(f"{source}: no such folder; name the folder of a model, or owner/name on the hub")
     return _from_hub(str(source), savedir, revision)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from toolkit.dataio.audio import load_audio
+from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.adapters import recogniser_of
+from toolkit.inference.confidence import Calibration
+from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
 from toolkit.inference.pretrained import Pretrained
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.segments import Segment, segments
+from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
+from toolkit.inference.transcript import Alternative, Transcript, Word
+from toolkit.inference.windows import Output, merged
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,10 +31,6 @@ if TYPE_CHECKING:
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
-
-# Seconds of the longest file. A model hears a file as a whole: 20 minutes take the encoders of AN4's recipe 1.4 GB, and
-# memory grows with the length, time with its square where there is attention.
-LONGEST_S = 1800.0
 
 
 class Transcriber(Pretrained):
@@ -51,6 +55,13 @@ class Transcriber(Pretrained):
         When there is no such device.
     ModelError
         When model and tokenizer differ in their number of tokens.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        What makes the model's confidence in a word the share of such words that are right.
+    long_audio : LongAudio
+        How audio is heard that is too long to be heard whole.
     """
 
     MODULES_NEEDED: ClassVar[Sequence[str]] = ("model",)
@@ -73,6 +84,7 @@ class Transcriber(Pretrained):
         hparams = {"tokenizer": tokenizer, "test_search": search, "sample_rate": sample_rate}
         super().__init__({"model": model}, hparams, device=device)
         self.model, self.tokenizer, self.search, self.sample_rate = model, tokenizer, search, sample_rate
+        self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
     def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
@@ -80,12 +92,14 @@ class Transcriber(Pretrained):
         return cls.from_hparams(folder, device=device)
 
     @classmethod
-    def _from_loaded(cls, loaded: Mapping[str, Any], device: str | torch.device | None) -> Self:
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
         if "pretrainer" in loaded:
             model, tokenizer, search, sample_rate = recogniser_of(loaded)
         else:
             model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
-        return cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        transcriber.calibration = Calibration.read(folder)
+        return transcriber
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
@@ -112,15 +126,48 @@ class Transcriber(Pretrained):
         wavs = wavs.float().to(self.device)
         return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
 
-    def transcribe(self, wavs: Sequence[Tensor], *, batch_seconds: float = 60.0) -> list[Transcript]:
-        """The transcripts of waveforms (S,) at the model's sample rate, in their order; no samples, no words."""
-        wavs = [_checked(wav, place) for place, wav in enumerate(wavs)]
-        return self._transcribe([("", wav) for wav in wavs], batch_seconds)
+    @cached_property
+    def frame_samples(self) -> int:
+        """How many samples one frame of the encoder is after the other."""
+        return samples_per_frame(self.model, self.sample_rate, self.device)
+
+    def transcribe(
+        self,
+        audio: Audio | Sequence[Audio],
+        *,
+        sample_rate: int | None = None,
+        channel: int | None = None,
+        batch_seconds: float = 60.0,
+    ) -> Transcript | list[Transcript]:
+        """What is said in audio of any kind and length: a transcript, or of a list of audio one for each, in its order.
+
+        Parameters
+        ----------
+        audio
+            A path, the bytes of a file, a file opened for reading bytes, or samples (S,) or (C, S); or a list of these.
+            Without samples there are no words.
+        sample_rate
+            Of samples, in Hz; by default the model's. Files say theirs.
+        channel
+            Which one to hear, from 0 on; by default their mean.
+        batch_seconds
+            Seconds of audio computed at once, padding included.
+
+        Raises
+        ------
+        AudioError
+            Names the audio and why it cannot be heard.
+        """
+        one = not isinstance(audio, (list, tuple))
+        reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
+        found = list(self._transcripts([audio] if one else audio, reader, batch_seconds, _raise))
+        return found[0] if one else found
 
     def transcribe_files(
         self,
         paths: Iterable[str | Path],
         *,
+        channel: int | None = None,
         batch_seconds: float = 60.0,
         on_error: Callable[[AudioError], None] | None = None,
     ) -> Iterator[Transcript]:
@@ -129,11 +176,11 @@ class Transcriber(Pretrained):
         Parameters
         ----------
         paths : iterable of str or Path
-            Files of any container, sample rate and channel count, of at most `LONGEST_S` seconds.
-        batch_seconds : float
-            Seconds of audio in a batch, padding included; a longer file is a batch of its own.
+            Files of any container, sample rate, channel count and length.
+        channel, batch_seconds
+            As of `transcribe`.
         on_error : callable, optional
-            Called with the AudioError of each file that cannot be read or is too long, which then has no transcript.
+            Called with the AudioError of each file that cannot be read, which then has no transcript.
 
         Raises
         ------
@@ -141,46 +188,134 @@ class Transcriber(Pretrained):
             Without ``on_error``: once all other files are transcribed, names those that cannot be read and why.
         """
         failed: list[AudioError] = []
-        for recordings in self._read(paths, READ_AHEAD_BATCHES * batch_seconds, on_error or failed.append):
-            yield from self._transcribe(recordings, batch_seconds)
+        reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
+        yield from self._transcripts(paths, reader, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
 
-    def _read(
-        self, paths: Iterable[str | Path], seconds: float, report: Callable[[AudioError], None]
-    ) -> Iterator[list[tuple[str, Tensor]]]:
-        """Files with their waveforms, some ``seconds`` of audio at a time."""
-        recordings, samples = [], 0
-        for path in paths:
+    def _transcripts(
+        self,
+        audios: Iterable[Audio],
+        reader: Callable[[Audio], Iterator[Tensor]],
+        batch_seconds: float,
+        report: Callable[[AudioError], None],
+    ) -> Iterator[Transcript]:
+        """The transcripts of audio, in its order: what is short in batches, what is long by itself."""
+        held: list[tuple[str, Tensor]] = []
+        samples = 0
+        for audio in audios:
+            name = name_of(audio)
             try:
-                wav = load_audio(path, self.sample_rate, longest=LONGEST_S)
+                wav, rest = take(reader(audio), self.long_audio.whole_s * self.sample_rate)
+                if rest is not None:
+                    yield from self._transcribe(held, batch_seconds)
+                    held, samples = [], 0
+                    yield self._transcribe_long(chain([wav], rest), name, batch_seconds)
+                    continue
             except AudioError as error:
                 report(error)
                 continue
-            recordings.append((str(path), wav))
+            held.append((name, wav))
             samples += len(wav)
-            if samples >= seconds * self.sample_rate:
-                yield recordings
-                recordings, samples = [], 0
-        yield recordings
+            if samples >= READ_AHEAD_BATCHES * batch_seconds * self.sample_rate:
+                yield from self._transcribe(held, batch_seconds)
+                held, samples = [], 0
+        yield from self._transcribe(held, batch_seconds)
 
     def _transcribe(self, recordings: Sequence[tuple[str, Tensor]], batch_seconds: float) -> list[Transcript]:
         """The transcripts of named waveforms, in their order, batched with others of their length."""
-        texts = [""] * len(recordings)
-        lengths = [len(wav) for _, wav in recordings]
+        found: list[list[Piece]] = [[] for _ in recordings]
+        lengths = [len(wav) if is_sound(wav) else 0 for _, wav in recordings]
         for batch in length_batches(lengths, batch_seconds * self.sample_rate):
-            found = self._recognise([recordings[place][1] for place in batch])
-            for place, text in zip(batch, found, strict=True):
-                texts[place] = text
-        rows = zip(recordings, texts, strict=True)
-        return [Transcript(text, duration=len(wav) / self.sample_rate, file=name) for (name, wav), text in rows]
+            for place, hypotheses in zip(batch, self._recognise([recordings[i][1] for i in batch]), strict=True):
+                found[place] = [Piece(0, hypotheses)]
+        rows = zip(recordings, found, strict=True)
+        return [self._transcript(pieces, name, len(wav)) for (name, wav), pieces in rows]
+
+    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
+        """The transcript of named audio that comes in blocks (S,)."""
+        counted = Counted(blocks)
+        recognise = self._recognise_windows if hasattr(self.search, "stream") else self._recognise_segments
+        pieces = list(recognise(counted, batch_seconds))
+        return self._transcript(pieces, name, counted.samples)
 
     @torch.inference_mode()
-    def _recognise(self, wavs: Sequence[Tensor]) -> list[str]:
-        """The words of one batch of waveforms (S,), none of them empty."""
+    def _recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:
+        """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
         padded, samples = pad_wavs(wavs)
         encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
-        return [self.tokenizer.decode(best.tokens) for best, *_ in self.search(self.model, encoded, frames)]
+        found = self.search(self.model, encoded, frames)
+        log_probs = ctc_output(self.model, encoded)
+        if log_probs is None:
+            return found
+        rows = zip(found, log_probs, frames.tolist(), strict=True)
+        return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
+
+    def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
+        """What is said in long audio where somebody speaks, segment by segment."""
+        found = segments(blocks, self.sample_rate, frame=self.frame_samples, longest_s=self.long_audio.segment_s)
+        for batch in batches_of(found, batch_seconds * self.sample_rate):
+            hypotheses = self._recognise([segment.wav for segment in batch])
+            yield from map(Piece, (segment.start for segment in batch), hypotheses)
+
+    @torch.inference_mode()
+    def _recognise_windows(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
+        """What is said in long audio by its CTC output, pause by pause."""
+        for start, log_probs in self.posteriors(blocks, batch_seconds=batch_seconds):
+            stream = self.search.stream()
+            stream.feed(log_probs)
+            best, *others = stream.finish()
+            yield Piece(start * self.frame_samples, [with_frames(best, log_probs), *others])
+
+    @torch.inference_mode()
+    def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
+        """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
+        options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
+        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
+        yield from merged(self._outputs(found, batch_seconds), longest)
+
+    def _outputs(self, found: Iterable[Segment], batch_seconds: float) -> Iterator[Output]:
+        """The CTC output of each segment."""
+        for batch in batches_of(found, batch_seconds * self.sample_rate):
+            padded, samples = pad_wavs([segment.wav for segment in batch])
+            encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
+            rows = zip(batch, self.model.ctc_log_probs(encoded), frames.tolist(), strict=True)
+            for segment, row, count in rows:
+                yield Output(segment.start // self.frame_samples, row[:count], segment.continues)
+
+    def _transcript(self, pieces: Sequence[Piece], name: str, samples: int) -> Transcript:
+        """What is said in a named recording of so many samples, by the best hypotheses of its pieces."""
+        spellings = self.tokenizer.pieces()
+        texts, words, tokens = [], [], []
+        for start, (best, *_) in pieces:
+            text = self.tokenizer.decode(best.tokens)
+            frame_s = self.frame_samples / self.sample_rate if best.frames else 0.0
+            texts += [text] if text else []
+            tokens += [spellings[token] for token in best.tokens]
+            for word in timed_words(best, spellings, text, frame_s):
+                begin, end = (start / self.sample_rate + time for time in (word.start, word.end))
+                words.append(Word(word.text, begin, end, self.calibration(word.confidence)))
+        text, score = " ".join(texts), sum(best.score for _, (best, *_) in pieces)
+        nbest = [Alternative(text, score)]
+        if len(pieces) == 1:
+            nbest += [Alternative(self.tokenizer.decode(one.tokens), one.score) for one in pieces[0].hypotheses[1:]]
+        return Transcript(
+            text,
+            tuple(words),
+            tokens=tuple(tokens),
+            score=score,
+            nbest=tuple(nbest) if pieces else (),
+            duration=samples / self.sample_rate,
+            file=name,
+        )
+
+
+class Piece(NamedTuple):
+    """What may be said from a sample of the recording on, best first."""
+
+    start: int
+    hypotheses: list[Hypothesis]
 
 
 def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
@@ -199,11 +334,5 @@ def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
         yield batch
 
 
-def _checked(wav: Tensor, place: int) -> Tensor:
-    """The waveform, when it is one."""
-    if wav.dim() != 1 or not wav.is_floating_point():
-        raise ModelError(
-            f"waveform {place}: expected floating-point samples of shape (S,), got {wav.dtype} of shape "
-            f"{tuple(wav.shape)}; average the channels, and scale to [-1, 1]"
-        )
-    return wav.float()
+def _raise(error: AudioError) -> None:
+    raise error

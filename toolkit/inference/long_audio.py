@@ -1,0 +1,74 @@
+"""Audio that may be long: what is short is taken whole, what is not comes block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from toolkit.inference.segments import Segment
+
+SILENCE = 1.5 / 2**15  # in 16 bits, no sample above is nothing but rounding
+
+
+@dataclass(frozen=True)
+class LongAudio:
+    """How audio is heard that is too long to be heard whole; all in seconds.
+
+    Attributes
+    ----------
+    whole_s
+        Audio up to this length is heard whole. LibriSpeech's longest utterance has 35 seconds.
+    window_s, overlap_s
+        For CTC: length of the windows on what is said without a pause, and how much of one is in the next, too.
+    segment_s
+        For attention and transducers: how long a segment between pauses may be.
+    """
+
+    whole_s: float = 40.0
+    window_s: float = 24.0
+    overlap_s: float = 8.0
+    segment_s: float = 20.0
+
+
+class Counted:
+    """Blocks (S,), and how many samples there were so far."""
+
+    def __init__(self, blocks: Iterable[Tensor]) -> None:
+        self.blocks, self.samples = blocks, 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self.blocks:
+            self.samples += len(block)
+            yield block
+
+
+def take(blocks: Iterator[Tensor], most: float) -> tuple[Tensor, Iterator[Tensor] | None]:
+    """All blocks as one waveform (S,), and None; of more than ``most`` samples, its beginning and the rest."""
+    taken, samples = [], 0
+    for block in blocks:
+        taken.append(block)
+        samples += len(block)
+        if samples > most:
+            return torch.cat(taken), blocks
+    return torch.cat([torch.zeros(0), *taken]), None
+
+
+def batches_of(segments: Iterable[Segment], most: float) -> Iterator[list[Segment]]:
+    """Segments in batches of at most ``most`` samples, padding included; a longer one is a batch of its own."""
+    batch: list[Segment] = []
+    for segment in segments:
+        longest = max(len(one.wav) for one in [*batch, segment])
+        if batch and longest * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        batch.append(segment)
+    if batch:
+        yield batch
+
+
+def is_sound(wav: Tensor) -> bool:
+    """Whether a waveform (S,) holds more than digital silence, in which some models hear words."""
+    return bool(len(wav)) and wav.abs().max().item() > SILENCE
