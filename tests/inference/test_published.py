@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from speechbrain.nnet.containers import LengthsCapableSequential
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, ModelError, TokenizerError
-from toolkit.inference.adapters import LabelTokenizer
+from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
 from toolkit.inference.transcriber import Transcriber
@@ -214,6 +216,26 @@ def test_names_of_weights_that_were_corrected_since(published: Callable[[str], P
     assert misspelt.keys() != weights.keys()
     torch.save(misspelt, older.path / "asr.ckpt")
     assert load(older).transcribe(noises(2)) == load(folder).transcribe(noises(2))
+
+
+def test_ctc_beam_search_of_a_yaml_keeps_its_options() -> None:
+    letters = ["<blank>", *"ABCDEFGH", " "]
+    options = {"beam_size": 20, "beam_prune_logp": -12.0, "token_prune_min_logp": -6.0, "topk": 2}
+    search = ctc_search(
+        {"decoding_function": peers.CTCBeamSearcher, "test_beam_search": options},
+        SimpleNamespace(pieces=lambda: letters),
+    )
+    assert (search.beam_size, search.beam_prune_logp, search.token_min_logp, search.topk) == (20, -12.0, -6.0, 2)
+    # three paths each: 0.24 + 0.12 + 0.09 for B, 0.18 + 0.03 + 0.03 for A; two blanks are 0.18
+    log_probs = torch.tensor([[[0.3, 0.3, 0.4], [0.6, 0.1, 0.3]]]).log()
+    found = search(SimpleNamespace(ctc_log_probs=lambda encoded: encoded), log_probs, torch.tensor([2]))
+    assert [hypothesis.tokens for hypothesis in found[0]] == [[2], [1]]
+
+
+def test_blank_other_than_0_is_refused() -> None:
+    function = functools.partial(peers.ctc_greedy_decode, blank_id=5)
+    with pytest.raises(ConfigError, match=r"blank must be token 0 .* got 5"):
+        ctc_search({"decoding_function": function}, None)
 
 
 def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
