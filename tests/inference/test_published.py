@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import soundfile
 import speechbrain.decoders as peers
 import speechbrain.decoders.scorer as peer_scorers
 import torch
@@ -25,6 +26,7 @@ from toolkit.errors import ConfigError, ModelError, TokenizerError
 from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
+from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.transcriber import Transcriber
 
 pytestmark = [
@@ -260,6 +262,27 @@ def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:
     with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
         load(published("crdnn_rnnlm"), TransducerASR)
     assert load(published("conformer_streaming"), EncoderDecoderASR).model.joint is not None
+
+
+def test_interface_of_ones_own(published: Callable[[str], Published], tmp_path: Path) -> None:
+    """The task of SpeechBrain's tutorial, on the folder of its model."""
+
+    class MySuperTask(Pretrained):
+        HPARAMS_NEEDED = ("sample_rate",)
+        MODULES_NEEDED = ("encoder", "lm_model")
+
+        def encode_file(self, path: Path) -> Tensor:
+            return self.mods.encoder(self.load_audio(path)[None], torch.ones(1))
+
+    folder, wav = published("crdnn_rnnlm"), noises(1)[0]
+    soundfile.write(tmp_path / "speech.wav", wav.numpy() / 10, folder.modules["sample_rate"])
+    task = MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
+    heard = task.load_audio(tmp_path / "speech.wav")
+    with torch.no_grad():
+        torch.testing.assert_close(task.encode_file(tmp_path / "speech.wav"), encoded_by(folder.modules, heard))
+    MySuperTask.MODULES_NEEDED = ("encoder", "my_searcher")
+    with pytest.raises(ConfigError, match=r"needs the modules encoder, my_searcher; missing: my_searcher"):
+        MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
 
 
 @pytest.mark.slow
