@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.safety import check_size, is_safe, shown, yaml_nodes
+from toolkit.safety import LARGEST_FILE, check_size, is_safe, shown, yaml_nodes
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -87,6 +87,8 @@ class HparamsDocument:
         self._yaml = YAML()
         self._yaml.width, self._yaml.preserve_quotes = 120, True
         try:
+            if self.path.stat().st_size > LARGEST_FILE:
+                raise ConfigError(f"{self.path}: {self.path.stat().st_size} bytes, expected at most {LARGEST_FILE}")
             self._written = self.path.read_text(encoding="utf-8")
             check_size(compose(self._written), self.path)
             self.data = _without_leading_comments(self._yaml.load(self._written))

@@ -48,9 +48,10 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 # Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
 
-# Nodes and characters that a document may have once its aliases and references are written out; the YAML of SpeechBrain
-# with the most has some 20,000.
+# Nodes and characters that a document may have once its aliases and references are written out: those of SpeechBrain's
+# recognisers come to 3,000, and a list of data sets may be long.
 LARGEST = 500_000
+LARGEST_FILE = 2_000_000  # bytes
 
 REFERENCE = re.compile(r"<([^>]*)>")
 

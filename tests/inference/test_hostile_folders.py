@@ -186,6 +186,31 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
         HparamsDocument(tmp_path / "hyperparams.yaml")
 
 
+def test_large_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "hyperparams.yaml").write_text("a: 1\n" + "#" * 2_000_000)
+    with pytest.raises(ConfigError, match="2000005 bytes, expected at most 2000000"):
+        HparamsDocument(tmp_path / "hyperparams.yaml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("    encoder: !ref <encoder>\n", "    encoder: 5\n", "modules.encoder: expected a torch.nn.Module, got 5"),
+        ("modules:\n", "parts:\n", "declares no `modules`"),
+        (
+            "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n",
+            "pretrainer:\n",
+            "expected a Pretrainer",
+        ),
+        ("        asr: !ref <asr_model>\n", "        asr: !ref <beam_size>\n", "how to load it into a int"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_named(folder: Path, before: str, after: str, message: str) -> None:
+    spoil(folder, before, after)
+    with pytest.raises(ConfigError, match=message):
+        load(folder)
+
+
 def test_text_that_only_looks_like_a_reference_to_itself_is_text(tmp_path: Path) -> None:
     (tmp_path / "hyperparams.yaml").write_text("bos: <bos>\nother: !ref <sizes[small]>\nsizes: {small: 1, large: 2}\n")
     document = HparamsDocument(tmp_path / "hyperparams.yaml")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import soundfile
 import speechbrain.decoders as peers
 import speechbrain.decoders.scorer as peer_scorers
 import torch
@@ -20,9 +23,10 @@ from speechbrain.nnet.containers import LengthsCapableSequential
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, ModelError, TokenizerError
-from toolkit.inference.adapters import LabelTokenizer
+from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
+from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.transcriber import Transcriber
 
 pytestmark = [
@@ -216,6 +220,26 @@ def test_names_of_weights_that_were_corrected_since(published: Callable[[str], P
     assert load(older).transcribe(noises(2)) == load(folder).transcribe(noises(2))
 
 
+def test_ctc_beam_search_of_a_yaml_keeps_its_options() -> None:
+    letters = ["<blank>", *"ABCDEFGH", " "]
+    options = {"beam_size": 20, "beam_prune_logp": -12.0, "token_prune_min_logp": -6.0, "topk": 2}
+    search = ctc_search(
+        {"decoding_function": peers.CTCBeamSearcher, "test_beam_search": options},
+        SimpleNamespace(pieces=lambda: letters),
+    )
+    assert (search.beam_size, search.beam_prune_logp, search.token_min_logp, search.topk) == (20, -12.0, -6.0, 2)
+    # three paths each: 0.24 + 0.12 + 0.09 for B, 0.18 + 0.03 + 0.03 for A; two blanks are 0.18
+    log_probs = torch.tensor([[[0.3, 0.3, 0.4], [0.6, 0.1, 0.3]]]).log()
+    found = search(SimpleNamespace(ctc_log_probs=lambda encoded: encoded), log_probs, torch.tensor([2]))
+    assert [hypothesis.tokens for hypothesis in found[0]] == [[2], [1]]
+
+
+def test_blank_other_than_0_is_refused() -> None:
+    function = functools.partial(peers.ctc_greedy_decode, blank_id=5)
+    with pytest.raises(ConfigError, match=r"blank must be token 0 .* got 5"):
+        ctc_search({"decoding_function": function}, None)
+
+
 def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
     """The tokenizer of SpeechBrain's recipes with letters, as its own class saves it."""
     encoder = CTCTextEncoder()
@@ -238,6 +262,27 @@ def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:
     with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
         load(published("crdnn_rnnlm"), TransducerASR)
     assert load(published("conformer_streaming"), EncoderDecoderASR).model.joint is not None
+
+
+def test_interface_of_ones_own(published: Callable[[str], Published], tmp_path: Path) -> None:
+    """The task of SpeechBrain's tutorial, on the folder of its model."""
+
+    class MySuperTask(Pretrained):
+        HPARAMS_NEEDED = ("sample_rate",)
+        MODULES_NEEDED = ("encoder", "lm_model")
+
+        def encode_file(self, path: Path) -> Tensor:
+            return self.mods.encoder(self.load_audio(path)[None], torch.ones(1))
+
+    folder, wav = published("crdnn_rnnlm"), noises(1)[0]
+    soundfile.write(tmp_path / "speech.wav", wav.numpy() / 10, folder.modules["sample_rate"])
+    task = MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
+    heard = task.load_audio(tmp_path / "speech.wav")
+    with torch.no_grad():
+        torch.testing.assert_close(task.encode_file(tmp_path / "speech.wav"), encoded_by(folder.modules, heard))
+    MySuperTask.MODULES_NEEDED = ("encoder", "my_searcher")
+    with pytest.raises(ConfigError, match=r"needs the modules encoder, my_searcher; missing: my_searcher"):
+        MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
 
 
 @pytest.mark.slow

@@ -155,10 +155,8 @@ def recogniser_of(hparams: Mapping[str, Any]) -> Recogniser:
     rate, tokenizer, searcher = hparams.get("sample_rate", 16000), _tokenizer(hparams), _searcher(hparams)
     encoder, least = _encoder(hparams["modules"], hparams), round(LEAST_S * rate)
     if searcher is None:
-        if hparams.get("blank_index", 0) != 0:
-            raise ConfigError(f"blank_index must be 0 to search the CTC output, got {hparams['blank_index']!r}")
         model = CTCEncoderModel(encoder, _outputs(encoder), ctc_output=nn.Identity(), least=least)
-        return Recogniser(model, tokenizer, _ctc_search(hparams, tokenizer), rate)
+        return Recogniser(model, tokenizer, ctc_search(hparams, tokenizer), rate)
     parts = {name: getattr(searcher, name) for name in ("decoder", "predictor", "joint") if hasattr(searcher, name)}
     size = _outputs(searcher)
     if (ctc := _ctc_output(hparams, size)) is not None:
@@ -225,12 +223,16 @@ def _ctc_output(hparams: Mapping[str, Any], size: int) -> nn.Module | None:
     return None
 
 
-def _ctc_search(hparams: Mapping[str, Any], tokenizer: Any) -> CTCGreedySearcher | CTCPrefixSearcher:
+def ctc_search(hparams: Mapping[str, Any], tokenizer: Any) -> CTCGreedySearcher | CTCPrefixSearcher:
     """The search that ``decoding_function`` and ``test_beam_search`` describe."""
     function = hparams["decoding_function"]
+    given = function.keywords if isinstance(function, partial) else hparams.get("test_beam_search") or {}
+    blank = given.get("blank_id", given.get("blank_index", hparams.get("blank_index", 0)))
+    if blank != 0:
+        raise ConfigError(f"the blank must be token 0 to search the CTC output, got {blank!r}")
     if isinstance(function, partial):
         return CTCGreedySearcher()
-    options = dict(hparams.get("test_beam_search") or {})
+    options = dict(given)
     names = ("beam_size", "beam_prune_logp", "topk")
     ours = {name: options[name] for name in names if name in options}
     ours |= {"token_min_logp": options["token_prune_min_logp"]} if "token_prune_min_logp" in options else {}

@@ -120,5 +120,5 @@ def _load_labels(encoder: Any, file: Path) -> None:
     """Put labels into a ``CTCTextEncoder``: lines such as ``'A' => 3``."""
     try:
         encoder.load(file)
-    except (ValueError, SyntaxError, OSError, RecursionError) as error:
+    except (ValueError, SyntaxError, OSError, RecursionError, MemoryError) as error:
         raise TokenizerError(f"{file}: not the labels of a {type(encoder).__name__}: {error}") from None

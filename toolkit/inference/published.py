@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
+from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.sources import find_file, find_folder
 from toolkit.inference.translation import translate
 
@@ -45,13 +48,24 @@ def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[
     _find_encoders(document)
     with importable(folder) if trusted else contextlib.nullcontext():
         loaded = document.build()
-    if not isinstance(loaded.get("modules"), dict):
-        raise ConfigError(f"{document.path}: declares no `modules`, which are what is used of the model")
+    _check_kinds(document, loaded)
     loaded["pretrainer"].load(folder, trusted=trusted)
     search = loaded.get("test_beam_search")
     if isinstance(search, dict) and search.get(NGRAM):
         search[NGRAM] = str(find_file(search[NGRAM], folder, trusted=trusted))
     return loaded
+
+
+def _check_kinds(document: HparamsDocument, loaded: dict[str, Any]) -> None:
+    """Raise a ConfigError unless there are modules, and a pretrainer."""
+    modules = loaded.get("modules")
+    if not isinstance(modules, dict):
+        raise ConfigError(f"{document.path}: declares no `modules`, which are what is used of the model")
+    for name, module in modules.items():
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"{document.path}: modules.{name}: expected a torch.nn.Module, got {module!r}")
+    if not isinstance(loaded["pretrainer"], Pretrainer):
+        raise ConfigError(f"{document.path}: pretrainer: expected a Pretrainer, got {loaded['pretrainer']!r}")
 
 
 def _find_encoders(document: HparamsDocument) -> None:
