@@ -6,16 +6,16 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-TEMPLATES = HERE / "templates"
+SHIPPED = ("templates", "pretrained")
 # What running a template leaves in it (the same list as MADE of toolkit/cli/new.py, which copies templates).
 MADE = ("corpus", "manifests", "results", "__pycache__")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
 
 
-def template_files() -> list[tuple[str, list[str]]]:
-    """The files of each folder of templates/, which `asr new` copies, by where they are installed."""
+def shipped_files() -> list[tuple[str, list[str]]]:
+    """The files of each folder of SHIPPED, which toolkit/shipped.py finds, by where they are installed."""
     files = {}
-    for file in sorted(TEMPLATES.rglob("*")):
+    for file in sorted(file for name in SHIPPED for file in (HERE / name).rglob("*")):
         parts = file.relative_to(HERE).parts
         if file.is_file() and not any(part in MADE or part.startswith(".") for part in parts):
             files.setdefault("/".join(("share/asr-recipes", *parts[:-1])), []).append("/".join(parts))
@@ -36,10 +36,12 @@ setup(
         "torchaudio==2.11.*",  # pinned with torch: a torchaudio of another build does not load beside it
         "speechbrain==1.1.*",
         "lhotse==1.33.*",
+        "huggingface_hub>=0.30,<3",
         "hyperpyyaml>=1.2.2,<2",
         "omegaconf>=2.3,<3",
         "pyyaml>=6,<7",
         "ruamel.yaml>=0.17.28,<0.19",
+        "safetensors>=0.5,<1",
         "sentencepiece>=0.2,<0.3",
         "datasets>=4,<6",
         "soundfile>=0.13,<1",
@@ -53,9 +55,12 @@ setup(
     extras_require={
         # espeak-ng is GPL-3.0: an extra of its own, and only ever run in a process of its own.
         "demo": ["espeakng-loader>=0.2.4,<0.3"],
+        "scale": ["ray>=2.50,<3"],
         "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "kenlm>=0.3,<0.4", "ruff>=0.14,<0.18"],
+        "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+        "hf": ["transformers>=5,<6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },
-    data_files=template_files(),
+    data_files=shipped_files(),
     entry_points={"console_scripts": ["asr=toolkit.cli.main:main"]},
 )

@@ -13,7 +13,7 @@ from toolkit.errors import ConfigError, ExperimentError, ManifestError, Tokenize
 from toolkit.experiment import load_experiment, run
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
-from toolkit.tokenizer import train_tokenizer
+from toolkit.tokenizer import read_pieces, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("logging_put_back")
 
@@ -174,6 +174,30 @@ def test_a_language_model_of_another_tokenizer_is_refused(fresh: Experiment):
     train_tokenizer(["ANOTHER ALPHABET"], lm / "tokenizer.model", model_type="char")
     with pytest.raises(ConfigError, match=r"lm_folder: .*lm was trained with another tokenizer than .*"):
         settings(with_lm(fresh, lm))
+
+
+def trained_again(experiment: Experiment, model_file: Path) -> Path:
+    """Another tokenizer file than the experiment's, with the same pieces."""
+    before = experiment.folder / "tokenizer.model"
+    sentences = (experiment.folder / "manifests/lm_train.txt").read_text().splitlines()
+    letters = reversed(read_pieces(before)[2:])  # the rarest first: none becomes more frequent than another
+    more = [letter * count for count, letter in enumerate(letters)]
+    train_tokenizer([*sentences, *more], model_file, model_type="char")
+    assert model_file.read_bytes() != before.read_bytes()
+    assert read_pieces(model_file) == read_pieces(before)
+    return model_file
+
+
+def test_a_run_goes_on_with_a_tokenizer_of_the_same_pieces(copied: Experiment, tmp_path: Path):
+    again = trained_again(copied, tmp_path / "again.model")
+    settings(copied, "--output_folder", str(copied.run), "--tokenizer_file", str(again))
+
+
+def test_a_language_model_of_the_same_pieces_is_taken(fresh: Experiment):
+    (fresh.folder / "lm").mkdir()
+    trained_again(fresh, fresh.folder / "lm/tokenizer.model")
+    with pytest.raises(ExperimentError, match="no language model here"):  # its tokenizer is not what it lacks
+        settings(with_lm(fresh, fresh.folder / "lm"))
 
 
 # What a run leaves

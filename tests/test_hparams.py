@@ -268,7 +268,7 @@ def test_safe_tags_pass(tmp_path: Path, value: str) -> None:
 )
 def test_unsafe_tags_are_refused_and_named(tmp_path: Path, value: str) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
-    with pytest.raises(ConfigError, match=r"train\.yaml: the tag `.+` is not one that a model may use"):
+    with pytest.raises(ConfigError, match=r"train\.yaml, line 2: the tag `.+` is not one that a model may use"):
         written(tmp_path, f"other: abc\nmodel: {value}\n").check_safe()
 
 

@@ -32,6 +32,23 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+@contextlib.contextmanager
+def making_folder(folder: str | Path) -> Iterator[Path]:
+    """A name beside ``folder`` for a new one, which takes its place at the end; an error leaves what was there."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - `.` has no name; a link stays one
+    partial, before = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "before"))
+    try:
+        yield partial
+        if folder.exists():
+            folder.rename(before)
+        partial.rename(folder)
+    finally:
+        if before.exists() and not folder.exists():
+            before.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def require_writable(folder: str | Path, name: str) -> None:
     """Nothing, when there is a folder that can be written to, or can be made.
 

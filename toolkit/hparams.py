@@ -18,21 +18,10 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node
 
 from toolkit.errors import ConfigError, did_you_mean
-
-# The packages whose classes a model's YAML may name. Training runs the user's own YAML and is not limited.
-SAFE_PACKAGES = (
-    *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer."),
-    *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.signal_transforms.", "speechbrain.nnet."),
-)
-# Where their names may be looked up: ``lhotse.dataset.SpecAugment`` is defined in lhotse.dataset.signal_transforms.
-LOOKED_UP = (*SAFE_PACKAGES, "lhotse.dataset.")
-# Functions a model's YAML may apply.
-SAFE_FUNCTIONS = ("len", "toolkit.pretrained.load_language_model")
-# Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
-PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+from toolkit.safety import check_size, is_safe, shown, yaml_nodes
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -98,7 +87,11 @@ class HparamsDocument:
         self._yaml = YAML()
         self._yaml.width, self._yaml.preserve_quotes = 120, True
         try:
-            self.data = _without_leading_comments(self._yaml.load(self.path.read_text(encoding="utf-8")))
+            self._written = self.path.read_text(encoding="utf-8")
+            check_size(compose(self._written), self.path)
+            self.data = _without_leading_comments(self._yaml.load(self._written))
+        except RecursionError:
+            raise ConfigError(f"{self.path}: nested too deeply") from None
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot be read ({error.strerror}); give the path of a hyperparameter file"
@@ -166,29 +159,39 @@ class HparamsDocument:
     def calls(self) -> Iterator[tuple[str, str, list[str]]]:
         """Every ``!new:`` and ``!name:``: the top-level key that it belongs to, what it names, the keywords given."""
         for key, value in self.data.items():
-            for node in _nodes(value):
-                kind, _, name = (_tag(node) or "").partition(":")
+            for node in tree_nodes(value):
+                kind, _, name = (tag_of(node) or "").partition(":")
                 if kind in ("!new", "!name"):
                     yield key, name, list(node) if isinstance(node, Mapping) else []
 
     def check_safe(self) -> None:
-        """Raise a ConfigError for anything that would build or call what is not in `SAFE_PACKAGES`.
+        """Raise a ConfigError for anything that would build or call what `toolkit.safety` does not allow.
 
         Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
         put texts together.
         """
+        check_size(compose(self._written), self.path, references=True)
         written = self._caught(lambda: _uncommented(self.text()))
         self._check_nodes(written)
         self._check_nodes(self._caught(lambda: resolve_references(written).getvalue()))
 
     def _check_nodes(self, text: str) -> None:
-        root = self._caught(lambda: YAML(typ="safe", pure=True).compose(text))
-        for node in _yaml_nodes(root):
-            if not self._caught(lambda node=node: _is_safe(node)):
-                raise ConfigError(
-                    f"{self.path}: the tag `{_shown(node)}` is not one that a model may use; allowed are classes of "
-                    f"{', '.join(package + '*' for package in SAFE_PACKAGES)}"
-                )
+        root = self._caught(lambda: compose(text))
+        for key, value in root.value:
+            for node in (*yaml_nodes(key), *yaml_nodes(value)):
+                if not self._caught(lambda node=node: is_safe(node)):
+                    raise ConfigError(
+                        f"{self.path}, line {self._line_of(node, str(key.value))}: the tag `{shown(node)}` is not one "
+                        "that a model may use; allowed are classes of toolkit, torch.nn, torchaudio.transforms and "
+                        "SpeechBrain's models, which toolkit/safety.py lists. trust_source_code=True allows all"
+                    )
+
+    def _line_of(self, node: Node, key: str) -> int:
+        """The line of the file that a node comes from; of its top-level key, where references put it together."""
+        for written in yaml_nodes(compose(self._written)):
+            if written.tag == node.tag and shown(written) == shown(node):
+                return written.start_mark.line + 1
+        return self.line(key) if key in self.data.lc.data else 1
 
     def value(self, key: str) -> Any:
         """The value of a key that holds text or a number, its references resolved; ``None`` without such a key."""
@@ -208,6 +211,10 @@ class HparamsDocument:
         """The document as YAML, comments and references included."""
         return self._dump(self.data)
 
+    def text_without_comments(self) -> str:
+        """The document as YAML, references included."""
+        return _uncommented(self.text()).strip() + "\n"
+
     def _dump(self, data: Any) -> str:
         stream = io.StringIO()
         self._yaml.dump(data, stream)
@@ -216,7 +223,7 @@ class HparamsDocument:
     def build(self) -> dict[str, Any]:
         """The objects that the document declares, by top-level key."""
         text = self._caught(lambda: _uncommented(self.text()))
-        for node in _yaml_nodes(YAML(typ="safe", pure=True).compose(text)):
+        for node in yaml_nodes(compose(text)):
             self._check_replaced(node.tag.partition(":")[2])
         return self._caught(lambda: load_hyperpyyaml(text))
 
@@ -235,16 +242,26 @@ class HparamsDocument:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
 
 
+def compose(text: str) -> Node | None:
+    """The nodes of a YAML text, of which nothing is built; None of an empty one."""
+    return YAML(typ="safe", pure=True).compose(text)
+
+
 def _uncommented(text: str) -> str:
     """The same YAML without comments, which hyperpyyaml would at times move to where they break it."""
     stream = io.StringIO()
-    YAML(typ="safe", pure=True).serialize(YAML(typ="safe", pure=True).compose(text), stream)
+    YAML(typ="safe", pure=True).serialize(compose(text), stream)
     return stream.getvalue()
 
 
 def reference(target: str) -> TaggedScalar:
     """The node ``!ref target``, to put into a document."""
-    return YAML().load(f"!ref {target}")
+    return yaml_value(f"!ref {target}")
+
+
+def yaml_value(text: str) -> Any:
+    """The node that a YAML text is, to put into a document."""
+    return YAML().load(text)
 
 
 def _replace(tree: CommentedMap, key: str, value: Any) -> None:
@@ -252,7 +269,7 @@ def _replace(tree: CommentedMap, key: str, value: Any) -> None:
     if isinstance(value, Mapping) and isinstance(tree.get(key), CommentedMap):
         for inner, one in value.items():
             _replace(tree[key], inner, one)
-    elif isinstance(value, Mapping) and (_tag(tree.get(key)) or "").startswith(("!new:", "!name:")):
+    elif isinstance(value, Mapping) and (tag_of(tree.get(key)) or "").startswith(("!new:", "!name:")):
         arguments = CommentedMap(value)  # of a class that had none
         arguments.yaml_set_ctag(tree[key].tag)
         tree[key] = arguments
@@ -262,7 +279,7 @@ def _replace(tree: CommentedMap, key: str, value: Any) -> None:
 
 def differing(before: Any, now: Any, name: str) -> Iterator[str]:
     """The smallest parts of two YAML trees that are not the same, as ``model.encoder.dropout was 0.1, now 0.2``."""
-    alike = _tag(before) == _tag(now)
+    alike = tag_of(before) == tag_of(now)
     if alike and isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
             yield from differing(before.get(key), now.get(key), f"{name}.{key}")
@@ -280,15 +297,16 @@ def _one_line(node: Any) -> str:
     return " ".join(_uncommented(stream.getvalue()).partition(":")[2].split()) or "nothing"
 
 
-def _nodes(node: Any) -> Iterator[Any]:
+def tree_nodes(node: Any) -> Iterator[Any]:
     """Every node of a YAML tree, itself included."""
     yield node
     children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     for child in children:
-        yield from _nodes(child)
+        yield from tree_nodes(child)
 
 
-def _tag(node: Any) -> str | None:
+def tag_of(node: Any) -> str | None:
+    """The tag of a node of a YAML tree, such as ``!new:torch.nn.ReLU``; None without."""
     tag = getattr(node, "tag", None)
     return getattr(tag, "value", None)
 
@@ -304,59 +322,19 @@ def _without_leading_comments(data: Any) -> Any:
 
     ruamel.yaml would write them back in places where the text is another document, or none.
     """
-    for node in _nodes(data):
+    for node in tree_nodes(data):
         comments = getattr(node, "ca", None)
         if comments is None:
             continue
         for key, places in list(comments.items.items()):
-            if _tag(node[key]) and len(places) > 3:
+            if tag_of(node[key]) and len(places) > 3:
                 places[3] = None
             if not any(places):
                 del comments.items[key]
-        if _tag(node):
+        if tag_of(node):
             comments.comment = None
     return data
 
 
-def _yaml_nodes(root: Node) -> Iterator[Node]:
-    """Every node of a composed YAML text, keys included, each once however often it is aliased."""
-    waiting, seen = [root], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            if isinstance(node, MappingNode):
-                waiting += [child for pair in node.value for child in pair]
-            elif isinstance(node, SequenceNode):
-                waiting += node.value
-
-
-def _is_safe(node: Node) -> bool:
-    """Whether building this node can only make data, a class of `SAFE_PACKAGES`, or call one of `SAFE_FUNCTIONS`.
-
-    A class is looked up and asked where it was defined: ``torch.nn.modules.module.torch.hub.load`` begins well, too.
-    hyperpyyaml parses the text of tuples, ``(1, 2)``, once more, with all of PyYAML's tags.
-    """
-    if isinstance(node, ScalarNode) and (node.tag == "!tuple" or node.value.startswith("(")) and "!" in node.value:
-        return False
-    kind, _, name = node.tag.partition(":")
-    if node.tag == "!apply:getattr":  # made of `!ref <encoder.output_size>`
-        attribute = node.value[1] if isinstance(node, SequenceNode) and len(node.value) == 2 else None
-        return isinstance(attribute, ScalarNode) and not attribute.value.startswith("_")
-    if kind == "!apply":
-        return name in SAFE_FUNCTIONS
-    if kind in ("!new", "!name") and name.startswith(LOOKED_UP):
-        found = pydoc.locate(name)
-        return isinstance(found, type) and f"{found.__module__}.".startswith(SAFE_PACKAGES)
-    return node.tag in ("!ref", "!copy", "!tuple") or node.tag in PLAIN_TAGS
-
-
-def _shown(node: Node) -> str:
-    """The tag of a refused node, as it is written."""
-    hidden = isinstance(node, ScalarNode) and "!" in node.value
-    return node.value if hidden else node.tag.replace("tag:yaml.org,2002:", "!!")
-
-
 def _references(node: Any) -> Iterator[str]:
-    return (str(n.value) for n in _nodes(node) if isinstance(n, TaggedScalar) and _tag(n) in ("!ref", "!copy"))
+    return (str(n.value) for n in tree_nodes(node) if isinstance(n, TaggedScalar) and tag_of(n) in ("!ref", "!copy"))

@@ -11,45 +11,67 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.checkpoints import WEIGHTS, model_weights
+from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.files import replacing
 from toolkit.hparams import HparamsDocument
+from toolkit.models.int8 import use_int8
 from toolkit.tokenizer import read_pieces
 
 logger = logging.getLogger(__name__)
 
 HPARAMS_FILE = "hyperparams.yaml"
+AVERAGE = "average_checkpoints"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
 
 def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
-    """The named objects of a folder's YAML, among them ``model`` with its trained weights, in evaluation mode.
+    """The named objects of a folder's YAML, as `load_document` builds them."""
+    return load_document(open_document(Path(folder)), keys)
 
-    Only the named keys and what they refer to are built, and only from the packages that a model may use.
+
+def open_document(folder: Path, hparams_file: str = HPARAMS_FILE) -> HparamsDocument:
+    """The YAML of a model folder.
 
     Raises
     ------
     ExperimentError
-        When the folder is not a model folder or holds no weights yet.
+        There is none.
+    """
+    if not (folder / hparams_file).is_file():
+        raise ExperimentError(f"{folder}: no {hparams_file} here; name the output folder of a training run")
+    return HparamsDocument(folder / hparams_file)
+
+
+def load_document(document: HparamsDocument, keys: Iterable[str], *, trust_source_code: bool = False) -> dict[str, Any]:
+    """The named objects of a document, among them ``model`` with the weights beside it, in evaluation mode.
+
+    Only the named keys and what they refer to are built, and, unless the source code is trusted, only from the packages
+    that a model may use.
+
+    Raises
+    ------
+    ExperimentError
+        When there are no weights yet.
     ConfigError
-        When the YAML is damaged or asks for anything that a model may not use.
+        When the YAML is damaged, lacks a key or asks for anything that a model may not use.
     ModelError
         When the weights do not fit the model that the YAML declares.
     """
-    folder = Path(folder)
-    document = _document(folder)
+    folder = document.path.parent
     missing = [key for key in (*keys, "output_folder") if key not in document]
     if missing:
         raise ConfigError(f"{document.path}: declares no {', '.join(missing)}; name the run of another kind of model")
-    average = document.value("average_checkpoints") or 1
-    document.keep(document.needed_by([*keys, "output_folder"]))
+    document.keep(document.needed_by([*keys, "output_folder", AVERAGE]))
     document.override({"output_folder": str(folder)})
-    document.check_safe()
+    if not trust_source_code:
+        document.check_safe()
     loaded = document.build()
-    load_weights(loaded["model"], folder, average)
-    loaded["model"].eval()
+    load_weights(loaded["model"], folder, loaded.get(AVERAGE) or 1)
+    model = loaded["model"].eval()
+    if are_int8(folder) and hasattr(model, "encoder"):  # where the work is
+        use_int8(model.encoder)
     return loaded
 
 
@@ -71,7 +93,10 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     ExperimentError
         The folder is not a run's, or no epoch was finished.
     """
-    return model_weights(folder, _document(Path(folder)).value("average_checkpoints") or 1)
+    document = open_document(Path(folder))
+    document.keep(document.needed_by([AVERAGE]))
+    document.check_safe()
+    return model_weights(folder, document.value(AVERAGE) or 1)
 
 
 def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
@@ -135,12 +160,6 @@ def collect(source: str | Path, target: str | Path) -> None:
         for name in (HPARAMS_FILE, COLLECTED["tokenizer_file"]):
             if (source / name).is_file():
                 _copy(source / name, target / name)
-
-
-def _document(folder: Path) -> HparamsDocument:
-    if not (folder / HPARAMS_FILE).is_file():
-        raise ExperimentError(f"{folder}: no {HPARAMS_FILE} here; name the output folder of a training run")
-    return HparamsDocument(folder / HPARAMS_FILE)
 
 
 def _copy(source: Path, target: Path) -> None:

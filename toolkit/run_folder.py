@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import platform
@@ -17,7 +16,7 @@ import torch
 from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import require_writable, write_atomically
 from toolkit.hparams import HparamsDocument, differing, reference
-from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect
+from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect, has_tokens_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +78,7 @@ def _archived(document: HparamsDocument) -> HparamsDocument:
 
 def _check_same_tokens(tokenizer_file: str | None, lm_folder: str | None) -> None:
     """Refuse a language model of another tokenizer: its token 7 is another text."""
-    theirs = _fingerprint(Path(lm_folder) / COLLECTED["tokenizer_file"]) if lm_folder else None
-    ours = _fingerprint(tokenizer_file)
-    if ours and theirs and ours != theirs:
+    if lm_folder and not has_tokens_of(lm_folder, tokenizer_file):
         raise ConfigError(
             f"lm_folder: {lm_folder} was trained with another tokenizer than {tokenizer_file}; train that again"
         )
@@ -97,9 +94,9 @@ def _check_same_experiment(folder: Path, document: HparamsDocument, script: Path
     elif any(folder.glob("save/CKPT+*/CKPT.yaml")):
         before, now = HparamsDocument(folder / HPARAMS_FILE), _archived(document)
         reason = "; ".join(_differences(before, now, IDENTITY) + _other_kinds(before, now))
-        theirs, ours = folder / COLLECTED["tokenizer_file"], document.value("tokenizer_file")
-        if not reason and _fingerprint(ours) not in (None, _fingerprint(theirs)):
-            reason = f"the tokenizer {ours} has changed since"
+        tokenizer_file = document.value("tokenizer_file")
+        if not reason and not has_tokens_of(folder, tokenizer_file):
+            reason = f"the tokenizer {tokenizer_file} has changed since"
     if reason:
         raise ExperimentError(
             f"{folder} holds another experiment: {reason}. Give this one its own folder (--output_folder ...), "
@@ -120,12 +117,6 @@ def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
     names = [{key: name for key, name, _ in reversed([*one.calls()]) if key in STATEFUL} for one in (before, now)]
     pairs = {key: [one.get(key, "nothing") for one in names] for key in STATEFUL}
     return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
-
-
-def _fingerprint(file: str | Path | None) -> str | None:
-    if not file or not Path(file).is_file():
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _environment(script: Path, command: str) -> str:

@@ -18,7 +18,9 @@ from toolkit import __version__
 from toolkit.cli import new
 from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
+from toolkit.inference.archive_outputs import LinesFile
 from toolkit.inference.transcriber import Transcriber
+from toolkit.shipped import shipped
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -71,8 +73,8 @@ def test_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFi
 
 
 def test_commands_are_the_modules_of_the_package() -> None:
-    modules = {file.stem for file in Path(new.__file__).parent.glob("*.py")}
-    assert modules - {"__init__", "main"} == set(COMMANDS)
+    modules = {file.stem.replace("_", "-") for file in Path(new.__file__).parent.glob("*.py")}
+    assert modules - {"--init--", "main", "stream"} == set(COMMANDS)  # transcribe --stream is the last
     tools = {file.stem.replace("_", "-") for file in (Path(new.__file__).parent / "data_tools").glob("*.py")}
     assert tools - {"--init--", "arguments"} == set(DATA_COMMANDS)
 
@@ -106,7 +108,7 @@ def test_module_is_the_command() -> None:
     assert run_module("--version", code="") == f"asr-recipes {__version__}\n"
 
 
-@pytest.mark.parametrize(("command", "shown"), [("transcribe", "RUN_FOLDER"), ("data batch-size", "--memory SIZE")])
+@pytest.mark.parametrize(("command", "shown"), [("transcribe", "--resume"), ("data batch-size", "--memory SIZE")])
 def test_help_comes_without_loading_torch(command: str, shown: str) -> None:
     code = f"""if True:
         import sys
@@ -172,20 +174,98 @@ def test_transcribe_shows_progress_on_a_terminal(
     assert "0/3" in terminal.getvalue()
 
 
+def test_transcribe_killed_goes_on_with_resume(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.txt"
+    command = ["transcribe", str(run_folder), str(recordings), "--output", str(output), "--batch-seconds", "0.1"]
+    code = f"""if True:
+        import os
+        from toolkit.cli.main import main
+        from toolkit.inference.archive_outputs import LinesFile
+        write = LinesFile.write
+        def killed(self, *what):
+            write(self, *what)
+            self.stream.write("half a li")
+            self.stream.flush()
+            os.kill(os.getpid(), 9)
+        LinesFile.write = killed
+        main({command})
+    """
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    assert not output.exists()
+    assert main(command) == 2
+    assert "out.txt.part: of a run that was stopped; go on with it by --resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert output.read_text().splitlines() == lines
+    assert "2 recordings" in (shown := capsys.readouterr().err)
+    assert "1 were done before" in shown
+    assert main([*command, "--resume"]) == 0
+    assert "0 recordings" in capsys.readouterr().err
+    assert output.read_text().splitlines() == lines
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_transcribe_stopped_keeps_what_is_done(
     run_folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = Transcriber.transcribe_files
+    write = LinesFile.write
 
-    def stopped(self: Transcriber, *args: object, **options: object) -> object:
-        yield next(done(self, *args, **options))
+    def stopped(self: LinesFile, *what: object) -> None:
+        write(self, *what)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Transcriber, "transcribe_files", stopped)
+    monkeypatch.setattr(LinesFile, "write", stopped)
     output = tmp_path / "out.txt"
     assert main(["transcribe", str(run_folder), str(recordings), "--output", str(output)]) == 130
     assert not output.exists()
     assert len((tmp_path / "out.txt.part").read_text().splitlines()) == 1
+
+
+def test_transcribe_of_many_files_as_subtitles_is_a_folder(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["transcribe", str(run_folder), str(recordings), "--format", "srt"]
+    assert main(command) == 2
+    assert "srt is a file a recording, and there are 3" in capsys.readouterr().err
+    assert main([*command, "--output", str(tmp_path / "subtitles")]) == 0
+    assert files_of(tmp_path / "subtitles") == {"a.srt", "b.srt", "deeper/c.srt"}
+    assert " --> " in (tmp_path / "subtitles/deeper/c.srt").read_text()
+    one = tmp_path / "one.srt"
+    assert main(["transcribe", str(run_folder), str(recordings / "a.flac"), "--output", str(one)]) == 0
+    assert one.read_text() == (tmp_path / "subtitles/a.srt").read_text()
+
+
+def test_transcribe_prints_in_the_order_of_the_files_whatever_their_lengths(
+    run_folder: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [line.partition("\t")[0] for line in lines[::-1]]
+    assert main(["transcribe", str(run_folder), *files, "--batch-seconds", "0.1"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines[::-1]
+
+
+@pytest.mark.slow
+def test_transcribe_by_torchrun_is_one_file_that_can_be_gone_on_with(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.txt"
+    (tmp_path / "out.txt.part").write_text(f"{lines[1]}\n{lines[0][:9]}")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "toolkit", "transcribe"]
+    options = ["--engine", "torchrun", "--output", str(output), "--resume", "--device", "cpu"]
+    done = subprocess.run(
+        [*torchrun, str(run_folder), str(recordings), *options], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.read_text().splitlines() == lines
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_transcribe_without_torchrun_says_how(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--engine", "torchrun", "--output", str(tmp_path / "out.txt")]
+    assert main(["transcribe", str(run_folder), str(recordings), *options]) == 2
+    assert "start it so: torchrun --nproc-per-node 2 -m toolkit transcribe" in capsys.readouterr().err
 
 
 def test_transcribe_ends_quietly_when_nobody_reads_on(run_folder: Path, recordings: Path) -> None:
@@ -200,7 +280,10 @@ def test_transcribe_ends_quietly_when_nobody_reads_on(run_folder: Path, recordin
         (["{empty}", "a.wav"], "no hyperparams.yaml here"),
         (["{run}", "{empty}"], "no audio in this folder; looked for"),
         (["{run}", "a.wav", "--device", "gpu"], "device 'gpu': no such device"),
-        (["{run}", "a.wav", "--output", "{empty}/no/folder.txt"], "folder.txt: cannot be written"),
+        (["{run}", "a.wav", "--output", "/dev/null/folder.txt"], "--output: /dev/null is not a folder"),
+        (["{run}", "a.wav", "--output", "out.doc"], "--output out.doc: expected a file that ends in .txt,"),
+        (["{run}", "a.wav", "--format", "word"], "--format word: expected"),
+        (["{run}", "a.wav", "--output", "out.txt", "--format", "srt"], "out.txt is not srt, which --format says"),
     ],
 )
 def test_transcribe_says_what_is_wrong(
@@ -214,11 +297,18 @@ def test_transcribe_says_what_is_wrong(
     assert shown.count("\n") == 1
 
 
-@pytest.mark.parametrize("options", [["--output", "out.doc"], ["--batch-seconds", "0"], ["--batch-seconds", "many"]])
+@pytest.mark.parametrize("options", [["--workers", "0"], ["--batch-seconds", "0"], ["--batch-seconds", "many"]])
 def test_transcribe_refuses_odd_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["transcribe", "run", "a.wav", *options])
     assert f"{options[0]}: {options[1]!r}: expected" in capsys.readouterr().err.replace("argument ", "")
+
+
+@pytest.mark.parametrize("options", [["--resume"], ["--engine", "torchrun"]])
+def test_transcribe_with_nothing_to_keep_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["transcribe", "run", "a.wav", *options])
+    assert f"{' '.join(options)} needs --output" in capsys.readouterr().err
 
 
 # asr new
@@ -240,7 +330,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*kept, *made]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    monkeypatch.setattr(new, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.setattr(new, "shipped", lambda name: tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -306,8 +396,45 @@ def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch
     installed = tmp_path / "share/asr-recipes/templates"
     (installed / "asr").mkdir(parents=True)
     (tmp_path / "site-packages/templates").mkdir(parents=True)  # of another package
-    monkeypatch.setattr("toolkit.__file__", os.fspath(tmp_path / "site-packages/toolkit/__init__.py"))
+    monkeypatch.setattr("toolkit.shipped.__file__", os.fspath(tmp_path / "site-packages/toolkit/shipped.py"))
     monkeypatch.setattr("sysconfig.get_path", lambda *_: os.fspath(tmp_path))
-    assert new.templates_folder() == installed
+    assert shipped("templates") == installed
     (installed / "asr").rmdir()
     assert main(["new", "digits"]) == 2
+
+
+# asr export
+
+
+def test_export_makes_a_folder_that_transcribes(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "models/mine")
+    assert main(["export", str(run_folder), out]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{out}: 0.0 MB, from {run_folder}\nlog-probabilities differ by 0 at most")
+    assert shown.err == ""
+    assert main(["transcribe", out, str(recordings), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+    facts = json.loads((tmp_path / "models/mine/provenance.json").read_text())
+    assert facts["exported"]["command"] == f"asr export {run_folder} {out}"
+
+
+def test_export_prints_error_rates_before_and_after(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"wav": str(recordings / "b.wav"), "length": 0.6, "words": "A B"}
+    (tmp_path / "test.json").write_text(json.dumps({"b": entry}))
+    arguments = [str(run_folder), str(tmp_path / "out"), "--quantize", "int8", "--test", str(tmp_path / "test.json")]
+    assert main(["export", *arguments]) == 0
+    before, after = capsys.readouterr().out.splitlines()[2:]
+    assert before.startswith("before: WER ")
+    assert after.startswith("after : WER ")
+    assert main(["export", *arguments]) == 2
+    assert "out: exists already; name another place, or replace it with --force" in capsys.readouterr().err
+    assert main(["export", *arguments, "--force"]) == 0
+
+
+def test_export_takes_one_form_at_a_time(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(run_folder), str(tmp_path / "out"), "--onnx", "--quantize", "int8"])

@@ -294,15 +294,50 @@ def test_a_conversion_of_files_that_changed_does_not_go_on(
     assert [cut.supervisions[0].text for cut in read_back(tmp_path / "tars").values()].count("FIVE") == 2
 
 
+class Stopped(Listed):
+    """Ctrl-C comes at its third utterance."""
+
+    def __getitem__(self, number: int) -> Cut:
+        if number == 2:
+            raise KeyboardInterrupt
+        return super().__getitem__(number)
+
+
+def test_a_finished_shard_of_audio_that_changed_is_written_again(cuts: list[Cut], tmp_path: Path) -> None:
+    target = Target("nemo_tarred", tmp_path / "tars", shards=4)
+    with pytest.raises(KeyboardInterrupt):
+        convert(Stopped(cuts[:4], duration), target)
+    before = {number: (tmp_path / f"tars/audio_{number}.tar").stat().st_mtime_ns for number in (0, 1)}
+    changed = Path(cuts[1].recording.sources[0].source)
+    samples, rate = soundfile.read(changed, dtype="int16")
+    soundfile.write(changed, samples // 2, rate, subtype=soundfile.info(changed).subtype)
+    convert(listed(cuts[:4]), target)
+    after = {number: (tmp_path / f"tars/audio_{number}.tar").stat().st_mtime_ns for number in (0, 1)}
+    assert after[0] == before[0]
+    assert after[1] > before[1]
+    there = read_back(tmp_path / "tars")
+    for cut in cuts[:4]:
+        np.testing.assert_array_equal(load_channels(there[cut.id]), load_channels(cut))
+
+
+def test_what_is_broken_is_left_out_where_words_a_second_are_limited_too(
+    cuts: list[Cut], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert(listed(cuts[:4]), Target("nemo", tmp_path / "m.json"))
+    lines = (tmp_path / "m.json").read_text().splitlines()
+    (tmp_path / "m.json").write_text("\n".join([lines[0], '{"audio_filepath": "a.wav"', *lines[2:]]) + "\n")
+    data = {"manifest_filepath": str(tmp_path / "m.json"), "min_tps": 0.01}
+    (tmp_path / "data.yaml").write_text(json.dumps(data))
+    command = ["data", "convert", str(tmp_path / "data.yaml"), str(tmp_path / "tars"), "--to", "nemo_tarred"]
+    assert main(command) == 2
+    assert "m.json" in capsys.readouterr().err
+    assert main([*command, "--skip-broken"]) == 1
+    assert "# left out: 1" in capsys.readouterr().out
+    assert len(read_back(tmp_path / "tars")) == 3
+
+
 def test_what_a_finished_shard_left_out_still_counts(cuts: list[Cut], tmp_path: Path) -> None:
     os.truncate(cuts[1].recording.sources[0].source, 3000)
-
-    class Stopped(Listed):
-        def __getitem__(self, number: int) -> Cut:
-            if number == 2:
-                raise KeyboardInterrupt
-            return super().__getitem__(number)
-
     target = Target("nemo_tarred", tmp_path / "tars", shards=3, skip_broken=True)
     order = [cuts[1], cuts[0], cuts[2], cuts[3]]
     with pytest.raises(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 import torch
 from lhotse import AudioSource, MonoCut, Recording
 from lhotse.cut import Cut
+from torch.utils.data import DataLoader, Dataset
 
 from toolkit.dataio import cut_audio
 from toolkit.dataio.cut_audio import load_cut, load_cuts
@@ -52,6 +54,33 @@ def test_plain_files_are_read_in_place(tmp_path: Path, monkeypatch: pytest.Monke
     cuts = [make_cut(tmp_path / "a.wav"), make_cut(tmp_path / "a.flac", 9000).truncate(offset=0.1, duration=0.3)]
     monkeypatch.setattr(cut_audio, "load_cut", None)
     assert load_cuts(cuts)[1].tolist() == [8000, 4800]
+
+
+class Waveforms(Dataset):
+    """The waveforms of the cuts."""
+
+    def __init__(self, cuts: list[Cut]) -> None:
+        self.cuts = cuts
+
+    def __getitem__(self, count: int) -> torch.Tensor:
+        return load_cuts(self.cuts[:count])[0]
+
+
+@pytest.mark.parametrize("strategy", sorted(torch.multiprocessing.get_all_sharing_strategies()))
+def test_workers_send_what_is_loaded_here(tmp_path: Path, strategy: str) -> None:
+    """Through memory that files, too, can be made of, and which the one who gets it may change."""
+    plain, flac = make_cut(tmp_path / "a.wav", 7000), make_cut(tmp_path / "a.flac", 9000)
+    dataset = Waveforms([plain, flac, plain.truncate(duration=0.2).append(flac), plain])
+    loader = DataLoader(
+        dataset, sampler=[4, 1, 3], batch_size=None, num_workers=1, worker_init_fn=partial(share_by, strategy)
+    )
+    for count, wavs in zip((4, 1, 3), list(loader), strict=True):
+        torch.testing.assert_close(wavs, dataset[count], rtol=0, atol=0)
+        assert not wavs.mul_(0).any()
+
+
+def share_by(strategy: str, worker: int) -> None:  # noqa: ARG001 (torch's)
+    torch.multiprocessing.set_sharing_strategy(strategy)
 
 
 def cut_off(path: Path) -> None:

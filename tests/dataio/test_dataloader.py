@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.dataset.dataloading import resolve_seed
 from omegaconf import OmegaConf
@@ -37,6 +38,7 @@ from toolkit.dataio.indexed import Listed
 from toolkit.dataio.prompt_fn import Message, encode_messages, registered_prompt_format_fn
 from toolkit.dataio.prompts.formatter import PromptFormatter
 from toolkit.dataio.prompts.plain import PlainPromptFormatter
+from toolkit.dataio.sampling import BucketSampler
 from toolkit.dataio.text_adapters import TextExample
 from toolkit.errors import AudioError, ConfigError, DataError
 
@@ -281,6 +283,28 @@ def test_the_state_of_an_endless_run_is_of_the_epoch_it_is_in(cuts_path: str, mo
     again.load_state_dict(state)
     loader.seek(0, 25)
     assert list(islice(again, 2)) == list(islice(loader, 2))
+
+
+@pytest.mark.parametrize("fusion", ["round_robin", "randomized_round_robin", "zip"])
+def test_going_on_far_into_fused_data_plans_only_the_epochs_that_it_goes_on_in(
+    cuts_path: str, monkeypatch: pytest.MonkeyPatch, fusion: str
+) -> None:
+    monkeypatch.setattr("toolkit.dataio.sampling._ENDLESS_EPOCH", 60)
+    sources = [{"type": "lhotse", "cuts_path": cuts_path}] * 2
+    group = {"input_cfg": sources, "batch_size": 10, "shuffle": True}
+    config = {"multi_config": True, "sampler_fusion": fusion, "one": group, "other": group | {"seed": 5}}
+    loader = make(config)
+    batches = list(islice(loader, 100))
+    state = yaml.safe_load(yaml.safe_dump(loader.state_dict()))
+    planned, resumed = [], make(config)
+    plan = BucketSampler.plan
+    monkeypatch.setattr(BucketSampler, "plan", lambda self, epoch: planned.append(epoch) or plan(self, epoch))
+    resumed.load_state_dict(state | {"batches": 98})
+    assert list(islice(resumed, 2)) == batches[98:]
+    assert len(planned) <= 4, "of each sampler one, and another where that ends"
+    resumed.load_state_dict(state)
+    loader.seek(0, 100)
+    assert list(islice(resumed, 3)) == list(islice(loader, 3))
 
 
 def test_what_is_no_state_of_this_run(data: dict[str, Any]) -> None:

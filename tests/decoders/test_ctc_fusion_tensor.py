@@ -16,6 +16,7 @@ from toolkit.decoders import ctc_fusion, ctc_fusion_tables, ctc_tensor, fusion
 from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.decoders.ctc_frames import live_frames
 from toolkit.decoders.ctc_fusion import CTCFusion
+from toolkit.errors import ModelError
 from toolkit.models import ngram_tables
 from toolkit.models.kneser_ney import train_ngram
 from toolkit.models.ngram_lm import NgramLM
@@ -137,8 +138,33 @@ class NoWaiting(TorchDispatchMode):
 
 
 class Tokenizer:
+    def __init__(self, pieces):
+        self.all = pieces
+
     def pieces(self):
-        return CHARACTERS
+        return self.all
+
+
+@pytest.mark.parametrize("preset", ["exact", "default", "fast"])  # fast: of the tokens, only some are candidates
+@pytest.mark.parametrize("length_bonus", [0.0, 0.4])
+def test_an_n_gram_is_the_same_language_model_with_and_without_its_table(preset, length_bonus):
+    log_probs, frames = random_frames(4, 25, len(PIECES), seed=7), torch.tensor([25, 1, 0, 17])
+    found = []
+    for megabytes in (512, 0):
+        lm = NgramLM(Tokenizer(PIECES), 4, table_megabytes=megabytes)
+        lm.ngram = ngrams(PIECES)[1]
+        searcher = CTCPrefixSearcher(lm=lm, lm_weight=0.8, length_bonus=length_bonus, preset=preset, topk=6)
+        found.append([best for utterance in searcher(Recogniser(), log_probs, frames) for best in utterance])
+    assert [best.tokens for best in found[0]] == [best.tokens for best in found[1]]
+    assert [best.score for best in found[0]] == pytest.approx([best.score for best in found[1]], abs=1e-4)
+    assert len(found[0][0].tokens) > 5
+
+
+def test_an_n_gram_of_another_vocabulary_is_refused():
+    lm = NgramLM(Tokenizer(PIECES), 4)
+    lm.ngram = ngrams(PIECES)[1]
+    with pytest.raises(ModelError, match=f"NgramLM predicts {len(PIECES)} tokens, but the recogniser has 5"):
+        CTCPrefixSearcher(lm=lm, lm_weight=0.5)(Recogniser(), random_frames(1, 3, 5, seed=0), torch.tensor([3]))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "nothing", "lm", "lm without table"])
@@ -146,7 +172,7 @@ def test_the_loop_over_frames_never_waits(name, monkeypatch):
     monkeypatch.setattr(ctc_fusion_tables, "TABLE_MEGABYTES", 0 if name == "all" else 512)
     options = {}
     if name.startswith("lm"):
-        lm = NgramLM(Tokenizer(), 3, table_megabytes=0 if name == "lm without table" else 512)
+        lm = NgramLM(Tokenizer(CHARACTERS), 3, table_megabytes=0 if name == "lm without table" else 512)
         lm.ngram = ngrams(CHARACTERS)[1]
         options = {"lm": lm, "lm_weight": 0.5}
     elif name != "nothing":

@@ -19,24 +19,27 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference experiment brains dataio tokenizer hparams files",
-    "inference": "pretrained dataio tokenizer decoders metrics files",
+    "cli": "inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files",
     "run_options": "hparams",
-    "pretrained": "checkpoints hparams tokenizer files",
-    "checkpoints": "",
+    "pretrained": "checkpoints hparams tokenizer models files",
+    "checkpoints": "tensor_file",
     "compiled": "",
-    "hparams": "",
+    "hparams": "safety",
+    "safety": "",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
     "aggregate_tokenizer": "",
     "tokenizer": "files",
     "metrics": "files",
     "decoders": "models compiled",
-    "models": "files compiled",
+    "models": "files compiled tensor_file",
+    "tensor_file": "files",
+    "shipped": "",
     "files": "",
     "errors": "",
 }
@@ -45,6 +48,7 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
+    "toolkit.models.speechbrain_encoders",
     *(
         f"toolkit.brains.{name}"
         for name in (
@@ -64,15 +68,18 @@ IMPORT_SPEECHBRAIN = {
 
 # By extra: what of it is imported, and the one module that does. torch.utils.tensorboard imports tensorboard.
 OPTIONAL = {
+    "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
+    "onnx": ("onnxruntime", "toolkit.models.onnx"),
+    "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 
 # Imported below `if TYPE_CHECKING`, by type checkers, which bring it.
 TYPING_ONLY = {"typing_extensions"}
 
-# Modules that import the package's root, which holds the version, and says where the package lies.
-IMPORT_ROOT = {"toolkit.cli.main", "toolkit.cli.new"}
+# Modules that import the package's root, which holds the version.
+IMPORT_ROOT = {"toolkit.cli.main"}
 
 
 class Import(NamedTuple):
@@ -133,7 +140,7 @@ def test_what_is_imported_of_the_project_is_a_module_by_its_full_name():
     assert [one for one in inside if one.target not in MODULES] == []
     assert [one for one in inside if one.target in PACKAGES - {"toolkit"}] == []
     assert {one.module for one in inside if one.target == "toolkit"} == IMPORT_ROOT
-    assert {one.name for one in inside if one.target == "toolkit"} == {"", "__version__"}
+    assert {one.name for one in inside if one.target == "toolkit"} == {"__version__"}
     assert [name for name in PACKAGES - {"toolkit"} if MODULES[name].read_text().strip()] == []
 
 

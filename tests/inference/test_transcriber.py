@@ -26,6 +26,7 @@ from toolkit.models.recogniser import AttentionModel, CTCModel
 from toolkit.models.recurrent import CRDNN
 from toolkit.models.transducer import StatelessPredictor, TransducerModel
 from toolkit.models.transformer import TransformerDecoder
+from toolkit.pretrained import trained_weights
 from toolkit.tokenizer import Tokenizer
 
 RATE = 16000
@@ -276,9 +277,10 @@ def test_tokenizer_of_another_model_is_refused(tokenizer: Tokenizer) -> None:
 
 
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ExperimentError, match=r"no hyperparams\.yaml here"):
-            Transcriber.from_run(folder)
+    with pytest.raises(ExperimentError, match=r"no hyperparams\.yaml here"):
+        Transcriber.from_run(tmp_path)
+    with pytest.raises(ExperimentError, match=r"missing: no such folder"):
+        Transcriber.from_run(tmp_path / "missing")
 
 
 def test_run_without_weights_is_refused(copied_run: Path) -> None:
@@ -373,6 +375,15 @@ def test_hostile_yaml_is_refused_before_anything_is_built(
         Transcriber.from_run(copied_run)
     assert not marker.exists()
     assert not built
+
+
+def test_number_of_checkpoints_to_average_is_checked_like_the_rest(copied_run: Path) -> None:
+    with (copied_run / "hyperparams.yaml").open("a") as hparams:
+        hparams.write("average_checkpoints: !apply:os.getpid\n")
+    with pytest.raises(ConfigError, match=r"!apply:os\.getpid"):
+        Transcriber.from_run(copied_run)
+    with pytest.raises(ConfigError, match=r"!apply:os\.getpid"):
+        trained_weights(copied_run)
 
 
 @pytest.mark.parametrize("tag", ["!apply:os.system [touch MARKER]", "(!!python/object/apply:os.system [touch MARKER])"])

@@ -11,8 +11,8 @@ def test_energies_equal_torchaudio_inside_the_signal():
     ours = LogMel(n_mels=40)
     reference = MelSpectrogram(16000, n_fft=512, win_length=400, hop_length=160, f_min=20, n_mels=40, power=2.0)
     wavs = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
-    energies = ours._spectrum(wavs, 100) @ ours.bands
-    expected = reference(wavs).transpose(1, 2)
+    energies = ours.log_energies(torch.nn.functional.pad(wavs, (256, 0)), 100)
+    expected = reference(wavs).transpose(1, 2).log()
     torch.testing.assert_close(energies[:, 2:98], expected[:, 2:98], rtol=1e-4, atol=1e-4)
 
 

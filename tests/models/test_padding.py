@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from toolkit.models.chunks import Chunks
 from toolkit.models.conformer import Conformer
 from toolkit.models.features import LogMel
 from toolkit.models.location_attention import AttentionalGRUDecoder
 from toolkit.models.recogniser import AttentionModel, CTCModel
 from toolkit.models.recurrent import CRDNN
+from toolkit.models.streaming_features import StreamingLogMel
 from toolkit.models.transducer import RNNPredictor, StatelessPredictor, TransducerModel
 from toolkit.models.transformer import TransformerDecoder
 
@@ -18,7 +20,9 @@ def encoders():
     yield "crdnn_lstm", lambda: CRDNN(20, cnn_channels=(4, 4), rnn_neurons=8, rnn_layers=2, dnn_neurons=8)
     yield "crdnn_gru", lambda: CRDNN(20, cnn_channels=(4, 4), rnn_neurons=8, rnn_layers=2, rnn_type="gru", dnn_blocks=0)
     yield "crdnn_stride_6", lambda: CRDNN(20, cnn_channels=(4, 4), cnn_strides=(3, 2), rnn_neurons=8, rnn_layers=1)
-    yield "conformer", lambda: Conformer(20, 16, layers=2, heads=2, hidden=32, kernel_size=5, cnn_channels=(4, 4))
+    sizes = {"layers": 2, "heads": 2, "hidden": 32, "kernel_size": 5, "cnn_channels": (4, 4)}
+    yield "conformer", lambda: Conformer(20, 16, **sizes)
+    yield "conformer_in_chunks", lambda: Conformer(20, 16, **sizes, chunks=Chunks(3, 1))
 
 
 ENCODERS = dict(encoders())
@@ -33,11 +37,13 @@ def padded_batch(samples: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return wav.unsqueeze(0), batch, torch.tensor([samples, 2 * samples])
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    ("name", "log_mel"), [*((name, LogMel) for name in ENCODERS), ("conformer_in_chunks", StreamingLogMel)]
+)
 @pytest.mark.parametrize("samples", LENGTHS)
-def test_ctc_model_alone_and_padded_agree(name, samples):
+def test_ctc_model_alone_and_padded_agree(name, log_mel, samples):
     torch.manual_seed(0)
-    model = CTCModel(LogMel(n_mels=20), ENCODERS[name](), 11).eval()
+    model = CTCModel(log_mel(n_mels=20), ENCODERS[name](), 11).eval()
     alone, batch, counts = padded_batch(samples)
     expected, frames = model(alone, counts[:1])
     found, batch_frames = model(batch, counts)

@@ -25,8 +25,8 @@ from toolkit.brains.learning_curve import plot_learning_curve
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
+from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
 from toolkit.dataio.batches import TextBatch
-from toolkit.dataio.epochs import Foreseen, enter_epoch, has_length
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights, take_weights

@@ -19,8 +19,11 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 COMMANDS = {
     "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
+    "export": "make a folder that stands alone of a trained model",
     "new": "start a recipe of your own from a template",
+    "score": "count the errors of what was recognised, as a text or as a page with audio",
     "transcribe": "write down what is said in audio files",
 }
 
@@ -28,6 +31,7 @@ EXAMPLES = """\
 examples:
   asr new digits                                   a recipe that runs as it is, in ./digits
   asr transcribe digits/results/ctc speech.wav     prints: speech.wav<TAB>WHAT WAS SAID
+  asr score digits/manifests/test.json out.jsonl   error rates, with confidence intervals
   asr data check digits/manifests/train.json       opens every audio file
   asr transcribe --help                            all options of a command
 """
@@ -54,7 +58,7 @@ class Program:
         return module.main(options.arguments)
 
     def _parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        commands = "".join(f"\n  {name:12}{meaning}" for name, meaning in self.commands.items())
+        commands = "".join(f"\n  {name:17}{meaning}" for name, meaning in self.commands.items())
         parser = argparse.ArgumentParser(
             prog=self.name,
             usage=f"{self.name} COMMAND ...",

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-import toolkit
 from toolkit.errors import ConfigError, ExperimentError, did_you_mean
+from toolkit.files import making_folder
+from toolkit.shipped import shipped
 
 # What a recipe makes is not part of it.
 MADE = ("corpus", "manifests", "results", "__pycache__", "*.pyc", "*.part", ".*")
@@ -40,19 +40,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def templates_folder() -> Path:
-    """Where the templates are: in a checkout beside the package, else where the wheel put them."""
-    for folder in (Path(toolkit.__file__).parent.parent, *_installed()):
-        if (folder / "templates/asr").is_dir():
-            return folder / "templates"
-    raise ExperimentError("the templates were not installed with this package; install asr-recipes again, with pip")
-
-
-def _installed() -> list[Path]:
-    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
-    return [Path(sysconfig.get_path("data", scheme)) / "share/asr-recipes" for scheme in schemes]
-
-
 def find_template(name: str) -> Path:
     """The folder of a template.
 
@@ -61,10 +48,11 @@ def find_template(name: str) -> Path:
     ConfigError
         There is none of this name; the message names those that are there.
     """
-    known = sorted(folder.name for folder in templates_folder().iterdir() if folder.is_dir())
+    templates = shipped("templates")
+    known = sorted(folder.name for folder in templates.iterdir() if folder.is_dir())
     if name not in known:
         raise ConfigError(f"there is no template {name!r}{did_you_mean(name, known)}; there is {', '.join(known)}")
-    return templates_folder() / name
+    return templates / name
 
 
 def copy_template(template: Path, target: Path) -> None:
@@ -77,12 +65,8 @@ def copy_template(template: Path, target: Path) -> None:
     """
     if target.exists():
         raise ExperimentError(f"{target} exists already; choose another name, or remove it")
-    partial = target.with_name(f".{target.name}.part")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(template, partial, ignore=shutil.ignore_patterns(*MADE))
-        partial.rename(target)
+        with making_folder(target) as partial:
+            shutil.copytree(template, partial, ignore=shutil.ignore_patterns(*MADE))
     except OSError as error:
         raise ExperimentError(f"{target}: cannot be made ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

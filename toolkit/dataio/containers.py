@@ -76,6 +76,22 @@ def probe_audio(path: str | Path) -> AudioInfo:
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
 
 
+def header_seconds(path: str | Path) -> float:
+    """How long a file says that it is, found without decoding; 0.0 where it does not say. Archives are sorted by it.
+
+    Raises
+    ------
+    AudioError
+        Names the file and why: missing, empty, or not audio.
+    """
+    audio = _open(path)
+    if audio is not None:
+        with audio:
+            return audio.frames / audio.samplerate
+    with _ffmpeg(path) as container:
+        return (container.duration or 0) / 1e6  # microseconds
+
+
 def read_header(path: str | Path) -> AudioInfo:
     """Rate, samples and channels of a file, as its header says; nothing is decoded where that tells.
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from lhotse.cut import Cut
 
 from toolkit.dataio.corpus import Attempt, attempts, leave_quietly
+from toolkit.dataio.cut_audio import audio_paths
 from toolkit.dataio.indexed import Indexed
 from toolkit.dataio.manifest_writers import WRITERS, audio_folder, open_text
 from toolkit.dataio.shard_writers import SHARDS, open_shard
@@ -132,8 +133,8 @@ Report = Callable[[int], object]
 def convert(examples: Iterable[Cut], target: Target, *, workers: int = 1, report: Report | None = None) -> Written:
     """Write the utterances; ``report`` is told of each so many that are done.
 
-    Shards that an interrupted conversion finished are kept, unless ``examples`` can only be read in order: one process
-    writes the shards of those, all in one pass.
+    Shards that an interrupted conversion finished are kept, but for those whose audio has changed since, and unless
+    ``examples`` can only be read in order: one process writes the shards of those, all in one pass.
 
     Raises
     ------
@@ -280,15 +281,25 @@ def _claim(target: Target) -> Path:
 
 
 def _write_shard(examples: Indexed[Cut], target: Target, number: int, report: Report) -> Written:
-    """Write a shard, unless it is there; then it counts as written."""
+    """Write a shard, unless it is there and newer than its audio; then it counts as written."""
     kind = SHARDS[target.format]
     _, manifest = kind.paths(target.output, number)
-    if manifest.is_file():
+    if manifest.is_file() and not _is_older(manifest, attempts(examples, number, target.shards)):
         written = _finished(manifest, len(range(number, len(examples), target.shards)))
         report(written.utterances + written.skipped)
         return written
     with open_shard(kind, target.output, number) as shard:
         return _write_all(shard, attempts(examples, number, target.shards), target, report)
+
+
+def _is_older(manifest: Path, tries: Iterable[Attempt]) -> bool:
+    """Whether audio of the utterances has changed since their manifest was written."""
+    written = manifest.stat().st_mtime_ns
+    for build in tries:
+        with contextlib.suppress(DataError, OSError):  # of what was left out, and of what is no file
+            if any(path.stat().st_mtime_ns > written for path in audio_paths(build())):
+                return True
+    return False
 
 
 def _finished(manifest: Path, tried: int) -> Written:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +77,34 @@ def load_cuts(cuts: Sequence[Cut]) -> tuple[Tensor, Tensor]:
     """
     changed = {row: load_cut(cut).numpy() for row, cut in enumerate(cuts) if _plain_file(cut) is None}
     counts = [len(changed[row]) if row in changed else cut.num_samples for row, cut in enumerate(cuts)]
-    wavs = _zeros(len(cuts), max(counts))
-    rows = wavs.numpy()
-    for row, (cut, count) in enumerate(zip(cuts, counts, strict=True)):
+
+    def fill(row: int, samples: np.ndarray) -> None:
         if row in changed:
-            rows[row, :count] = changed[row]
-        elif not _read_plain(cut, rows[row, :count]):
-            rows[row, :count] = load_cut(cut).numpy()
-    return wavs, torch.tensor(counts)
+            samples[:] = changed[row]
+        elif not _read_plain(cuts[row], samples):
+            samples[:] = load_cut(cuts[row]).numpy()
+
+    return _padded(counts, fill), torch.tensor(counts)
 
 
-def _zeros(*shape: int) -> Tensor:
-    """Zeros of that shape; in a worker process, in shared memory, to which they would be copied otherwise."""
-    if get_worker_info() is None:
-        return torch.zeros(shape)
-    # As torch's own collation does; the system gives it out filled with zeros.
-    storage = torch.UntypedStorage._new_shared(4 * math.prod(shape))
+def _padded(counts: Sequence[int], fill: Callable[[int, np.ndarray], None]) -> Tensor:
+    """(B, S) float32 of rows that ``fill`` fills; in a worker process, in the shared memory that it is sent by."""
+    shape = len(counts), max(counts)
+    if get_worker_info() is None or not hasattr(os, "memfd_create"):
+        wavs = torch.zeros(shape)
+        rows = wavs.numpy()
+        for row, count in enumerate(counts):
+            fill(row, rows[row, :count])
+        return wavs
+    scratch = np.empty(shape[1], np.float32)
+    # Written like a file; to fill it in place takes half as long again, as the system has to step in at every page.
+    with open(os.memfd_create("wavs"), "wb") as file:  # noqa: PTH123 (has no path)
+        for row, count in enumerate(counts):
+            fill(row, scratch[:count])
+            file.seek(row * scratch.nbytes)
+            file.write(scratch[:count])
+        size = file.truncate(len(counts) * scratch.nbytes)
+        storage = torch.UntypedStorage._new_shared_fd_cpu(file.fileno(), size)
     return torch.empty(0).set_(storage, 0, shape)
 
 
@@ -158,6 +169,11 @@ def bytes_in_memory(example: Any) -> int:
     cuts = [example] if isinstance(example, Cut) else example.list_cuts() if hasattr(example, "list_cuts") else []
     sources = (source for cut in cuts for source in _sources(cut) if source.type == "memory")
     return sum(len(source.source) for source in sources if isinstance(source.source, bytes))
+
+
+def audio_paths(cut: Cut) -> Iterator[Path]:
+    """The files that the audio of a cut is of, or in."""
+    return (Path(source.source) for source in _sources(cut) if isinstance(source.source, (str, Path)))
 
 
 def where(source: AudioSource) -> str:

@@ -69,6 +69,14 @@ class SeekableSampler(Sampler[Any]):
             changes = [f"{key} was {origin.get(key)!r} and is {self.origin.get(key)!r}" for key in keys]
             raise ConfigError(f"the state is of another run's batches: {', '.join(changes)}")
 
+    @property
+    def epoch_sizes(self) -> dict[Any, Any]:
+        """Batches of the epochs that endless data has had, by which a place far into it is found at once."""
+        return {}
+
+    def recall(self, epoch_sizes: Mapping[Any, Any]) -> None:
+        """Know what a sampler of the same batches knew."""
+
     def __iter__(self) -> Iterator[Any]:
         return self.batches(self.epoch, self.skipped)
 
@@ -98,6 +106,15 @@ class EpochSampler(SeekableSampler):
             if not self.endless:
                 return
             epoch, skipped = epoch + 1, 0
+
+    @property
+    def epoch_sizes(self) -> dict[int, int]:
+        """By number of the epoch."""
+        return dict(self._counts) if self.endless else {}
+
+    def recall(self, epoch_sizes: Mapping[int, int]) -> None:
+        """Know what a sampler of the same batches knew."""
+        self._counts.update(epoch_sizes)
 
     def place(self, epoch: int, batches: int) -> tuple[int, int]:
         """The same place; of an endless sampler, in the epoch that has so many batches."""
@@ -164,7 +181,8 @@ class EpochLoader(DataLoader):
         It is the same on all ranks.
         """
         epoch, batches = self.order.place(*(self._begun if self._is_under_way else self._entry))
-        return {"epoch": epoch, "batches": batches, "origin": dict(self.order.origin)}
+        state = {"epoch": epoch, "batches": batches, "origin": dict(self.order.origin)}
+        return state | {"epoch_sizes": self.order.epoch_sizes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next pass goes on where that of the state stood, with its seeds and with any number of workers.
@@ -174,9 +192,12 @@ class EpochLoader(DataLoader):
         ConfigError
             It is no such state, or that of another run, with other data, ranks or batches: says what differs.
         """
-        if set(state) != {"epoch", "batches", "origin"} or not _is_place(state["epoch"], state["batches"]):
+        if set(state) - {"epoch_sizes"} != {"epoch", "batches", "origin"} or not _is_place(
+            state["epoch"], state["batches"]
+        ):
             raise ConfigError(f"expected epoch, batches and origin of a loader's state_dict(), not {dict(state)!r}")
         self.order.restore(state["origin"])
+        self.order.recall(state.get("epoch_sizes", {}))
         self._iterator = None  # torch's: workers that stayed know the seeds of before, and would draw on
         self.seek(state["epoch"], state["batches"])
 
@@ -240,72 +261,6 @@ class _Turns(IterableDataset):
                 yield self.dataset[one]
         except DataError as error:
             yield error
-
-
-def enter_epoch(loader: DataLoader, epoch: int, batches: int = 0) -> None:
-    """The next pass of a loader of any kind is ``epoch``, from its batch number ``batches`` on.
-
-    A sampler that wants to know the epoch is told it. One that draws from torch's own random numbers has the same order
-    again where these are the same.
-
-    Raises
-    ------
-    ConfigError
-        It can only begin at the beginning.
-    """
-    if hasattr(loader, "seek"):
-        loader.seek(epoch, batches=batches)
-        return
-    for sampler in (loader.sampler, loader.batch_sampler):
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-    kind, is_stream = type(loader).__name__, isinstance(loader.dataset, IterableDataset)
-    # a SaveableDataLoader skips so many, without reading them; of an IterableDataset it skips none
-    if hasattr(loader, "_speechbrain_recovery_skip_to") and not is_stream:
-        loader._speechbrain_recovery_skip_to = batches or None
-    elif batches:
-        raise ConfigError(
-            f"the run stopped after batch {batches} of epoch {epoch}, and a {kind}{' of a stream' * is_stream} begins "
-            "at the first; train with SpeechBrain's SaveableDataLoader of a DynamicItemDataset instead"
-        )
-
-
-def has_length(loader: DataLoader) -> bool:
-    """Whether a loader tells how many batches there are."""
-    try:
-        len(loader)
-    except TypeError:
-        return False
-    return True
-
-
-class Foreseen:
-    """The batches of a loader; without a length, each is held back until the next one, or none, has come.
-
-    Attributes
-    ----------
-    at_end
-        Of a loader without a length, whether the batch in hand is the last.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.at_end = loader, False
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        """One pass over the loader."""
-        if has_length(self.loader):
-            yield from self.loader
-            return
-        self.at_end, nothing = False, object()
-        batches = iter(self.loader)
-        following = next(batches, nothing)
-        while following is not nothing:
-            batch, following = following, next(batches, nothing)
-            self.at_end = following is nothing
-            yield batch
 
 
 def rank_and_world_size() -> tuple[int, int]:

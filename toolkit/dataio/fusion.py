@@ -70,6 +70,16 @@ class FusedSampler(SeekableSampler):
         counts = [sampler.count(epoch) for sampler in self.samplers.values() if not sampler.endless]
         return min(counts) if self.fusion == "zip" else sum(counts)
 
+    @property
+    def epoch_sizes(self) -> dict[str, Any]:
+        """By name of the sampler."""
+        return {name: sampler.epoch_sizes for name, sampler in self.samplers.items()}
+
+    def recall(self, epoch_sizes: Mapping[str, Any]) -> None:
+        """Know what a sampler of the same batches knew."""
+        for name, sizes in epoch_sizes.items():
+            self.samplers[name].recall(sizes)
+
     def _in_turns(self, epoch: int, skipped: int) -> Iterator[Keys]:
         try:
             counts = np.array([math.inf if one.endless else one.count(epoch) for one in self.samplers.values()])

@@ -96,6 +96,15 @@ class PartSampler(SeekableSampler):
         """Batches of a whole epoch on this rank, where it is known."""
         return self.part.sampler.count(epoch)
 
+    @property
+    def epoch_sizes(self) -> dict[Any, Any]:
+        """Batches of the epochs that endless data has had."""
+        return self.part.sampler.epoch_sizes
+
+    def recall(self, epoch_sizes: Mapping[Any, Any]) -> None:
+        """Know what a sampler of the same batches knew."""
+        self.part.sampler.recall(epoch_sizes)
+
     def place(self, epoch: int, batches: int) -> tuple[int, int]:
         """The same place, as epoch and batch within it."""
         return self.part.sampler.place(epoch, batches)

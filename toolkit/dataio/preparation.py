@@ -20,7 +20,7 @@ from lhotse.cut import Cut
 from toolkit.dataio.blend import Blend, mapped, on_sources, sources_of
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.cut_changes import change_source
-from toolkit.dataio.indexed import Indexed, Selected
+from toolkit.dataio.indexed import Indexed, Listed, Selected
 from toolkit.dataio.length_filters import (
     DurationFilter,
     TokenCountFilter,
@@ -110,11 +110,26 @@ def select(source: Iterable[Any], config: DataConfig, where: str) -> Iterable[An
         numbers = numbers[inside]
     if filters:
         names = list(filters)
-        failed = measured(Selected(source, numbers), partial(_number_failed, filters=filters), f"{where}: filters")
+        failed = _failures(Selected(source, numbers), filters, f"{where}: filters")
         removed.update(names[int(number)] for number in failed if number >= 0)
         numbers = numbers[failed < 0]
     report(where, len(source), removed)
     return Selected(source, numbers) if len(numbers) < len(source) else source
+
+
+def _failures(source: Indexed[Any], filters: Mapping[str, Keep], what: str) -> np.ndarray:
+    """(N,) the number of the first filter that leaves each example out, or -1, as where damage is kept."""
+    if not keeps_damage():
+        return measured(source, partial(_number_failed, filters=filters), what)
+
+    def failed(number: int) -> float:
+        try:
+            return _number_failed(source[number], filters)
+        except DataError:
+            return -1.0
+
+    # No cache remembers what a function within another has measured: the damage may be mended.
+    return measured(Listed(range(len(source)), float), failed, what)
 
 
 def first_example(source: Indexed[Any]) -> Any:

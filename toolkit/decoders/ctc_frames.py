@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,34 @@ from toolkit.errors import ModelError
 
 
 @dataclass
+class Frame:
+    """One of the `Frames`."""
+
+    blank: Tensor  # (B, 1)
+    log_probs: Tensor  # (B, V)
+    tokens: Tensor  # (B, C)
+    logp: Tensor  # (B, 1, C) the candidates' log-probabilities
+    after_blank: Tensor  # (B,)
+    after_any_blank: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether all tokens are candidates, which then stand in order."""
+        return self.tokens.shape[1] == self.log_probs.shape[1]
+
+    def column_of(self, tokens: Tensor) -> Tensor:
+        """Where tokens (B, K) stand among the candidates; 0, blank's column, if they don't."""
+        if self.complete:
+            return tokens
+        columns = torch.arange(self.tokens.shape[1], device=tokens.device).expand_as(self.tokens)
+        return torch.zeros_like(self.log_probs, dtype=torch.int64).scatter_(1, self.tokens, columns).gather(1, tokens)
+
+    def token_at(self, columns: Tensor) -> Tensor:
+        """The candidates in columns (B, K)."""
+        return columns if self.complete else self.tokens.gather(1, columns)
+
+
+@dataclass
 class Frames:
     """The frames worth searching, T of them in the longest utterance of the batch.
 
@@ -20,19 +49,19 @@ class Frames:
     score of every prefix exactly as it was: the answer does not depend on the batch.
     """
 
-    log_probs: Tensor  # (B, T, V), where unlikely tokens are impossible
-    tokens: Tensor  # (B, T, C) blank, and the other candidates of each frame
-    logp: Tensor  # (B, T, C) their log-probabilities
+    blank: Tensor  # (B, T, 1) log-probability of the blank
+    log_probs: Tensor  # (B, T, V) those of the tokens, of which unlikely ones are impossible; blank is none: ``-inf``
+    tokens: Tensor  # (B, T, C) blank, and the candidates of each frame; if all are, in order
     after_blank: Tensor  # (B, T) whether frames were skipped just before this one
     after_any_blank: list[bool]  # (T,) whether that is so for any utterance
     ends_in_blank: Tensor  # (B,) whether frames were skipped after the last one
     skipped_logp: Tensor  # (B,) sum of the blank's log-probability over the skipped frames
 
-    def column_of(self, tokens: Tensor, t: int) -> Tensor:
-        """Where tokens (B, K) stand among the candidates of frame ``t``; 0, blank's column, if they don't."""
-        candidates, B = self.tokens[:, t], len(self.tokens)
-        columns = torch.arange(candidates.shape[1], device=tokens.device).expand_as(candidates)
-        return tokens.new_zeros(B, self.log_probs.shape[2]).scatter_(1, candidates, columns).gather(1, tokens)
+    def __iter__(self) -> Iterator[Frame]:
+        """One frame after the other; the views of all are made at once, which is faster."""
+        logp = self.log_probs.gather(2, self.tokens)[:, :, None]
+        parts = (self.blank, self.log_probs, self.tokens, logp, self.after_blank)
+        return map(Frame, *(part.unbind(dim=1) for part in parts), self.after_any_blank)
 
 
 def check_numbers(log_probs: Tensor, frames: Tensor) -> None:
@@ -68,12 +97,11 @@ def live_frames(log_probs: Tensor, frames: Tensor, pruning: Pruning, after_blank
     if after_blank is None:
         after_blank = gap.new_zeros(B)
     gap[:, :1] |= after_blank[:, None]
-    tokens = best_tokens(log_probs, pruning.candidates)
+    tokens, blank = best_tokens(log_probs, pruning.candidates), log_probs[..., :1].clone()
+    log_probs[..., 0] = -math.inf
     last = torch.where(live, torch.arange(S, device=counts.device), -1).amax(dim=1) if S else frames - 1
     ends_in_blank = torch.where(counts > 0, last < frames - 1, after_blank | (frames > 0))
-    return Frames(
-        log_probs, tokens, log_probs.gather(2, tokens), gap, gap.any(dim=0).tolist(), ends_in_blank, skipped_logp
-    )
+    return Frames(blank, log_probs, tokens, gap, gap.any(dim=0).tolist(), ends_in_blank, skipped_logp)
 
 
 def likely(log_probs: Tensor, token_min_logp: float) -> Tensor:

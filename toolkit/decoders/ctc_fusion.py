@@ -52,7 +52,7 @@ class CTCFusion:
     tokenizer
         Of the recogniser, or the list of its tokens: blank first, a space as ``▁``.
     word_ngram
-        Model over words, what ``train_lm.py`` made of one (`load_language_model`), or its ARPA file.
+        Model over words, what ``train_lm.py`` made of one (`load_language_model`), or its file: ARPA or kenlm's.
     alpha, beta
         Weight of the word n-gram, and what each word adds.
     unk_score_offset
@@ -77,7 +77,7 @@ class CTCFusion:
     ConfigError
         There is nothing to fuse, or a number is out of its range.
     ModelError
-        An ARPA file is missing or malformed, or a model is of other tokens, or of other words than can be spelled.
+        An n-gram's file is missing or malformed, or a model is of other tokens, or of other words than can be spelled.
     """
 
     tokenizer: HasPieces | Sequence[str]
@@ -197,7 +197,7 @@ class CTCFusion:
 
 
 def _loaded(model: GivenNgram | None) -> NgramModel | None:
-    """The model, read from its ARPA file where it is given as one."""
+    """The model, read from its file where it is given as one."""
     if isinstance(model, WordNgram):
         return model.ngram
     return load_ngram(model) if isinstance(model, (str, Path)) else model

@@ -57,6 +57,7 @@ class TensorFusion:
         """What the extension of each prefix by each candidate (B, C) gains: (B, K, C)."""
         return self._extended(self._in_rows(self.prefixes), candidates[:, None, :])[0]
 
+    @torch.inference_mode()
     def advance(self, parents: Tensor, tokens: Tensor) -> None:
         """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
         before = self.prefixes.each(lambda tensor: tensor.gather(1, parents))

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.decoders.ctc_beam import Beam, empty_beam, extend_beam, trace_back
-from toolkit.decoders.ctc_frames import Frames, live_frames
+from toolkit.decoders.ctc_frames import Frame, Frames, live_frames
 from toolkit.decoders.ctc_fusion_tables import FusionTensors
 from toolkit.decoders.ctc_fusion_tensor import TensorFusion
 from toolkit.decoders.ctc_tables import NOWHERE, Pruning
-from toolkit.decoders.fusion import LanguageModelFusion
+from toolkit.decoders.fusion import LanguageModelFusion, TableFusion, fastest_fusion
 
 
 @dataclass
@@ -27,7 +27,8 @@ class TensorSearch:
     lm: nn.Module | None
     lm_weight: float
     beam: Beam | None = None
-    fusion: TensorFusion | LanguageModelFusion | None = None
+    fusion: TensorFusion | TableFusion | LanguageModelFusion | None = None
+    bonus: Tensor | None = None  # (C,) what the token of each column gains where there is no fusion
     skipped_logp: Tensor | float = 0.0  # (B,)
     after_blank: Tensor | None = None  # (B,)
     steps: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -39,13 +40,10 @@ class TensorSearch:
         self.after_blank = live.ends_in_blank
         if self.beam is None:
             self._begin(live)
-        for t in range(live.log_probs.shape[1]):
-            if live.after_any_blank[t]:
-                self.beam.blank_out(live.after_blank[:, t])
-            gains = self.fusion.score(live.tokens[:, t]) if self.fusion else 0.0
-            if self.pruning.length_bonus:
-                gains = gains + self.pruning.length_bonus
-            parents, tokens = extend_beam(self.beam, live, t, gains, self.pruning.beam_prune_logp)
+        for frame in live:
+            if frame.after_any_blank:
+                self.beam.blank_out(frame.after_blank)
+            parents, tokens = extend_beam(self.beam, frame, self._gains(frame), self.pruning.beam_prune_logp)
             self.steps.append((parents, tokens))
             if self.fusion:
                 self.fusion.advance(parents, tokens)
@@ -64,11 +62,24 @@ class TensorSearch:
         possible = int((scores > -torch.inf).sum())
         return tokens[:possible]
 
+    @torch.inference_mode()
+    def _gains(self, frame: Frame) -> Tensor:
+        """What extensions gain beside CTC, by column, as `extend_beam` wants it."""
+        if self.fusion is None:
+            return self.bonus
+        gains = self.fusion.score(frame.tokens)
+        if self.pruning.length_bonus:
+            gains = gains + self.pruning.length_bonus
+        gains.select(2, 0).zero_()
+        return gains
+
     def _begin(self, frames: Frames) -> None:
-        separator = self.tables.separator if self.tables else NOWHERE
-        self.beam = empty_beam(frames, self.pruning.beam_size, separator)
+        like, vocabulary = frames.log_probs, frames.log_probs.shape[2]
+        slots = frames.tokens.new_zeros(len(like), self.pruning.beam_size)
+        self.beam = empty_beam(slots, like.dtype, self.tables.separator if self.tables else NOWHERE)
+        self.bonus = like.new_full((frames.tokens.shape[2],), self.pruning.length_bonus)
+        self.bonus[0] = 0.0
         if self.tables:
-            self.fusion = TensorFusion(self.tables, slots=self.beam.last, dtype=frames.log_probs.dtype)
+            self.fusion = TensorFusion(self.tables, slots=slots, dtype=like.dtype)
         elif self.lm_weight > 0.0:
-            vocabulary = frames.log_probs.shape[2]
-            self.fusion = LanguageModelFusion(self.lm, self.lm_weight, vocabulary, slots=self.beam.last)
+            self.fusion = fastest_fusion(self.lm, self.lm_weight, vocabulary, slots=slots)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.decoders.scorers import StepScorer, StepState
+from toolkit.models.ngram_lm import NgramLM
+from toolkit.models.ngram_tables import DenseTable
 from toolkit.models.state import State, select, waiting_costs
 
 
@@ -80,6 +82,46 @@ class LanguageModelFusion:
     def _sizes(self, memory: State) -> dict[str, int]:
         """The size of what grows, while the prefix is empty."""
         return {name: memory[name].shape[dim] for name, dim in self.growing.items() if dim is not None}
+
+
+class TableFusion:
+    """The same scores of an n-gram model that is written out: its state is a number, and the rest is looked up."""
+
+    def __init__(self, lm: NgramLM, weight: float, vocabulary: int, *, slots: Tensor) -> None:
+        """As `LanguageModelFusion`."""
+        lm = lm.to(slots.device)
+        empty = StepScorer(lm, vocabulary).start(lm.start(1, slots.device), 1, slots.device)
+        self.table, self.weight = lm.table, weight
+        self.states = empty.memory["context"].repeat(*slots.shape)
+
+    def score(self, candidates: Tensor) -> Tensor:
+        """What the extension of each prefix by each candidate (B, C), in order if all are, gains: (B, K, C)."""
+        gains = self._log_probs().mul_(self.weight)
+        if candidates.shape[1] == gains.shape[2]:
+            return gains
+        return gains.gather(2, candidates[:, None, :].expand(-1, gains.shape[1], -1))
+
+    def end(self) -> Tensor:
+        """What ending each prefix gains (B, K)."""
+        return self._log_probs()[:, :, 0] * self.weight
+
+    @torch.inference_mode()
+    def advance(self, parents: Tensor, tokens: Tensor) -> None:
+        """Take the prefixes from the slots ``parents`` (B, K), followed by ``tokens`` (B, K) where these are not 0."""
+        before = self.states.gather(1, parents)
+        self.states = torch.where(tokens == 0, before, self.table.advance(before, tokens))
+
+    def _log_probs(self) -> Tensor:
+        """(B, K, V) of all tokens after the prefixes."""
+        return self.table.log_probs(self.states.flatten()).view(*self.states.shape, -1)
+
+
+def fastest_fusion(
+    lm: nn.Module, weight: float, vocabulary: int, *, slots: Tensor
+) -> TableFusion | LanguageModelFusion:
+    """That of a table, where the language model is one."""
+    table = isinstance(lm, NgramLM) and isinstance(lm.table, DenseTable)
+    return (TableFusion if table else LanguageModelFusion)(lm, weight, vocabulary, slots=slots)
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -2,8 +2,7 @@
 
 Same names, numbers and results as pyctcdecode 0.5, with the search of `toolkit.decoders.ctc`. Where they differ:
 prefixes that end in a blank and in a token share a place in the beam, so a beam holds up to twice as many texts;
-a space at the end is not an unknown word; pickled decoders and kenlm's binary files are not read (convert them to
-ARPA), and ``lm_start_state`` is not taken.
+a space at the end is not an unknown word; pickled decoders are not read, and ``lm_start_state`` is not taken.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def build_ctcdecoder(
         Of the logits' columns. Blank is ``""``, ``<pad>``, ``[PAD]`` or ``_``, or else one more column; a space is
         ``" "`` or ``|``; labels of SentencePiece (``▁``) or WordPiece (``##``) are pieces of words.
     kenlm_model_path
-        ARPA file, plain or gzipped, of a word n-gram.
+        ARPA file, plain or gzipped, or kenlm's binary file, of a word n-gram.
     unigrams
         Words that are known; None: all of the n-gram's.
     alpha, beta, unk_score_offset, lm_score_boundary

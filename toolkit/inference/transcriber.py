@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, ConfigError, DataError, ModelError
+from toolkit.errors import AudioError, DataError, ModelError
+from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
+from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.segments import Segment, segments
 from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
-from toolkit.pretrained import load_model_folder
 
 if TYPE_CHECKING:
-    from toolkit.tokenizer import Tokenizer
+    from typing_extensions import Self
 
-# What a recogniser's YAML declares of it, and all that is built from it.
-KEYS = ("model", "tokenizer", "test_search", "sample_rate")
+    from toolkit.tokenizer import Tokenizer
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
@@ -37,7 +37,7 @@ READ_AHEAD_BATCHES = 8
 PADDING_S = 4
 
 
-class Transcriber:
+class Transcriber(Pretrained):
     """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
 
     Parameters
@@ -68,6 +68,9 @@ class Transcriber:
         How audio is heard that is too long to be heard whole.
     """
 
+    MODULES_NEEDED: ClassVar[Sequence[str]] = ("model",)
+    HPARAMS_NEEDED: ClassVar[Sequence[str]] = ("tokenizer", "test_search", "sample_rate")
+
     def __init__(
         self,
         model: nn.Module,
@@ -82,29 +85,50 @@ class Transcriber:
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
                 "use the tokenizer that it was trained with"
             )
-        self.device = _device(device)
-        self.model = model.to(self.device).eval()
-        self.tokenizer, self.search, self.sample_rate = tokenizer, search, sample_rate
+        hparams = {"tokenizer": tokenizer, "test_search": search, "sample_rate": sample_rate}
+        super().__init__({"model": model}, hparams, device=device)
+        self.model, self.tokenizer, self.search, self.sample_rate = model, tokenizer, search, sample_rate
         self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Transcriber:
-        """The model that a training run left in its output folder, with the search that tested it.
+    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
+        """The model that a training run left in its output folder: `from_hparams` without options."""
+        return cls.from_hparams(folder, device=device)
 
-        Raises
-        ------
-        ExperimentError
-            When the folder is not a run's, or no epoch was finished.
-        ConfigError
-            When its YAML is damaged, is not a recogniser's or asks for anything that a model may not use.
-        ModelError
-            When its weights do not fit.
-        """
-        loaded = load_model_folder(folder, KEYS)
-        model, tokenizer, search, sample_rate = (loaded[key] for key in KEYS)
+    @classmethod
+    def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
+        if "pretrainer" in loaded:
+            model, tokenizer, search, sample_rate = recogniser_of(loaded)
+        else:
+            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
         transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
         transcriber.calibration = Calibration.read(folder)
         return transcriber
+
+    def transcribe_file(self, path: str | Path) -> str:
+        """The words of one audio file."""
+        (transcript,) = self.transcribe_files([path])
+        return transcript.text
+
+    @torch.no_grad()
+    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
+        found = self.search(self.model, *self._encode(wavs, wav_lens))
+        tokens = [best.tokens for best, *_ in found]
+        return [self.tokenizer.decode(row) for row in tokens], tokens
+
+    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
+        return self._encode(wavs, wav_lens)[0]
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+        """The same as `transcribe_batch`."""
+        return self.transcribe_batch(wavs, wav_lens)
+
+    def _encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded (B, T, D) with (B,) frames."""
+        wavs = wavs.float().to(self.device)
+        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
 
     @cached_property
     def frame_samples(self) -> int:
@@ -265,7 +289,7 @@ class Transcriber:
     @torch.inference_mode()
     def _recognise(self, wavs: Sequence[Tensor], step: int = 1) -> list[list[Hypothesis]]:
         """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
-        encoded, frames = self._encode(wavs, step)
+        encoded, frames = self._encode_padded(wavs, step)
         found = self.search(self.model, encoded, frames)
         log_probs = ctc_output(self.model, encoded)
         if log_probs is None:
@@ -273,7 +297,7 @@ class Transcriber:
         rows = zip(found, log_probs, frames.tolist(), strict=True)
         return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
 
-    def _encode(self, wavs: Sequence[Tensor], step: int = 1) -> tuple[Tensor, Tensor]:
+    def _encode_padded(self, wavs: Sequence[Tensor], step: int = 1) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) of waveforms (S,), padded to a multiple of ``step`` samples, and (B,) frames."""
         padded, samples = pad_wavs(wavs)
         padded = nn.functional.pad(padded, (0, -padded.size(1) % step))
@@ -316,7 +340,7 @@ class Transcriber:
     def _outputs(self, found: Iterable[Segment], batch_seconds: float) -> Iterator[Output]:
         """The CTC output of each segment."""
         for batch in batches_of(found, batch_seconds * self.sample_rate):
-            encoded, frames = self._encode([segment.wav for segment in batch], PADDING_S * self.sample_rate)
+            encoded, frames = self._encode_padded([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             rows = zip(batch, self.model.ctc_log_probs(encoded), frames.tolist(), strict=True)
             for segment, row, count in rows:
                 yield Output(segment.start // self.frame_samples, row[:count], segment.continues)
@@ -380,14 +404,3 @@ def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:
 
 def _raise(error: AudioError) -> None:
     raise error
-
-
-def _device(name: str | torch.device | None) -> torch.device:
-    """The device of this name, or a GPU where there is one."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ConfigError(f"device {name!r}: no such device; expected cpu, cuda or cuda:0") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: this machine has no GPU that torch can use; expected cpu")
-    return device

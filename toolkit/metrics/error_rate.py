@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-
 from toolkit.metrics.alignment import DELETION, HIT, INSERTION, SUBSTITUTION, Edit, align, edit_ops
+from toolkit.metrics.bootstrap import RESAMPLES, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +129,7 @@ class ErrorRateTracker:
         """Sentence error rate: utterances with at least one word error, in percent; 0 when there is none."""
         return 100.0 * self.wrong_sentences / max(len(self.utterances), 1)
 
-    def wer_interval(self, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
-        """The 95 % confidence interval of the WER in percent, from resampling utterances with replacement.
-
-        M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP
-        2004. It tells what another test set of this kind would give, not what another training would; utterances of
-        one speaker are taken as independent, so that with few speakers it is too narrow.
-        """
-        scored = [utterance.words for utterance in self.utterances.values()]
-        errors = np.array([words.errors for words in scored])
-        lengths = np.array([words.reference_length for words in scored])
-        generator = np.random.default_rng(seed)
-        rates = np.empty(resamples)
-        for number in range(resamples):
-            drawn = generator.integers(len(scored), size=len(scored))
-            rates[number] = 100.0 * errors[drawn].sum() / max(lengths[drawn].sum(), 1)
-        low, high = np.percentile(rates, [2.5, 97.5])
-        return float(low), float(high)
+    def wer_interval(self, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+        """The 95 % confidence interval of the WER in percent, from resampling utterances with replacement."""
+        counts = [utterance.words for utterance in self.utterances.values()]
+        return interval(counts, resamples=resamples, seed=seed)

@@ -50,7 +50,7 @@ def write_report(tracker: ErrorRateTracker, file: str | Path) -> None:
 
 def report_lines(tracker: ErrorRateTracker) -> Iterator[str]:
     """The lines of the report."""
-    yield from _totals(tracker)
+    yield from totals(tracker)
     yield from _worst_utterances(tracker)
     yield from _confusions(tracker)
     yield from (RULE, "ALIGNMENTS", "", "Format:", "<utterance-id>, WER DETAILS", *_columns(EXAMPLE))
@@ -67,7 +67,7 @@ def _counts(name: str, rate: ErrorRate) -> str:
     )
 
 
-def _totals(tracker: ErrorRateTracker) -> Iterator[str]:
+def totals(tracker: ErrorRateTracker) -> Iterator[str]:
     """The error rates of the whole test set."""
     low, high = tracker.wer_interval()
     total = len(tracker.utterances)

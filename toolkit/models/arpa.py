@@ -37,6 +37,8 @@ import numpy as np
 from toolkit.errors import ModelError
 from toolkit.files import replacing
 from toolkit.models.arpa_reader import LN10, ArpaReader
+from toolkit.models.kenlm_file import read_kenlm
+from toolkit.models.kenlm_header import is_kenlm
 from toolkit.models.ngram import NgramModel
 from toolkit.models.ngram_binary import restore_ngram, save_ngram
 
@@ -65,7 +67,7 @@ def write_arpa(model: NgramModel, path: str | Path) -> None:
 
 
 def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> NgramModel:
-    """The model of an ARPA file; read from a binary copy when there is one of this very file.
+    """The model of an ARPA file or of a binary file of kenlm; read from a copy when there is one of this very file.
 
     The first call makes the copy: ``<name>.npz`` beside the file, or in ``cache_folder``. It is made anew when the
     file's size or time differ or when it is damaged, and done without where it cannot be written.
@@ -73,18 +75,18 @@ def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> N
     Raises
     ------
     ModelError
-        As `read_arpa`.
+        As `read_arpa` and `read_kenlm`.
     """
     path = Path(path)
     copy = _copy_of(path, cache_folder)
     try:
         stat = path.stat()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ARPA file") from None
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ARPA file or one of kenlm") from None
     source = stat.st_size, stat.st_mtime_ns
     model = _read_copy(copy, source)
     if model is None:
-        model = read_arpa(path)
+        model = read_kenlm(path) if is_kenlm(path) else read_arpa(path)
         _write_copy(model, copy, source)
     return model
 

@@ -6,8 +6,7 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from toolkit.errors import ModelError
 from toolkit.models.ngram import MARKS, UNK, NgramModel
-from toolkit.models.ngram_build import Grams, build_ngram
+from toolkit.models.ngram_build import Grams, Listed, build_ngram, sorted_grams
 
 LN10 = math.log(10.0)
 MISSING_LOG10 = -100.0  # of a mark that is not listed: kenlm's score of unknown words where there is no <unk>
@@ -24,27 +23,6 @@ SPACES = np.zeros(256, dtype=bool)
 SPACES[list(b" \t\n\r\v\f")] = True  # where bytes.split() splits
 MARKER = re.compile(rb"\n\\[^\n]*")
 COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
-
-
-@dataclass
-class Listed:
-    """N-grams of one order as listed: (M, n) words, (M,) natural logs, and the (M,) offsets of their lines."""
-
-    words: np.ndarray
-    logp: np.ndarray
-    backoff: np.ndarray
-    offset: np.ndarray
-
-    @classmethod
-    def unscored(cls, words: np.ndarray, logp: float) -> Listed:
-        """N-grams (M, n) that no line lists, with the same log-probability."""
-        return cls(words, np.full(len(words), logp), np.zeros(len(words)), np.zeros(len(words), dtype=np.int64))
-
-    @classmethod
-    def joined(cls, parts: Iterable[Listed]) -> Listed:
-        """The n-grams of all parts."""
-        columns = zip(*((one.words, one.logp, one.backoff, one.offset) for one in parts), strict=True)
-        return cls(*map(np.concatenate, columns))
 
 
 class ArpaReader:
@@ -180,35 +158,14 @@ class ArpaReader:
                 self.words.append(text)
 
     def _sorted(self, listed: list[Listed]) -> list[Grams]:
-        """The n-grams of all orders as the automaton is built from them, with the contexts that are not listed."""
-        levels: list[Grams] = []
-        for order, one in enumerate(listed, start=1):
-            context = _contexts(levels, one.words, len(self.words))
-            if (context < 0).any():  # put in, and begin again
-                missing = Listed.unscored(np.unique(one.words[context < 0, :-1], axis=0), math.nan)
-                return self._sorted(
-                    [*listed[: order - 2], Listed.joined([listed[order - 2], missing]), *listed[order - 1 :]]
-                )
-            keys = context * len(self.words) + one.words[:, -1]
-            by_key = np.argsort(keys, kind="stable")
-            for again in by_key[1:][np.diff(keys[by_key]) == 0]:
-                gram = " ".join(self.words[word] for word in one.words[again])
-                raise self.error(one.offset[again], f"the {order}-gram {gram!r} is listed twice")
-            levels.append(Grams(context[by_key], one.words[by_key, -1], one.logp[by_key], one.backoff[by_key]))
-        return levels
+        """The n-grams of all orders as the automaton is built from them; a ModelError for one that is there twice."""
 
+        def twice(order: int, again: int) -> ModelError:
+            one = listed[order - 1]
+            gram = " ".join(self.words[word] for word in one.words[again])
+            return self.error(one.offset[again], f"the {order}-gram {gram!r} is listed twice")
 
-def _contexts(levels: list[Grams], words: np.ndarray, vocabulary: int) -> np.ndarray:
-    """Which n-grams of the last level are the contexts of n-grams (M, n); -1 where there is none."""
-    if not levels:
-        return np.zeros(len(words), dtype=np.int64)
-    index = words[:, 0]
-    for level, word in zip(levels[1:], words.T[1:-1], strict=True):
-        keys, wanted = level.context * vocabulary + level.word, index * vocabulary + word
-        index = np.searchsorted(keys, wanted)
-        found = keys[np.minimum(index, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), dtype=bool)
-        index = np.where(found, index, -1)
-    return index
+        return sorted_grams(listed, len(self.words), twice)
 
 
 def _content(path: Path) -> bytes:

@@ -39,6 +39,7 @@ class LogMel(nn.Module):
         self.sample_rate, self.output_size = sample_rate, n_mels
         self.window_samples, self.hop_samples = round(window * sample_rate), round(hop * sample_rate)
         self.n_fft = 1 << (self.window_samples - 1).bit_length()
+        self.past_samples = self.n_fft // 2  # of a frame that lie before its step
         bands = melscale_fbanks(self.n_fft // 2 + 1, f_min, sample_rate / 2, n_mels, sample_rate, None, "htk")
         self.register_buffer("bands", bands, persistent=False)
         self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
@@ -56,18 +57,18 @@ class LogMel(nn.Module):
         with torch.autocast(wavs.device.type, enabled=False):
             wavs = zero_padding(wavs.float(), samples)
             frames = self.frames_of(samples)
-            energies = self._spectrum(wavs, int(frames.max())) @ self.bands
-            return self._normalise(energies.clamp_min(self.FLOOR).log(), frames), frames
+            begun = nn.functional.pad(wavs, (self.past_samples, 0))
+            return self._normalise(self.log_energies(begun, int(frames.max())), frames), frames
 
-    def _spectrum(self, wavs: Tensor, frames: int) -> Tensor:
-        """(B, S) -> power spectrum (B, frames, n_fft / 2 + 1)."""
-        half = self.n_fft // 2
+    def log_energies(self, wavs: Tensor, frames: int) -> Tensor:
+        """(B, S), of which the first sample is the first frame's -> (B, frames, F); after the last there are zeros."""
         needed = (frames - 1) * self.hop_samples + self.n_fft
-        padded = nn.functional.pad(wavs, (half, max(0, needed - half - wavs.size(1))))[:, :needed]
+        padded = nn.functional.pad(wavs, (0, max(0, needed - wavs.size(1))))[:, :needed]
         spectrum = torch.stft(
             padded, self.n_fft, self.hop_samples, self.window_samples, self.window, center=False, return_complex=True
         )
-        return torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        return (power @ self.bands).clamp_min(self.FLOOR).log()
 
     @staticmethod
     def _normalise(features: Tensor, frames: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,47 @@ class Grams:
     word: np.ndarray
     logp: np.ndarray
     backoff: np.ndarray
+
+
+@dataclass
+class Listed:
+    """N-grams of one order in any order: (M, n) words, (M,) natural logs, and (M,) where a file has them."""
+
+    words: np.ndarray
+    logp: np.ndarray
+    backoff: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def unscored(cls, words: np.ndarray, logp: float) -> Listed:
+        """N-grams (M, n) that no file lists, with the same log-probability."""
+        return cls(words, np.full(len(words), logp), np.zeros(len(words)), np.zeros(len(words), dtype=np.int64))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Listed]) -> Listed:
+        """The n-grams of all parts."""
+        columns = zip(*((one.words, one.logp, one.backoff, one.offset) for one in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
+
+
+def sorted_grams(listed: Sequence[Listed], vocabulary: int, twice: Callable[[int, int], Exception]) -> list[Grams]:
+    """The n-grams of each order, from single words on, with the contexts that are not listed.
+
+    Of an n-gram that is there twice, ``twice(order, place)`` is raised.
+    """
+    levels: list[Grams] = []
+    for order, one in enumerate(listed, start=1):
+        context = _contexts(levels, one.words, vocabulary)
+        if (context < 0).any():  # put in, and begin again
+            missing = Listed.unscored(np.unique(one.words[context < 0, :-1], axis=0), math.nan)
+            whole = Listed.joined([listed[order - 2], missing])
+            return sorted_grams([*listed[: order - 2], whole, *listed[order - 1 :]], vocabulary, twice)
+        keys = context * vocabulary + one.words[:, -1]
+        by_key = np.argsort(keys, kind="stable")
+        for again in by_key[1:][np.diff(keys[by_key]) == 0]:
+            raise twice(order, int(again))
+        levels.append(Grams(context[by_key], one.words[by_key, -1], one.logp[by_key], one.backoff[by_key]))
+    return levels
 
 
 def build_ngram(words: list[str], levels: Sequence[Grams]) -> NgramModel:
@@ -92,3 +134,16 @@ def _link(model: NgramModel, level: Grams, number: np.ndarray, source: np.ndarra
     model.arc_logp[arcs][unknown] = (model.backoff_logp[source] + logp)[unknown]
     model.arc_next[arcs] = np.where(number >= 0, number, suffix)
     model.backoff_state[number[number >= 0]] = suffix[number >= 0]
+
+
+def _contexts(levels: list[Grams], words: np.ndarray, vocabulary: int) -> np.ndarray:
+    """Which n-grams of the last level are the contexts of n-grams (M, n); -1 where there is none."""
+    if not levels:
+        return np.zeros(len(words), dtype=np.int64)
+    index = words[:, 0]
+    for level, word in zip(levels[1:], words.T[1:-1], strict=True):
+        keys, wanted = level.context * vocabulary + level.word, index * vocabulary + word
+        index = np.searchsorted(keys, wanted)
+        found = keys[np.minimum(index, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), dtype=bool)
+        index = np.where(found, index, -1)
+    return index

@@ -51,7 +51,7 @@ class BidirectionalRNN(nn.Module):
 
 def reversal(frames: Tensor, size: int) -> Tensor:
     """(B,) frames -> (B, size) the frame to take at each position so that a row is reversed and its padding stays."""
-    positions = torch.arange(size, device=frames.device).expand(len(frames), size)
+    positions = torch.arange(size, device=frames.device).expand(frames.size(0), size)
     last = frames.unsqueeze(1) - 1
     return torch.where(positions <= last, last - positions, positions)
 

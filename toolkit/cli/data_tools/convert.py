@@ -9,8 +9,8 @@ a recipe is printed. Manifests refer to the audio files there are; what is not a
 where the format knows none) is written to the folder OUTPUT_audio. Nothing that is there is replaced. Limits such as
 max_duration count, other changes do not.
 With -j, each process writes a shard. A conversion to shards that was stopped goes on with the same command,
-unless its files have changed. What can
-only be read in order, such as a stream of HuggingFace's, is written by one process, and from the start.
+unless its manifests have changed; shards that are older than their audio are written again. What can only be read in
+order, such as a stream of HuggingFace's, is written by one process, and from the start.
 """
 
 from __future__ import annotations

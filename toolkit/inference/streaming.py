@@ -1,0 +1,248 @@
+"""Speech to text while it is being spoken.
+
+::
+
+    asr = StreamingASR.from_hparams("results/streaming")
+    stream = asr.stream()                     # as many at the same time as there are speakers
+    for piece in microphone:                  # samples (S,), however many
+        print(stream.feed(piece).text)
+    print(stream.finish().text)               # what asr.transcribe says of all pieces at once
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.errors import AudioError, ModelError
+from toolkit.inference.long_audio import is_sound
+from toolkit.inference.timing import with_frames
+from toolkit.inference.transcriber import Piece, Transcriber
+from toolkit.inference.transcript import Transcript, Word
+from toolkit.models.chunks import Context
+
+if TYPE_CHECKING:
+    from toolkit.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class PartialTranscript:
+    """What was understood so far.
+
+    Attributes
+    ----------
+    text
+        The words.
+    stable
+        Characters of the text, from the first, that nothing to come can change.
+    duration
+        Seconds of audio that were understood: whole chunks.
+    pause
+        Seconds since the last sound of a word; zero before the first word. Speech has ended when they are many.
+    """
+
+    text: str = ""
+    stable: int = 0
+    duration: float = 0.0
+    pause: float = 0.0
+
+
+class StreamingASR(Transcriber):
+    """A `Transcriber` whose model was trained in chunks, so that it can write while somebody speaks.
+
+    Raises
+    ------
+    ModelError
+        The model or the search needs whole utterances.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, search: Callable[..., Any], **options: Any) -> None:
+        _check_can_stream(model, search)
+        super().__init__(model, tokenizer, search, **options)
+
+    @property
+    def context(self) -> Context:
+        """The frames of a chunk, and the chunks before it that are in mind; can be set, for streams to come."""
+        return self.model.encoder.chunks.testing
+
+    @context.setter
+    def context(self, context: Context) -> None:
+        self.model.encoder.chunks.testing = context
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame of the encoder to the next."""
+        return self.frame_samples / self.sample_rate
+
+    def stream(self) -> SpeechStream:
+        """A stream of speech, independent of all others.
+
+        Raises
+        ------
+        ModelError
+            The context has no chunks.
+        """
+        return SpeechStream(self)
+
+    def transcript_of(self, hypotheses: list[Hypothesis], log_probs: Tensor, samples: int) -> Transcript:
+        """The transcript of so many samples, of what a search found in their CTC output (T, V)."""
+        best, *others = hypotheses
+        return self._transcript([Piece(0, [with_frames(best, log_probs), *others])], "", samples)
+
+    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
+        """The transcript of named audio that comes in blocks (S,), which is heard as a stream, in no windows."""
+        if self.context.chunk_frames is None:
+            return super()._transcribe_long(blocks, name, batch_seconds)
+        stream = self.stream()
+        for block in blocks:
+            stream.feed(block)
+        return replace(stream.finish(), file=name)
+
+
+class PosteriorStream:
+    """CTC output of audio as it comes: a chunk costs the same whenever it comes, in time and in memory.
+
+    Attributes
+    ----------
+    chunk_samples
+        Samples of a chunk.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._features, self._encoder = model.features.stream(), model.encoder.stream()
+        self.chunk_samples = self._encoder.chunk_features * model.features.hop_samples
+        self._waiting: list[Tensor] = []  # samples that are no chunk yet
+        self._waiting_samples = 0
+
+    def feed(self, samples: Tensor) -> Iterator[Tensor]:
+        """The log-probabilities (T, V) of each chunk that the next samples (S,) complete."""
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= self.chunk_samples:
+            waiting = torch.cat(self._waiting)
+            whole = len(waiting) - len(waiting) % self.chunk_samples
+            self._waiting, self._waiting_samples = [waiting[whole:].clone()], len(waiting) - whole
+            yield from map(self._encode, waiting[:whole].split(self.chunk_samples))
+
+    def finish(self) -> Iterator[Tensor]:
+        """Those (T, V) of the samples that are left, if there are any."""
+        if self._waiting_samples:
+            yield self._encode(torch.cat(self._waiting))
+
+    @torch.inference_mode()
+    def _encode(self, samples: Tensor) -> Tensor:
+        features = self._features.feed(samples.to(self._device)[None])
+        return self._model.ctc_log_probs(self._encoder.feed(features))[0]
+
+
+class SpeechStream:
+    """One speaker's audio as it comes, and what was understood of it.
+
+    Only the text, and the few kilobytes a second that say when its words were spoken, grow until `finish`.
+
+    Attributes
+    ----------
+    chunk_samples
+        Samples of a chunk: what is understood changes when one is complete.
+    """
+
+    def __init__(self, asr: StreamingASR) -> None:
+        self._asr, self._posteriors = asr, PosteriorStream(asr.model, asr.device)
+        self.chunk_samples = self._posteriors.chunk_samples
+        self._search = asr.search.stream()
+        self._samples = self._frames = 0
+        self._sound = False  # in digital silence, some models hear words
+        self._spoken = 0  # frames until the last sound of a word
+        self._log_probs: list[Tensor] = []  # (T, V) of each chunk
+        self._partial = PartialTranscript()
+        self._finished = False
+
+    def feed(self, samples: Tensor | NDArray[np.floating]) -> PartialTranscript:
+        """Take the next samples (S,), as many as there are, between -1 and 1; what is understood then.
+
+        Raises
+        ------
+        AudioError
+            Samples are not numbers.
+        ModelError
+            They are not of the shape (S,) and floating-point, or the stream is finished.
+        """
+        piece = self._checked(samples)
+        self._samples += len(piece)
+        self._sound |= is_sound(piece)
+        self._hear(self._posteriors.feed(piece))
+        return self._partial
+
+    def words(self) -> tuple[Word, ...]:
+        """The words so far, and when they were spoken; takes the longer the more there are."""
+        if not self._partial.text:
+            return ()
+        found = Hypothesis(self._search.partial().tokens, 0.0)
+        return self._asr.transcript_of([found], torch.cat(self._log_probs), self._samples).words
+
+    def finish(self) -> Transcript:
+        """The transcript of all samples: that of the whole, seen in the same chunks. The stream is then over."""
+        self._check_open()
+        self._hear(self._posteriors.finish())
+        self._finished = True
+        if not self._sound:
+            return Transcript("", duration=self._samples / self._asr.sample_rate)
+        return self._asr.transcript_of(self._search.finish(), torch.cat(self._log_probs), self._samples)
+
+    def _hear(self, chunks: Iterator[Tensor]) -> None:
+        """Understand the CTC output (T, V) of some chunks."""
+        for log_probs in chunks:
+            self._search.feed(log_probs)
+            self._log_probs.append(log_probs.cpu())
+            self._partial = self._understood(self._log_probs[-1])
+
+    def _understood(self, log_probs: Tensor) -> PartialTranscript:
+        """The partial transcript after a chunk's CTC output (T, V)."""
+        asr, found = self._asr, self._search.partial()
+        text = asr.tokenizer.decode(found.tokens) if self._sound else ""
+        alike = map(operator.eq, text, asr.tokenizer.decode(found.tokens[: found.stable]))
+        stable = sum(itertools.takewhile(bool, alike))
+        spoken = log_probs.argmax(dim=1).nonzero()
+        if len(spoken):
+            self._spoken = self._frames + int(spoken[-1]) + 1
+        self._frames += len(log_probs)
+        pause = self._frames - self._spoken if text else 0
+        return PartialTranscript(text, stable, self._frames * asr.frame_seconds, pause * asr.frame_seconds)
+
+    def _checked(self, samples: Tensor | NDArray[np.floating]) -> Tensor:
+        self._check_open()
+        piece = torch.as_tensor(samples)
+        if piece.dim() != 1 or not piece.is_floating_point():
+            raise ModelError(
+                f"a piece of audio: expected floating-point samples of shape (S,), got {piece.dtype} of shape "
+                f"{tuple(piece.shape)}; average the channels, and scale to [-1, 1]"
+            )
+        if not torch.isfinite(piece).all():
+            place = int((~torch.isfinite(piece)).nonzero()[0])
+            raise AudioError(f"sample {self._samples + place} of the stream is {piece[place]}: expected numbers only")
+        return piece.to(torch.float32, copy=True)  # a microphone may fill the same array again
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ModelError("this stream is finished: begin another with stream()")
+
+
+def _check_can_stream(model: nn.Module, search: Callable[..., Any]) -> None:
+    """Raise a ModelError for a model or a search that needs whole utterances."""
+    parts = {name: getattr(model, name, None) for name in ("features", "encoder")} | {"search": search}
+    for name, part in parts.items():
+        if not hasattr(part, "stream") or getattr(part, "chunks", part) is None:
+            raise ModelError(
+                f"this model cannot stream: it needs whole utterances for its {name}, {type(part).__name__}; "
+                "recipes/AN4/hparams/streaming.yaml trains one that can"
+            )

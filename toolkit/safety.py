@@ -1,0 +1,174 @@
+"""What the YAML of a model may name: a folder from anywhere can build modules, and do nothing else.
+
+A tag is looked up and judged by where the thing it names was defined, so that no path through an allowed package leads
+out of it. `HparamsDocument.check_safe` applies this to a whole document.
+"""
+
+from __future__ import annotations
+
+import pydoc
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from toolkit.errors import ConfigError
+
+# Where classes may come from. Training runs the user's own YAML and is not limited.
+PACKAGES = (
+    *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer.", "toolkit.inference.checkpoints."),
+    *("torch.nn.", "torchaudio.transforms.", "lhotse.dataset.signal_transforms.", "sentencepiece."),
+    *("speechbrain.nnet.", "speechbrain.processing.features.", "speechbrain.lobes.features."),
+    # others of its lobes read pickles, or download what they find in a YAML
+    *(f"speechbrain.lobes.models.{name}." for name in ("CRDNN", "RNNLM", "VanillaNN", "convolution", "transformer")),
+    *(f"speechbrain.lobes.models.{name}." for name in ("ContextNet", "ESPnetVGG", "wav2vec")),
+    *(f"speechbrain.augment.{name}." for name in ("augmenter", "freq_domain", "time_domain")),
+    *(f"speechbrain.decoders.{name}." for name in ("seq2seq", "transducer", "scorer")),
+    *(f"speechbrain.integrations.huggingface.{name}." for name in ("wav2vec2", "hubert", "wavlm")),
+    *("speechbrain.dataio.encoder.", "speechbrain.dataio.preprocess.", "speechbrain.utils.epoch_loop."),
+)
+# Where names may be looked up: ``lhotse.dataset.SpecAugment`` is defined in lhotse.dataset.signal_transforms.
+LOOKED_UP = (*PACKAGES, "lhotse.dataset.", "speechbrain.decoders.")
+# What may be named, and not called while the document is built: losses, and searchers that load a language model.
+NAMED_ONLY = ("speechbrain.nnet.losses.", "speechbrain.decoders.ctc.")
+# Functions that a model's YAML may apply.
+FUNCTIONS = (
+    *("len", "toolkit.pretrained.load_language_model"),
+    "speechbrain.utils.filter_analysis.stack_filter_properties",
+)
+# The only arguments of classes that could load more than they should: any file as a tokenizer; code of a hub's.
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "sentencepiece.": (),
+    "speechbrain.integrations.huggingface.": (
+        *("source", "save_path", "output_norm", "output_all_hiddens"),
+        *("freeze", "freeze_feature_extractor", "apply_spec_augment"),
+    ),
+}
+# Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
+PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+
+# Nodes and characters that a document may have once its aliases and references are written out; the YAML of SpeechBrain
+# with the most has some 20,000.
+LARGEST = 500_000
+
+REFERENCE = re.compile(r"<([^>]*)>")
+
+
+def yaml_nodes(root: Node) -> Iterator[Node]:
+    """Every node of a composed YAML text, keys included, each once however often it is aliased."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += reversed(children(node))
+
+
+def children(node: Node) -> list[Node]:
+    """The nodes directly below one, in their order."""
+    if isinstance(node, MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def is_safe(node: Node) -> bool:
+    """Whether building this node can only make data, a class of `PACKAGES`, or call one of `FUNCTIONS`.
+
+    A class is looked up and asked where it was defined: ``torch.nn.modules.module.torch.hub.load`` begins well, too.
+    hyperpyyaml parses the text of tuples, ``(1, 2)``, once more, with all of PyYAML's tags.
+    """
+    if isinstance(node, ScalarNode) and (node.tag == "!tuple" or node.value.startswith("(")) and "!" in node.value:
+        return False
+    kind, _, name = node.tag.partition(":")
+    if node.tag == "!apply:getattr":  # made of `!ref <encoder.output_size>`
+        attribute = node.value[1] if isinstance(node, SequenceNode) and len(node.value) == 2 else None
+        return isinstance(attribute, ScalarNode) and not attribute.value.startswith("_")
+    if kind == "!apply":
+        return name in FUNCTIONS
+    if kind in ("!new", "!name") and name.startswith(LOOKED_UP):
+        return _may_be_named(pydoc.locate(name), node)
+    if node.tag in ("!ref", "!copy"):
+        return "**" not in str(node.value)  # `!ref 9 ** 9 ** 9` would never be done
+    return node.tag == "!tuple" or node.tag in PLAIN_TAGS
+
+
+def _may_be_named(found: object, node: Node) -> bool:
+    """Whether what a tag was found to name may stand there, with the arguments given."""
+    place = f"{getattr(found, '__module__', None)}."
+    if place.startswith(NAMED_ONLY):
+        return node.tag.startswith("!name:")
+    if not isinstance(found, type) or not place.startswith(PACKAGES):
+        return False
+    for package, allowed in ARGUMENTS.items():
+        if place.startswith(package):
+            return _keywords(node) <= set(allowed)
+    return True
+
+
+def _keywords(node: Node) -> set[str]:
+    """The names of the arguments of a node; positional ones are called ``*``."""
+    if isinstance(node, MappingNode):
+        return {key.value if isinstance(key, ScalarNode) else "*" for key, _ in node.value}
+    return {"*"} if isinstance(node, SequenceNode) and node.value else set()
+
+
+def shown(node: Node) -> str:
+    """The tag of a refused node, as it is written."""
+    hidden = isinstance(node, ScalarNode) and "!" in node.value
+    return node.value if hidden else node.tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def check_size(root: Node | None, path: str | Path, *, references: bool = False) -> None:
+    """Refuse a document that is small only as long as its aliases, and references, are not written out.
+
+    ::
+
+        a: &a [x, x, x, x]
+        b: &b [*a, *a, *a, *a]      # 16
+        c: !ref <b> <b> <b> <b>     # 64, and so on
+
+    Raises
+    ------
+    ConfigError
+        Written out, it is larger than `LARGEST`, or something in it contains itself.
+    """
+    totals: dict[int, int] = {}
+    entered: set[int] = set()
+    waiting = [(root, False)] if root is not None else []
+    while waiting:
+        node, done = waiting.pop()
+        parts = [*children(node), *(_referred(node, root) if references else [])]
+        if done:
+            # a part that is not counted yet is one that this node stands in: it has no end
+            totals[id(node)] = _own_size(node) + sum(totals.get(id(part), LARGEST + 1) for part in parts)
+            if totals[id(node)] > LARGEST:
+                raise ConfigError(
+                    f"{path}, line {node.start_mark.line + 1}: contains itself, or is larger than {LARGEST} nodes and "
+                    "characters once its aliases and references are written out; a model has no need of that"
+                )
+        elif id(node) not in entered:
+            entered.add(id(node))
+            waiting += [(node, True), *((part, False) for part in parts)]
+
+
+def _own_size(node: Node) -> int:
+    """A node counts one, and a text that is put together counts its characters."""
+    return len(node.value) if isinstance(node, ScalarNode) and "<" in node.value else 1
+
+
+def _referred(node: Node, root: Node) -> list[Node]:
+    """The nodes that the text of a node refers to, as often as it does; a plain ``<bos>`` called bos is but a text."""
+    if not isinstance(node, ScalarNode):
+        return []
+    found = (_target(text, root) for text in REFERENCE.findall(node.value))
+    return [part for part in found if part is not None and (part is not node or node.tag in ("!ref", "!copy"))]
+
+
+def _target(reference: str, root: Node) -> Node | None:
+    """The node that ``<key[inner].attribute>`` means."""
+    for part in reference.partition(".")[0].split("["):
+        name, pairs = part.strip("] "), root.value if isinstance(root, MappingNode) else []
+        root = next((value for key, value in pairs if key.value == name), None)
+    return root
