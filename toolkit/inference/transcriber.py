@@ -36,6 +36,9 @@ READ_AHEAD_BATCHES = 8
 # The segments of long audio are padded to a multiple of so many seconds: torch keeps memory for every length it meets.
 PADDING_S = 4
 
+# Segments of models whose CTC output is not merged begin at multiples of so many seconds.
+SEGMENT_FRAME_S = 0.04
+
 
 class Transcriber(Pretrained):
     """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
@@ -305,7 +308,8 @@ class Transcriber(Pretrained):
 
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, longest_s=self.long_audio.segment_s)
+        frame = round(SEGMENT_FRAME_S * self.sample_rate)
+        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
