@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.errors import ModelError
 from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words
 from toolkit.inference.transcript import Word
 from toolkit.models.speech_language import SpeechLM
@@ -33,6 +34,11 @@ def encoder(frames_of: Callable[[Tensor], Tensor]) -> SimpleNamespace:
 )
 def test_a_model_is_asked_how_long_its_frames_are(frames_of: Callable[[Tensor], Tensor], expected: int) -> None:
     assert samples_per_frame(encoder(frames_of), 16000, CPU) == expected
+
+
+def test_a_model_whose_frames_are_not_of_the_audio_is_named() -> None:
+    with pytest.raises(ModelError, match=r"SimpleNamespace: 10 s of audio have no more frames than 0\.2 s"):
+        samples_per_frame(encoder(lambda samples: samples * 0 + 7), 16000, CPU)
 
 
 PIECES = ["<unk>", "▁", "▁A", "B", "C"]

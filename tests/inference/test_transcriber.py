@@ -54,7 +54,7 @@ class ToneModel(nn.Module):
         loud = encoded.abs().amax(dim=-1) > 0.05
         for column, tone in zip(self.columns, TONES.values(), strict=True):
             log_probs[..., column] = torch.where(loud & ((peak - tone).abs() <= 20), 0.0, -9.0)
-        return log_probs
+        return log_probs.log_softmax(dim=-1)
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.output:
         require_writable(options.output.parent, "--output")
     text = read_text(options.text)
-    from toolkit.inference.transcriber import Transcriber
+    from toolkit.inference.models import load_transcriber
 
-    transcriber = Transcriber.from_run(options.run_folder, device=options.device)
+    transcriber = load_transcriber(options.model, device=options.device)
     found = text_of(transcriber.align(options.audio, text, channel=options.channel), form)
     if options.output:
         write_atomically(options.output, found)
@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr align", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run_folder", type=Path, metavar="MODEL", help="output folder of a recogniser's training")
+    parser.add_argument("model", metavar="MODEL", help="a run's folder, an exported one, or a name on the hub")
     parser.add_argument("audio", type=Path, metavar="AUDIO", help="audio file")
     parser.add_argument("text", metavar="TEXT", help="what is said in it, or a .txt file that holds that")
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of printing")

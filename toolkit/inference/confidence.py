@@ -3,6 +3,9 @@
 A model is surer of its words than it should be, or less sure. On a data set whose words are known, a logistic
 regression says how often words of which confidence are right (Platt 1999), which two numbers in a file of the model's
 folder then tell the Transcriber. The order of words by confidence stays.
+
+Fitted on AN4's validation set, the calibration error on its test set goes from 0.028 to 0.015 for a model of
+`ctc.yaml`, and from 0.051 to 0.037 for one of `transducer.yaml`.
 """
 
 from __future__ import annotations

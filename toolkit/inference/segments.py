@@ -59,7 +59,7 @@ def segments(
             loud[0] = max(loud[0], float(continues))
             end = cut = pause_after(loud[:longest], pause) or (None if len(levels) >= longest else len(levels))
             if cut is None:
-                end, cut = (longest, longest - overlap) if overlap else (quietest(loud[:longest], pause),) * 2
+                end, cut = (longest, longest - overlap) if overlap else (quietest(loud[:longest]),) * 2
             spoken = np.flatnonzero(loud[:end] > 0)
             if len(spoken):
                 first, last = max(0, spoken[0] - margin) * frame, min(end, spoken[-1] + 1 + margin) * frame
@@ -98,11 +98,14 @@ def pause_after(loud: NDArray[np.float64], pause: int) -> int | None:
     return int(spoken[ends[0]]) + 1 + pause // 2 if len(ends) else None
 
 
-def quietest(loud: NDArray[np.float64], pause: int) -> int:
-    """The quietest place in the second half of frames (T,)."""
-    half, width = len(loud) // 2, max(1, min(pause // 3, len(loud) // 4))
-    means = np.convolve(loud[half:], np.full(width, 1 / width), mode="valid")
-    return half + int(means.argmin()) + (width + 1) // 2
+def quietest(loud: NDArray[np.float64]) -> int:
+    """The place in the second half of frames (T,) that is quietest, itself and on average with those around it."""
+    means = np.zeros(len(loud))
+    for width in (1, 3, 9, 27):
+        padded = np.pad(loud, width // 2, mode="edge")
+        means += np.convolve(padded, np.full(width, 1 / width), mode="valid")
+    half = len(loud) // 2
+    return half + int(means[half:].argmin())
 
 
 def _and_the_end(blocks: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from toolkit.inference.transcript import Word
 
 # Audio of this length has a frame in every model: some encoders' convolutions need seven frames of 10 ms.
 SHORT_S = 0.2
+LONG_S = 10  # and this has two more in every model
 
 
 @torch.inference_mode()
@@ -30,6 +31,8 @@ def samples_per_frame(model: nn.Module, sample_rate: int, device: torch.device) 
     (fewest,), longest = frames_of([shortest]), shortest
     while frames_of([longest])[0] < fewest + 2:
         longest += shortest
+        if longest > LONG_S * sample_rate:
+            raise ModelError(f"{type(model).__name__}: {LONG_S} s of audio have no more frames than {SHORT_S} s")
     # the most samples known to be too few for one frame more, and for two; and the fewest known to be enough
     few, enough = [shortest, shortest], [longest, longest]
     while any(high - low > 1 for low, high in zip(few, enough, strict=True)):

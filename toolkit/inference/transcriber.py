@@ -36,6 +36,9 @@ READ_AHEAD_BATCHES = 8
 # The segments of long audio are padded to a multiple of so many seconds: torch keeps memory for every length it meets.
 PADDING_S = 4
 
+# Segments of models whose CTC output is not merged begin at multiples of so many seconds.
+SEGMENT_FRAME_S = 0.04
+
 
 class Transcriber(Pretrained):
     """Speech to text with one model; a transcript is the same alone, in a batch and in any order.
@@ -289,7 +292,7 @@ class Transcriber(Pretrained):
     @torch.inference_mode()
     def _recognise(self, wavs: Sequence[Tensor], step: int = 1) -> list[list[Hypothesis]]:
         """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
-        encoded, frames = self._encode(wavs, step)
+        encoded, frames = self._encode_padded(wavs, step)
         found = self.search(self.model, encoded, frames)
         log_probs = ctc_output(self.model, encoded)
         if log_probs is None:
@@ -297,7 +300,7 @@ class Transcriber(Pretrained):
         rows = zip(found, log_probs, frames.tolist(), strict=True)
         return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
 
-    def _encode(self, wavs: Sequence[Tensor], step: int = 1) -> tuple[Tensor, Tensor]:
+    def _encode_padded(self, wavs: Sequence[Tensor], step: int = 1) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) of waveforms (S,), padded to a multiple of ``step`` samples, and (B,) frames."""
         padded, samples = pad_wavs(wavs)
         padded = nn.functional.pad(padded, (0, -padded.size(1) % step))
@@ -305,7 +308,8 @@ class Transcriber(Pretrained):
 
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, longest_s=self.long_audio.segment_s)
+        frame = round(SEGMENT_FRAME_S * self.sample_rate)
+        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
@@ -340,7 +344,7 @@ class Transcriber(Pretrained):
     def _outputs(self, found: Iterable[Segment], batch_seconds: float) -> Iterator[Output]:
         """The CTC output of each segment."""
         for batch in batches_of(found, batch_seconds * self.sample_rate):
-            encoded, frames = self._encode([segment.wav for segment in batch], PADDING_S * self.sample_rate)
+            encoded, frames = self._encode_padded([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             rows = zip(batch, self.model.ctc_log_probs(encoded), frames.tolist(), strict=True)
             for segment, row, count in rows:
                 yield Output(segment.start // self.frame_samples, row[:count], segment.continues)

@@ -42,7 +42,7 @@ def merged(outputs: Iterable[Output], longest: int) -> Iterator[tuple[int, Tenso
         cut = seam(held[begin : begin + common], output.log_probs[:common])
         held = torch.cat([held[: begin + cut], output.log_probs[cut:]])
         if len(held) > 2 * longest:
-            cut = quietest(-held[:longest, 0].double().cpu().numpy(), longest)
+            cut = quietest(1 - held[:longest, 0].exp().double().cpu().numpy())
             yield start, held[:cut]
             held, start = held[cut:], start + cut
     if held is not None:

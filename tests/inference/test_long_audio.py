@@ -1,0 +1,242 @@
+"""Long audio: in constant memory, every word once, whether somebody pauses or nobody does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from test_transcriber import RATE, TONES, ToneModel, play
+from torch import Tensor
+
+from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.errors import AudioError, DataError
+from toolkit.inference.long_audio import LongAudio, take
+from toolkit.inference.segments import pause_after, quietest, segments
+from toolkit.inference.transcriber import Transcriber
+from toolkit.inference.windows import Output, laid_out, merged, seam
+from toolkit.tokenizer import Tokenizer
+
+SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0)
+
+
+class WholeSearch:
+    """A greedy search that cannot be fed in parts, as those of attention and transducers."""
+
+    def __call__(self, *arguments: object) -> list:
+        return CTCGreedySearcher()(*arguments)
+
+
+@pytest.fixture(params=["windows", "beam", "segments"])
+def transcriber(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Transcriber:
+    search = {"windows": CTCGreedySearcher(), "beam": CTCPrefixSearcher(), "segments": WholeSearch()}[request.param]
+    made = Transcriber(ToneModel(tokenizer), tokenizer, search, sample_rate=RATE, device="cpu")
+    made.long_audio = SHORT
+    return made
+
+
+def letters(count: int, seed: int = 1) -> str:
+    return "".join(np.random.default_rng(seed).choice(list(TONES), count))
+
+
+def speech(text: str, pause: float = 1.0) -> np.ndarray:
+    """Tones with short silences between them, and long ones between words."""
+    silence = np.zeros(round(pause * RATE), np.float32)
+    return np.concatenate([part for word in text.split() for part in (play(word), silence)])
+
+
+def starts_of(text: str) -> list[float]:
+    """When the words of `speech` begin: a tone and a silence take 0.6 s."""
+    lengths = [0.3 + 0.6 * len(word) + 1.0 for word in text.split()]
+    return [round(0.3 + sum(lengths[:place]), 1) for place in range(len(lengths))]
+
+
+# Through the Transcriber
+
+
+def test_a_text_with_pauses_is_heard_whole(transcriber: Transcriber) -> None:
+    text = "ABC CAB B AC BCAB CC A BACBA"
+    found = transcriber.transcribe(speech(text))
+    assert found.text.replace(" ", "") == text.replace(" ", "")
+    assert [word.text for word in found.words] == found.text.split()
+    assert {round(word.start, 1) for word in found.words} >= set(starts_of(text))
+    assert found.duration == pytest.approx(len(speech(text)) / RATE)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_or_doubled_where_nobody_pauses(transcriber: Transcriber, seed: int) -> None:
+    text = letters(60, seed)
+    found = transcriber.transcribe(play(text))
+    assert found.text.replace(" ", "") == text
+    assert "".join(word.text for word in found.words) == text
+
+
+def test_the_same_from_a_file_in_a_list_and_at_any_batch_size(transcriber: Transcriber, tmp_path: Path) -> None:
+    wav = speech("ABC CAB B AC BCAB CC A BACBA " + letters(20))
+    soundfile.write(tmp_path / "long.wav", wav, RATE, subtype="FLOAT")
+    alone = transcriber.transcribe(wav)
+    for seconds in (0.1, 7.0, 1000.0):
+        short, found, _ = transcriber.transcribe([play("CAB"), wav, play("A")], batch_seconds=seconds)
+        assert (short.text, found) == ("CAB", alone)
+    (filed,) = transcriber.transcribe_files([tmp_path / "long.wav"])
+    assert dataclasses.replace(filed, file="") == alone
+
+
+def test_short_audio_stays_whole(transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.inference.transcriber.segments", lambda *_, **__: pytest.fail("was cut"))
+    assert transcriber.transcribe(play("ABCAB")[: 4 * RATE]).text == "ABCAB"
+
+
+def test_silence_has_no_words(transcriber: Transcriber) -> None:
+    noise = 1e-5 * torch.randn(20 * RATE, generator=torch.Generator().manual_seed(0))
+    for silent in (torch.zeros(RATE), torch.zeros(20 * RATE), noise):
+        found = transcriber.transcribe(silent)
+        assert (found.text, found.words, found.duration) == ("", (), len(silent) / RATE)
+
+
+def test_five_hours_are_heard_in_the_memory_of_a_minute(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    minute, held = torch.from_numpy(np.resize(speech("ABC B CAB"), 60 * RATE)), []
+    pad = torch.cat
+
+    def recording() -> Iterator[Tensor]:
+        for _ in range(5 * 60):
+            yield minute
+
+    def cat(parts: list[Tensor], *arguments: int) -> Tensor:
+        joined = pad(parts, *arguments)
+        held.append(joined.numel())
+        return joined
+
+    made = Transcriber(ToneModel(tokenizer), tokenizer, CTCGreedySearcher(), sample_rate=RATE, device="cpu")
+    one = made.transcribe(minute.numpy())
+    monkeypatch.setattr(
+        "toolkit.dataio.audio.decode_blocks", lambda _: ((part.numpy()[None], RATE) for part in recording())
+    )
+    monkeypatch.setattr(torch, "cat", cat)
+    found = made.transcribe("five_hours.wav")
+    assert found.duration == 5 * 3600
+    assert len(found.words) == pytest.approx(300 * len(one.words), rel=0.02)
+    assert max(held) <= 3 * 60 * RATE
+
+
+def test_a_long_file_that_is_cut_off_is_reported_and_the_others_transcribed(
+    transcriber: Transcriber, tmp_path: Path
+) -> None:
+    for name, text in (("a", "AB"), ("b", letters(40)), ("c", "BC")):
+        soundfile.write(tmp_path / f"{name}.flac", play(text), RATE)
+    content = (tmp_path / "b.flac").read_bytes()
+    (tmp_path / "b.flac").write_bytes(content[: len(content) * 3 // 4])
+    errors: list[AudioError] = []
+    files = [tmp_path / f"{name}.flac" for name in "abc"]
+    assert [one.text for one in transcriber.transcribe_files(files, on_error=errors.append)] == ["AB", "BC"]
+    assert [str(error).startswith(f"{tmp_path}/b.flac: ") for error in errors] == [True]
+
+
+# Alignment of a known text
+
+
+@pytest.mark.parametrize("text", ["ABCAB", "ABC CAB B AC BCAB CC A BACBA"])
+def test_a_known_text_has_the_times_of_its_words(transcriber: Transcriber, text: str) -> None:
+    wav = speech(text)
+    found = transcriber.align(wav, text)
+    assert [word.text for word in found.words] == text.split()
+    assert [word.start for word in found.words] == pytest.approx(starts_of(text))
+    assert (found.text, found.duration) == (text, pytest.approx(len(wav) / RATE))
+
+
+def test_words_stand_as_they_are_written(transcriber: Transcriber) -> None:
+    found = transcriber.align(speech("ABC CA"), "  abc,\n“Ca!” ")
+    assert [word.text for word in found.words] == ["abc,", "“Ca!”"]
+    assert found.words[1].start == pytest.approx(3.4)
+    assert found.text == "abc, “Ca!”"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("A 42", "'42': the model's tokenizer has none"), (" ", "no words"), ("ABC" * 20, r"\d+ tokens of the text")],
+)
+def test_a_text_that_cannot_be_aligned(transcriber: Transcriber, text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        transcriber.align(play("AB"), text)
+
+
+# Segments and windows
+
+
+def test_segments_end_in_pauses_and_leave_silence_out() -> None:
+    wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
+    found = list(segments(wav.split(7777), RATE, frame=640, longest_s=30.0))
+    assert len(found) == 3
+    for segment in found:
+        assert segment.start % 640 == 0
+        assert not segment.continues
+        torch.testing.assert_close(segment.wav, wav[segment.start :][: len(segment.wav)])
+    heard = torch.zeros(len(wav))
+    for segment in found:
+        heard[segment.start :][: len(segment.wav)] = 1
+    assert wav[heard == 0].abs().max() == 0
+    assert heard.mean() < 0.7
+
+
+@pytest.mark.parametrize("overlap", [0.0, 1.0])
+def test_without_pauses_segments_cover_everything(overlap: float) -> None:
+    wav = torch.from_numpy(play(letters(50)))
+    found = list(segments(wav.split(5000), RATE, frame=320, longest_s=4.0, overlap_s=overlap))
+    assert max(len(segment.wav) for segment in found) <= 4 * RATE
+    end = found[0].start
+    for segment in found:
+        assert segment.continues == (overlap > 0 and segment is not found[0])
+        if segment.continues:
+            assert end - segment.start == overlap * RATE
+        assert not wav[end : segment.start].any()  # only silence is left out
+        end = segment.start + len(segment.wav)
+    assert end >= len(wav) - 0.3 * RATE
+
+
+def test_a_pause_is_found_where_it_is_certain() -> None:
+    loud = np.array([-1, -1, 1, 1, -1, -1, -1, -1, 1, -1], float)
+    assert pause_after(loud, 3) == 5  # the middle of the second pause
+    assert pause_after(loud[:6], 3) is None  # it may go on
+    assert pause_after(loud, 2) == 1  # quiet at the beginning is a part of its own
+    assert pause_after(-np.ones(7), 3) == 6
+
+
+def test_the_quietest_place_is_amid_quiet() -> None:
+    loud = np.full(100, 5.0)
+    loud[[10, 60]], loud[80:84] = -9.0, -8.9  # in the first half; for one frame; for four
+    assert quietest(loud) in (81, 82)
+
+
+def test_windows_change_where_both_are_surest_of_a_blank() -> None:
+    one, other = torch.full((8, 2), -3.0), torch.full((8, 2), -3.0)
+    one[3:6, 0], other[4:7, 0] = -0.1, -0.1
+    assert seam(one, other) in (4, 5)
+    assert seam(one[:3], other[:3]) == 1
+
+
+def test_merged_windows_are_the_whole() -> None:
+    torch.manual_seed(4)
+    whole = torch.randn(50, 3).log_softmax(-1)
+    cuts = [(0, 20), (12, 32), (24, 44), (36, 50)]
+    outputs = [Output(first + 7, whole[first:last], first > 0) for first, last in cuts]
+    ((start, found),) = merged(outputs, 100)
+    assert start == 7
+    torch.testing.assert_close(found, whole)
+    parts = list(merged(outputs, 10))
+    assert [start for start, _ in parts] == [7, *(7 + np.cumsum([len(part) for _, part in parts[:-1]])).tolist()]
+    torch.testing.assert_close(torch.cat([part for _, part in parts]), whole)
+    laid = laid_out(parts, 60, 3)
+    torch.testing.assert_close(laid[7:57], whole)
+    assert laid[:7].argmax(1).tolist() == [0] * 7
+
+
+def test_taking_stops_at_the_limit() -> None:
+    wav, rest = take(iter([torch.ones(3), torch.ones(3)]), 6)
+    assert (len(wav), rest) == (6, None)
+    wav, rest = take(iter([torch.ones(3), torch.ones(4), torch.ones(5)]), 6)
+    assert (len(wav), [len(block) for block in rest]) == (7, [5])
+    assert len(take(iter([]), 6)[0]) == 0
