@@ -29,20 +29,20 @@ INTERFACES = {
 def rows(quick: bool) -> Iterator[Row]:
     """A file of 10 s, and 64 of 2 to 15 s, with each interface."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, repeats = Path(name), {"repeats": 2 if quick else 5}
         one = write_files(folder / "one", [10.0])
-        lengths = np.random.default_rng(0).uniform(*LENGTHS, size=8 if quick else MANY).round(1).tolist()
+        lengths = np.random.default_rng(0).uniform(*LENGTHS, size=4 if quick else MANY).round(1).tolist()
         many = write_files(folder / "many", lengths)
         attention = write_model(folder / "attention", "attention")
-        yield row("EncoderDecoderASR", "Conformer 12 x 256, CTC/attention, beam 10", attention, one, goal=3)
-        yield row("EncoderDecoderASR", "Conformer 12 x 256, CTC/attention, beam 10", attention, many, goal=8)
+        yield row("EncoderDecoderASR", "Conformer 12 x 256, CTC/attention, beam 10", attention, one, goal=3, **repeats)
+        yield row("EncoderDecoderASR", "Conformer 12 x 256, CTC/attention, beam 10", attention, many, goal=8, **repeats)
         ctc = write_model(folder / "ctc", "ctc")
-        yield row("EncoderASR", "Conformer 12 x 256, CTC, greedy", ctc, one, goal=None)
-        yield row("EncoderASR", "Conformer 12 x 256, CTC, greedy", ctc, many, goal=None)
-        yield row("EncoderASR", f"Conformer 12 x 256, CTC, beam {BEAM}", ctc, one, goal=3)
+        yield row("EncoderASR", "Conformer 12 x 256, CTC, greedy", ctc, one, goal=None, **repeats)
+        yield row("EncoderASR", "Conformer 12 x 256, CTC, greedy", ctc, many, goal=None, **repeats)
+        yield row("EncoderASR", f"Conformer 12 x 256, CTC, beam {BEAM}", ctc, one, goal=3, **repeats)
 
 
-def row(interface: str, model: str, folder: Path, paths: list[str], *, goal: float | None) -> Row:
+def row(interface: str, model: str, folder: Path, paths: list[str], *, goal: float | None, repeats: int) -> Row:
     """Files transcribed by both, one after the other where the interface of SpeechBrain takes one."""
     of_ours, of_peer = INTERFACES[interface]
     ours = of_ours.from_hparams(folder, device="cpu")
@@ -54,7 +54,7 @@ def row(interface: str, model: str, folder: Path, paths: list[str], *, goal: flo
     if len(paths) > 1:
         return both.timed_once(f"{what}, {model}", f"SpeechBrain {interface}", goal)
     names = {"peer_name": f"SpeechBrain {interface}", "goal": goal}
-    return compare(f"{what}, {model}", both.ours, both.peer, same=same, **names)
+    return compare(f"{what}, {model}", both.ours, both.peer, same=same, repeats=repeats, **names)
 
 
 class Both:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from toolkit.dataio.audio import load_audio
 from toolkit.decoders.ctc import CTCPrefixSearcher
+from toolkit.inference.long_audio import LongAudio
 from toolkit.inference.streaming import StreamingASR
 from toolkit.models.chunks import Chunks
 from toolkit.models.conformer import Conformer
@@ -45,7 +46,8 @@ def rows_of(name: str, asr: StreamingASR, wav: Tensor) -> Iterator[Row]:
         began = time.process_time()
         stream.feed(piece)
         times.append(time.process_time() - began)
-    if stream.finish().text != asr.transcribe([wav], batch_seconds=len(wav) / RATE)[0].text:
+    asr.long_audio = LongAudio(whole_s=len(wav) / RATE)
+    if stream.finish().text != asr.transcribe(wav).text:
         raise ValueError(f"{name}: the stream is heard otherwise than the whole")
     ordered = sorted(times[:-1])  # the last may be no whole chunk
     worst = ordered[int(0.99 * len(ordered))]

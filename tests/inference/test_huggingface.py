@@ -16,6 +16,8 @@ from torch import Tensor
 from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
 from toolkit.inference.huggingface import HuggingFaceCTC
+from toolkit.inference.models import load_transcriber
+from toolkit.metrics.error_rate import character_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")  # transformers' WavLM
 
@@ -248,6 +250,38 @@ def test_weights_of_the_older_format_and_processor_files_of_older_versions_are_r
     (own_copy / "special_tokens_map.json").write_text(json.dumps({"pad_token": {"content": "<pad>"}}))
     (own_copy / "tokenizer_config.json").unlink()
     assert HuggingFaceCTC.from_hparams(own_copy, device="cpu").transcribe(waves(16000)) == expected
+
+
+def test_long_audio_in_windows_is_the_pipeline_in_chunks(model: Path):
+    """Noise never pauses, so that windows follow one another as chunks do; near a seam ours takes the better frames."""
+    (wav,) = waves(16000 * 30)
+    options = {"chunk_length_s": 10.0, "stride_length_s": 2.0}
+    ours = HuggingFaceCTC.from_hparams(model, overrides=options, device="cpu")
+    pipeline = transformers.pipeline("automatic-speech-recognition", str(model))
+    whole, chunked = pipeline(wav.numpy())["text"], pipeline(wav.numpy(), **options)["text"]
+    found = ours.transcribe([wav])[0].text
+    assert len(whole) > 300
+    assert differences(found, whole) <= differences(chunked, whole) + 5
+    assert differences(found, chunked) < 0.02 * len(chunked)
+
+
+def differences(one: str, other: str) -> int:
+    """Letters that differ."""
+    return character_errors(other, one).errors
+
+
+def test_any_model_is_loaded_by_what_its_folder_holds(model: Path):
+    assert isinstance(load_transcriber(model, device="cpu"), HuggingFaceCTC)
+    (found,) = load_transcriber(model, overrides={"topk": 2}, device="cpu").transcribe(waves(8000))
+    assert found.words[0].end > found.words[0].start
+
+
+def test_a_link_out_of_the_folder_is_refused(own_copy: Path, model: Path):
+    (own_copy / "model.safetensors").unlink()
+    (own_copy / "model.safetensors").symlink_to(model / "model.safetensors")
+    with pytest.raises(ConfigError, match="leads out of"):
+        HuggingFaceCTC.from_hparams(own_copy)
+    assert HuggingFaceCTC.from_hparams(own_copy, trust_source_code=True, device="cpu").sample_rate == 16000
 
 
 class Attack:

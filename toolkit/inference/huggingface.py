@@ -15,11 +15,13 @@ from torch import nn
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
+from toolkit.decoders.options import check_range
 from toolkit.errors import ConfigError, ExperimentError, MissingDependencyError, ModelError, did_you_mean
 from toolkit.inference.huggingface_language import FOLDER, check_alphabet, find_language_model, read_unigrams
 from toolkit.inference.huggingface_model import HuggingFaceModel
 from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_json
-from toolkit.inference.sources import find_folder
+from toolkit.inference.long_audio import LongAudio
+from toolkit.inference.sources import check_links, find_folder
 from toolkit.inference.transcriber import Transcriber
 
 CONFIG_FILE = "config.json"
@@ -37,6 +39,8 @@ OPTIONS = {
     "hotword_weight": 10.0,
     "beam_size": 100,
     "topk": 1,
+    "chunk_length_s": None,  # hear long audio in windows of so many seconds; None: as `LongAudio` says
+    "stride_length_s": None,  # what a window has beside the part that counts, on either side; None: a sixth of it
 }
 
 
@@ -59,7 +63,7 @@ class HuggingFaceCTC(Transcriber):
         overrides: Mapping[str, Any] | None = None,
         device: str | torch.device | None = None,
         revision: str | None = None,
-        trust_source_code: bool = False,  # noqa: ARG003 - as in the other interfaces; these models bring no code
+        trust_source_code: bool = False,
     ) -> HuggingFaceCTC:
         """The model of a folder: ``config.json``, weights, and what a processor saves.
 
@@ -70,16 +74,16 @@ class HuggingFaceCTC(Transcriber):
         hparams_file
             The configuration in it.
         overrides
-            Options of the search by the names of `OPTIONS`: language model and its weights, hotwords, beam.
+            Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows.
         trust_source_code
-            Without effect: code in the folder is never run.
+            Let files of the folder be links out of it. Code in the folder is never run.
 
         Raises
         ------
         ExperimentError
             There is no such model.
         ConfigError
-            An option is unknown or impossible.
+            An option is unknown or impossible, or a file is a link out of the folder.
         ModelError
             It is no CTC model of waveforms, its weights are incomplete, or the language model is of another alphabet.
         TokenizerError
@@ -89,13 +93,19 @@ class HuggingFaceCTC(Transcriber):
         """
         options = _options(overrides or {})
         folder = find_folder(source, savedir, revision)
+        if not trust_source_code:
+            check_links(folder, hparams_file)
         config = _ctc_config(folder / hparams_file)
         extractor = _feature_extractor(folder)
         tokenizer = HuggingFaceTokenizer(folder, config["vocab_size"])
         network = _network(folder, hparams_file)
         model = HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True))
         search = _search(folder, tokenizer, options)
-        return cls(model, tokenizer, search, sample_rate=extractor.get("sampling_rate", 16000), device=device)
+        rate = extractor.get("sampling_rate", 16000)
+        transcriber = cls(model, tokenizer, search, sample_rate=rate, device=device)
+        if options["chunk_length_s"] is not None:
+            transcriber.long_audio = _windows(options["chunk_length_s"], options["stride_length_s"])
+        return transcriber
 
 
 def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +116,14 @@ def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
             f"expected some of {', '.join(OPTIONS)}"
         )
     return OPTIONS | dict(overrides)
+
+
+def _windows(chunk: float, stride: float | None) -> LongAudio:
+    """How long audio is heard with transformers' numbers; audio of one window is heard whole."""
+    check_range("chunk_length_s", chunk, 1.0)
+    stride = chunk / 6 if stride is None else stride
+    check_range("stride_length_s", stride, 0.0, 0.4 * chunk)
+    return LongAudio(whole_s=chunk, window_s=chunk, overlap_s=2 * stride, segment_s=chunk)
 
 
 def _ctc_config(file: Path) -> dict[str, Any]:
