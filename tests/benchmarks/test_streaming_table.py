@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,3 @@ def test_a_row_for_each_chunk(streaming_folder: Path, tmp_path: Path, capsys: py
         scored.add(cut.id, cut.supervisions[0].text, transcript.text)
     assert float(figures[3][2]) == pytest.approx(scored.cer, abs=0.051)
     assert 0 < float(figures[3][3]) <= float(figures[3][4]) < 320
-
-
-def test_rows_for_the_table_of_inference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    rows = list(load_script(FOLDER / "inference_streaming.py").rows(quick=True))
-    assert [row.name for row in rows] == ["streaming, a chunk of 640 ms, median", "streaming, a chunk of 640 ms, 95 %"]
-    assert 0 < rows[0].ours <= rows[1].ours
-    for name in ("side_by_side", "streaming"):
-        monkeypatch.delitem(sys.modules, name)
