@@ -159,7 +159,7 @@ class HparamsDocument:
     def calls(self) -> Iterator[tuple[str, str, list[str]]]:
         """Every ``!new:`` and ``!name:``: the top-level key that it belongs to, what it names, the keywords given."""
         for key, value in self.data.items():
-            for node in _nodes(value):
+            for node in tree_nodes(value):
                 kind, _, name = (tag_of(node) or "").partition(":")
                 if kind in ("!new", "!name"):
                     yield key, name, list(node) if isinstance(node, Mapping) else []
@@ -297,12 +297,12 @@ def _one_line(node: Any) -> str:
     return " ".join(_uncommented(stream.getvalue()).partition(":")[2].split()) or "nothing"
 
 
-def _nodes(node: Any) -> Iterator[Any]:
+def tree_nodes(node: Any) -> Iterator[Any]:
     """Every node of a YAML tree, itself included."""
     yield node
     children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     for child in children:
-        yield from _nodes(child)
+        yield from tree_nodes(child)
 
 
 def tag_of(node: Any) -> str | None:
@@ -322,7 +322,7 @@ def _without_leading_comments(data: Any) -> Any:
 
     ruamel.yaml would write them back in places where the text is another document, or none.
     """
-    for node in _nodes(data):
+    for node in tree_nodes(data):
         comments = getattr(node, "ca", None)
         if comments is None:
             continue
@@ -337,4 +337,4 @@ def _without_leading_comments(data: Any) -> Any:
 
 
 def _references(node: Any) -> Iterator[str]:
-    return (str(n.value) for n in _nodes(node) if isinstance(n, TaggedScalar) and tag_of(n) in ("!ref", "!copy"))
+    return (str(n.value) for n in tree_nodes(node) if isinstance(n, TaggedScalar) and tag_of(n) in ("!ref", "!copy"))

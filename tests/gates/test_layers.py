@@ -48,6 +48,7 @@ MAY_IMPORT = {
 IMPORT_SPEECHBRAIN = {
     "toolkit.experiment",
     "toolkit.run_options",
+    "toolkit.models.speechbrain_encoders",
     *(
         f"toolkit.brains.{name}"
         for name in (

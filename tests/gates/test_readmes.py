@@ -27,7 +27,7 @@ ENTRY = re.compile(r"[\w./*-]*(?:\.\w+|\*|/)|\.\.\.|LICENSE|Makefile|\.ci/run")
 def find_bad_readmes(folder: Path) -> list[str]:
     """What is wrong with the Markdown files of a folder and those below it."""
     found = [f"{path.relative_to(folder)}: {problem}" for path in files(folder, "*.md") for problem in _problems(path)]
-    recipes = {path.parent.parent for path in files(folder, "*.yaml")}
+    recipes = {path.parent.parent for path in files(folder, "*.yaml") if path.parent.name == "hparams"}
     return found + [f"{recipe}: no README.md" for recipe in sorted(recipes) if not (recipe / "README.md").is_file()]
 
 

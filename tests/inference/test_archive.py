@@ -119,6 +119,24 @@ def test_a_file_that_breaks_off_says_why_and_the_others_of_its_batch_are_transcr
     assert texts_of([found]) == alone
 
 
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_one_channel_can_be_heard(
+    corpus: Path, run_folder: Path, tmp_path: Path, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    voices = [soundfile.read(corpus / name)[0][:16000] for name in ("03.wav", "05.wav")]
+    for name, samples in (("0.wav", voices[0]), ("1.wav", voices[1]), ("both.wav", np.stack(voices, axis=1))):
+        soundfile.write(tmp_path / name, samples, RATE)
+    both = read_archive([str(tmp_path / "both.wav")]).items.values()
+    heard = [texts_of([Worker(str(run_folder), "cpu", channel=number)([list(both)])]) for number in (0, 1)]
+    transcriber = Transcriber.from_run(run_folder, device="cpu")
+    expected = [transcriber.transcribe_file(tmp_path / name) for name in ("0.wav", "1.wav")]
+    assert [list(texts.values()) for texts in heard] == [[text] for text in expected]
+    assert expected[0] != expected[1]
+    (error,) = Worker(str(run_folder), "cpu", channel=2)([list(both)]).values()
+    assert "has no channel 2" in str(error)
+
+
 def test_a_model_that_is_none_is_an_error_of_the_parent(corpus: Path, tmp_path: Path) -> None:
     shards = shards_of(list(read_archive([str(corpus)]).items.values()), 2.0)
     for engine in (transcribe_here, partial(transcribe_in_processes, workers=1)):

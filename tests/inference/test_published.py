@@ -14,11 +14,14 @@ import speechbrain.decoders as peers
 import speechbrain.decoders.scorer as peer_scorers
 import torch
 from published_models import SIZES, YAMLS, Published, make_folder, noises, write_tokenizer
+from speechbrain.dataio.encoder import CTCTextEncoder
 from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper
 from speechbrain.nnet.containers import LengthsCapableSequential
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, ModelError, TokenizerError
+from toolkit.inference.adapters import LabelTokenizer
+from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
 from toolkit.inference.transcriber import Transcriber
 
@@ -171,17 +174,24 @@ def test_older_layout_with_the_transformer_beside_the_encoder(
     assert load(older).transcribe(wavs) == load(folder).transcribe(wavs)
 
 
-def test_wav2vec2_with_ctc(tmp_path: Path) -> None:
+def test_wav2vec2_with_ctc_from_the_cache_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transformers = pytest.importorskip("transformers")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    sizes |= {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
-    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(tmp_path / "hub")
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "hub")
     from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
-    hub = {"wav2vec2_hub": str(tmp_path / "hub")}
-    folder = make_folder(tmp_path / "model", "wav2vec2_commonvoice", SIZES["wav2vec2_commonvoice"] | hub)
-    wav2vec2 = Wav2Vec2(hub["wav2vec2_hub"], str(tmp_path), output_norm=True, freeze=True)
+    repository = tmp_path / "hub/models--facebook--tiny"
+    snapshot = repository / "snapshots/0123456789abcdef0123456789abcdef01234567"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes |= {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(snapshot)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(snapshot.name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    overrides = SIZES["wav2vec2_commonvoice"] | {"wav2vec2_hub": "facebook/tiny"}
+    folder = make_folder(tmp_path / "model", "wav2vec2_commonvoice", overrides)
+    wav2vec2 = Wav2Vec2(str(snapshot), str(tmp_path), output_norm=True, freeze=True)
     torch.nn.init.normal_(wav2vec2.model.feature_projection.projection.weight)
     torch.save(wav2vec2.state_dict(), folder.path / "wav2vec2.ckpt")
     ours, modules, found = load(folder, EncoderASR), folder.modules, set()
@@ -194,6 +204,34 @@ def test_wav2vec2_with_ctc(tmp_path: Path) -> None:
         found.add(tuple(theirs[0]))
     assert len(found) > 2
     torch.testing.assert_close(ours(wav[None], WHOLE), ours.encode_batch(wav[None], WHOLE))
+
+
+def test_names_of_weights_that_were_corrected_since(published: Callable[[str], Published], tmp_path: Path) -> None:
+    folder = published("transformer_transformerlm")
+    older = Published(Path(shutil.copytree(folder.path, tmp_path / "model")), folder.modules, folder.overrides)
+    weights = torch.load(older.path / "asr.ckpt")
+    misspelt = {name.replace(".multihead_attn", ".mutihead_attn"): value for name, value in weights.items()}
+    assert misspelt.keys() != weights.keys()
+    torch.save(misspelt, older.path / "asr.ckpt")
+    assert load(older).transcribe(noises(2)) == load(folder).transcribe(noises(2))
+
+
+def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
+    """The tokenizer of SpeechBrain's recipes with letters, as its own class saves it."""
+    encoder = CTCTextEncoder()
+    encoder.insert_blank(index=0)
+    encoder.update_from_iterable([[*"ABCDEFGHIJKLMNOPQRSTUV "]])
+    encoder.save(tmp_path / "labels.txt")
+    loaded = CTCTextEncoder()
+    Pretrainer({"tokenizer": loaded}, {"tokenizer": "labels.txt"}).load(tmp_path)
+    tokenizer = LabelTokenizer(loaded, tmp_path / "labels.txt")
+    assert len(tokenizer) == 24
+    tokens = [encoder.lab2ind[letter] for letter in "CAB IS A JOB"]
+    assert tokenizer.decode(tokens) == "CAB IS A JOB" == "".join(loaded.decode_ndim(tokens))
+    assert tokenizer.pieces()[encoder.lab2ind[" "]] == "▁"
+    (tmp_path / "labels.txt").write_text("'A' = 3")
+    with pytest.raises(TokenizerError, match=r"labels\.txt: not the labels"):
+        Pretrainer({"tokenizer": CTCTextEncoder()}, {"tokenizer": "labels.txt"}).load(tmp_path)
 
 
 def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:

@@ -26,7 +26,7 @@ def test_it_is_whole_and_small() -> None:
     stored = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
     said_to_be = FACTS["exported"]["sha256"]
     assert {name: digest for name, digest in stored.items() if name in said_to_be} == said_to_be
-    assert stored.keys() - said_to_be.keys() == {"README.md", "provenance.json"}
+    assert stored.keys() - said_to_be.keys() == {"README.md", "provenance.json", "confidence.json"}
     assert sum(file.stat().st_size for file in files.values()) < 6e6
     assert f"| this folder | {FACTS['comparison']['test']} (130 utterances) | 7.24 |" in files["README.md"].read_text()
 

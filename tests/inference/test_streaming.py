@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_a_partial_transcript_comes_with_its_chunk_and_what_is_stable_stays(asr:
     assert len({one.text for one in partials}) > 10
 
 
+def test_long_audio_is_heard_as_a_stream_and_not_in_windows(asr: StreamingASR) -> None:
+    wav = babble(6.0)
+    (whole,) = asr.transcribe([wav])
+    asr.long_audio = replace(asr.long_audio, whole_s=2.0)
+    assert_alike(asr.transcribe([wav])[0], whole)
+
+
 def test_an_array_that_is_filled_again_and_again(asr: StreamingASR) -> None:
     wav, stream, buffer = babble(2.0), asr.stream(), np.empty(500, np.float32)
     for piece in wav.split(500):
@@ -159,7 +167,7 @@ def test_a_pause_is_as_long_as_nothing_is_heard_after_a_word(asr: StreamingASR) 
 
     asr.model.ctc_log_probs = ctc_log_probs
     stream = asr.stream()
-    pauses = [stream.feed(torch.zeros(CHUNK)).pause for _ in range(4)]
+    pauses = [stream.feed(torch.full((CHUNK,), 0.1)).pause for _ in range(4)]
     assert pauses == pytest.approx([0.0, 0.16, 0.48, 0.8])
     assert stream.finish().text == "A"
 
@@ -180,6 +188,9 @@ def test_no_audio_is_no_words_and_a_finished_stream_is_over(asr: StreamingASR) -
     stream = asr.stream()
     assert stream.feed(torch.zeros(0)) == PartialTranscript()
     assert stream.finish() == Transcript("")
+    stream = asr.stream()
+    assert stream.feed(torch.zeros(16000)).text == ""  # whatever the model hears in digital silence
+    assert stream.finish() == Transcript("", duration=1.0)
     for late in (stream.finish, lambda: stream.feed(torch.zeros(5))):
         with pytest.raises(ModelError, match="this stream is finished: begin another"):
             late()

@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 
 # Each is a module of toolkit.cli, loaded when it is called: `asr --help` answers at once.
 COMMANDS = {
+    "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",

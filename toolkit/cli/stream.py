@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from toolkit.inference.streaming import PartialTranscript, StreamingASR
 
@@ -72,7 +73,7 @@ def _hertz(text: str) -> int:
     return int(text)
 
 
-def write(asr: StreamingASR, pieces: Iterator[NDArray[np.float32]], pause: float) -> None:
+def write(asr: StreamingASR, pieces: Iterator[Tensor | NDArray[np.float32]], pause: float) -> None:
     """Print a line for every utterance in the pieces; between two there is a pause of so many seconds."""
     stream, shown = asr.stream(), None
     try:
@@ -105,13 +106,14 @@ def show_partial(partial: PartialTranscript) -> None:
     print(f"\r\x1b[K{stable}\x1b[2m{rest}\x1b[0m", end="", flush=True)
 
 
-def pieces_of(source: str, rate: int | None, asr: StreamingASR) -> Iterator[NDArray[np.float32]]:
+def pieces_of(source: str, rate: int | None, asr: StreamingASR) -> Iterator[Tensor | NDArray[np.float32]]:
     """Pieces of audio from standard input, ``-``, until it ends or Ctrl-C is pressed, or of a file."""
+    from toolkit.dataio.audio import read_audio
     from toolkit.dataio.pcm import read_pcm
 
     if source != "-":
-        wav, step = asr.load_audio(source).cpu().numpy(), round(FILE_PIECE_S * asr.sample_rate)
-        yield from (wav[start : start + step] for start in range(0, len(wav), step))
+        for block in read_audio(source, asr.sample_rate):
+            yield from block.split(round(FILE_PIECE_S * asr.sample_rate))
         return
     with contextlib.suppress(KeyboardInterrupt):  # which is how a microphone is switched off
         yield from read_pcm(sys.stdin.buffer, rate or asr.sample_rate, asr.sample_rate)

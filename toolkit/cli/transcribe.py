@@ -100,6 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--batch-seconds", type=_seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
     )
+    parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
@@ -214,7 +215,7 @@ def found_in(items: Sequence[Item], options: argparse.Namespace) -> Iterator[Fou
     from toolkit.inference.archive import Worker, in_order, shards_of
     from toolkit.inference.engines import transcribe_shards
 
-    worker = Worker(options.model, options.device, options.batch_seconds)
+    worker = Worker(options.model, options.device, options.batch_seconds, options.channel)
     together = len(items) if options.output else PRINTED_TOGETHER
     blocks = [items[start : start + together] for start in range(0, len(items), together or 1)]
     shards = [shard for block in blocks for shard in shards_of(block, options.batch_seconds, options.workers)]

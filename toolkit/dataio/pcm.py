@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import av
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from toolkit.errors import AudioError
@@ -42,13 +42,6 @@ def _samples(stream: BinaryIO) -> Iterator[NDArray[np.float32]]:
 
 
 def _resampled(pieces: Iterator[NDArray[np.float32]], rate: int, sample_rate: int) -> Iterator[NDArray[np.float32]]:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-    for piece in pieces:
-        frame = av.AudioFrame.from_ndarray(piece[None], format="flt", layout="mono")
-        frame.sample_rate = rate
-        yield from _arrays(resampler.resample(frame))
-    yield from _arrays(resampler.resample(None))
-
-
-def _arrays(frames: list[av.AudioFrame]) -> Iterator[NDArray[np.float32]]:
-    yield from (frame.to_ndarray()[0] for frame in frames)
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    yield from map(resampler.resample_chunk, pieces)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -15,6 +15,8 @@ from toolkit.decoders.hypothesis import Hypothesis
 # 512 tokens, and beyond that as many as are spoken in some ten seconds, so that the work grows with the audio only.
 BAND = 1025
 
+MOST_STEPS = 2**31  # bytes of memory for all states: where a band lost the way in hours of audio, the text is another's
+
 
 def aligned(hypothesis: Hypothesis, log_probs: NDArray[np.float64]) -> Hypothesis:
     """The hypothesis with its tokens' frames and confidence, from the utterance's CTC output (T, V), blank first.
@@ -23,8 +25,9 @@ def aligned(hypothesis: Hypothesis, log_probs: NDArray[np.float64]) -> Hypothesi
     """
     tokens = np.array(hypothesis.tokens, np.int64)
     spans = _best_path(log_probs, tokens, min(BAND, 2 * len(tokens) + 1))
-    if len(tokens) and spans[-1, 1] == 0:  # the band lost the way
-        spans = _best_path(log_probs, tokens, 2 * len(tokens) + 1)
+    states = 2 * len(tokens) + 1
+    if len(tokens) and spans[-1, 1] == 0 and len(log_probs) * states <= MOST_STEPS:  # the band lost the way
+        spans = _best_path(log_probs, tokens, states)
     if hypothesis.score == -math.inf or (len(tokens) and spans[-1, 1] == 0):
         return hypothesis
     spoken = [float(log_probs[first:last, token].max()) for token, (first, last) in zip(tokens, spans, strict=True)]

@@ -88,11 +88,14 @@ class Worker:
         Where to compute; by default a GPU where there is one.
     batch_seconds
         Of audio in a batch, padding included.
+    channel
+        Of files, which one to hear, from 0 on; by default their mean. Manifests say theirs.
     """
 
     model: str
     device: str | None = None
     batch_seconds: float = 60.0
+    channel: int | None = None
 
     @cached_property
     def transcriber(self) -> Transcriber:
@@ -119,7 +122,7 @@ class Worker:
             return load_cut(item.audio.resample(self.transcriber.sample_rate))
         from toolkit.dataio.audio import load_audio
 
-        return None if is_long(item) else load_audio(item.audio, self.transcriber.sample_rate)
+        return None if is_long(item) else load_audio(item.audio, self.transcriber.sample_rate, channel=self.channel)
 
     def _transcribe(self, batch: Batch, wavs: Sequence[Future[Tensor | None]]) -> Found:
         """For each item of a batch its transcript, or why there is none."""
@@ -142,7 +145,11 @@ class Worker:
 
     def _transcribe_long(self, item: Item) -> Transcript | AudioError:
         errors: list[AudioError] = []
-        transcripts = list(self.transcriber.transcribe_files([item.audio], on_error=errors.append))
+        transcripts = list(
+            self.transcriber.transcribe_files(
+                [item.audio], channel=self.channel, batch_seconds=self.batch_seconds, on_error=errors.append
+            )
+        )
         return (transcripts + errors)[0]
 
 

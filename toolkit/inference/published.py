@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConfigError
-from toolkit.hparams import HparamsDocument
-from toolkit.inference.sources import find_file
+from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
+from toolkit.inference.sources import find_file, find_folder
 from toolkit.inference.translation import translate
 
 logger = logging.getLogger(__name__)
 
 NGRAM = "kenlm_model_path"  # in test_beam_search
+ENCODERS = "!new:speechbrain.integrations.huggingface."  # with a ``source``
 
 
 def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[
         logger.info("%s, %s", document.path, change)
     if not trusted:
         document.check_safe()
+    _find_encoders(document)
     with importable(folder) if trusted else contextlib.nullcontext():
         loaded = document.build()
     if not isinstance(loaded.get("modules"), dict):
@@ -50,6 +52,15 @@ def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[
     if isinstance(search, dict) and search.get(NGRAM):
         search[NGRAM] = str(find_file(search[NGRAM], folder, trusted=trusted))
     return loaded
+
+
+def _find_encoders(document: HparamsDocument) -> None:
+    """Let encoders of the hub come from its cache; SpeechBrain would ask the hub, and download to ``save_path``."""
+    for node in tree_nodes(document.data):
+        if (tag_of(node) or "").startswith(ENCODERS) and "source" in node:
+            part = document.copy()
+            part.data["source"] = node["source"]
+            node["source"] = str(find_folder(part.value("source")))
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
+from toolkit.inference.long_audio import is_sound
 from toolkit.inference.timing import with_frames
 from toolkit.inference.transcriber import Piece, Transcriber
 from toolkit.inference.transcript import Transcript, Word
@@ -97,6 +98,15 @@ class StreamingASR(Transcriber):
         best, *others = hypotheses
         return self._transcript([Piece(0, [with_frames(best, log_probs), *others])], "", samples)
 
+    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
+        """The transcript of named audio that comes in blocks (S,), which is heard as a stream, in no windows."""
+        if self.context.chunk_frames is None:
+            return super()._transcribe_long(blocks, name, batch_seconds)
+        stream = self.stream()
+        for block in blocks:
+            stream.feed(block)
+        return replace(stream.finish(), file=name)
+
 
 class PosteriorStream:
     """CTC output of audio as it comes: a chunk costs the same whenever it comes, in time and in memory.
@@ -151,6 +161,7 @@ class SpeechStream:
         self.chunk_samples = self._posteriors.chunk_samples
         self._search = asr.search.stream()
         self._samples = self._frames = 0
+        self._sound = False  # in digital silence, some models hear words
         self._spoken = 0  # frames until the last sound of a word
         self._log_probs: list[Tensor] = []  # (T, V) of each chunk
         self._partial = PartialTranscript()
@@ -168,12 +179,13 @@ class SpeechStream:
         """
         piece = self._checked(samples)
         self._samples += len(piece)
+        self._sound |= is_sound(piece)
         self._hear(self._posteriors.feed(piece))
         return self._partial
 
     def words(self) -> tuple[Word, ...]:
         """The words so far, and when they were spoken; takes the longer the more there are."""
-        if not self._log_probs:
+        if not self._partial.text:
             return ()
         found = Hypothesis(self._search.partial().tokens, 0.0)
         return self._asr.transcript_of([found], torch.cat(self._log_probs), self._samples).words
@@ -183,8 +195,8 @@ class SpeechStream:
         self._check_open()
         self._hear(self._posteriors.finish())
         self._finished = True
-        if not self._log_probs:
-            return Transcript("")
+        if not self._sound:
+            return Transcript("", duration=self._samples / self._asr.sample_rate)
         return self._asr.transcript_of(self._search.finish(), torch.cat(self._log_probs), self._samples)
 
     def _hear(self, chunks: Iterator[Tensor]) -> None:
@@ -197,7 +209,7 @@ class SpeechStream:
     def _understood(self, log_probs: Tensor) -> PartialTranscript:
         """The partial transcript after a chunk's CTC output (T, V)."""
         asr, found = self._asr, self._search.partial()
-        text = asr.tokenizer.decode(found.tokens)
+        text = asr.tokenizer.decode(found.tokens) if self._sound else ""
         alike = map(operator.eq, text, asr.tokenizer.decode(found.tokens[: found.stable]))
         stable = sum(itertools.takewhile(bool, alike))
         spoken = log_probs.argmax(dim=1).nonzero()

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from toolkit.decoders.ctc_alignment import aligned
 from toolkit.decoders.hypothesis import Hypothesis
+from toolkit.decoders.spelling import Alphabet
 from toolkit.decoders.words import words_of
-from toolkit.errors import ModelError
+from toolkit.errors import DataError, ModelError
 from toolkit.inference.transcript import Word
 
 # Audio of this length has a frame in every model: some encoders' convolutions need seven frames of 10 ms.
@@ -66,3 +67,23 @@ def timed_words(hypothesis: Hypothesis, pieces: Sequence[str], text: str, frame_
         Word(text, word.start * frame_s, word.end * frame_s, word.confidence)
         for text, word in zip(texts, found, strict=True)
     )
+
+
+def spelled(words: Sequence[str], pieces: Sequence[str]) -> str:
+    """The words as these pieces spell them: in their case, and without the characters that they do not have.
+
+    Raises
+    ------
+    DataError
+        Nothing is left of a word, or there is none.
+    """
+    alphabet = Alphabet(pieces)
+    found = []
+    for word in map(alphabet.normalise, words):
+        missing = alphabet.missing(word)
+        found.append("".join(character for character in word if character not in missing))
+        if not found[-1]:
+            raise DataError(f"{word!r}: the model's tokenizer has none of its characters; write it as it is spoken")
+    if not found:
+        raise DataError("the text to align has no words")
+    return " ".join(found)

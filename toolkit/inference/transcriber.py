@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
@@ -14,15 +15,15 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, ModelError
+from toolkit.errors import AudioError, DataError, ModelError
 from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.segments import Segment, segments
-from toolkit.inference.timing import ctc_output, samples_per_frame, timed_words, with_frames
+from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
-from toolkit.inference.windows import Output, merged
+from toolkit.inference.windows import Output, laid_out, merged
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
+
+# The segments of long audio are padded to a multiple of so many seconds: torch keeps memory for every length it meets.
+PADDING_S = 4
 
 
 class Transcriber(Pretrained):
@@ -193,6 +197,49 @@ class Transcriber(Pretrained):
         if failed:
             raise AudioError("\n".join(map(str, failed)))
 
+    @torch.inference_mode()
+    def align(
+        self, audio: Audio, text: str, *, sample_rate: int | None = None, channel: int | None = None
+    ) -> Transcript:
+        """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
+
+        Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
+
+        Parameters
+        ----------
+        audio, sample_rate, channel
+            As of `transcribe`.
+        text
+            What is said in the audio.
+
+        Raises
+        ------
+        AudioError
+            Names the audio and why it cannot be heard.
+        DataError
+            The text cannot have been said in this audio, or has a word that the tokenizer cannot spell.
+        ModelError
+            The model has no CTC output.
+        """
+        pieces, words = self.tokenizer.pieces(), text.split()
+        tokens = self.tokenizer.encode(spelled(words, pieces))
+        reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
+        log_probs, samples = self._whole_output(reader(audio))
+        found = with_frames(Hypothesis(tokens, 0.0), log_probs)
+        if found.frames is None:
+            raise DataError(
+                f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
+                "tokens of the text; is it the text of this audio?"
+            )
+        return Transcript(
+            " ".join(words),
+            self._timed(Piece(0, [found]), " ".join(words)),
+            tokens=tuple(pieces[token] for token in tokens),
+            score=sum(math.log(max(one, 1e-30)) for one in found.confidence),
+            duration=samples / self.sample_rate,
+            file=name_of(audio),
+        )
+
     def _transcripts(
         self,
         audios: Iterable[Audio],
@@ -240,10 +287,9 @@ class Transcriber(Pretrained):
         return self._transcript(pieces, name, counted.samples)
 
     @torch.inference_mode()
-    def _recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:
+    def _recognise(self, wavs: Sequence[Tensor], step: int = 1) -> list[list[Hypothesis]]:
         """What one batch of waveforms (S,), none of them empty, may say; the best of each with its tokens' frames."""
-        padded, samples = pad_wavs(wavs)
-        encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
+        encoded, frames = self._encode(wavs, step)
         found = self.search(self.model, encoded, frames)
         log_probs = ctc_output(self.model, encoded)
         if log_probs is None:
@@ -251,11 +297,17 @@ class Transcriber(Pretrained):
         rows = zip(found, log_probs, frames.tolist(), strict=True)
         return [[with_frames(best, row[:count]), *others] for (best, *others), row, count in rows]
 
+    def _encode(self, wavs: Sequence[Tensor], step: int = 1) -> tuple[Tensor, Tensor]:
+        """Encoded (B, T, D) of waveforms (S,), padded to a multiple of ``step`` samples, and (B,) frames."""
+        padded, samples = pad_wavs(wavs)
+        padded = nn.functional.pad(padded, (0, -padded.size(1) % step))
+        return self.model.encode(padded.to(self.device), samples.to(self.device))
+
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         found = segments(blocks, self.sample_rate, frame=self.frame_samples, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
-            hypotheses = self._recognise([segment.wav for segment in batch])
+            hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
 
     @torch.inference_mode()
@@ -275,11 +327,20 @@ class Transcriber(Pretrained):
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
+    def _whole_output(self, blocks: Iterator[Tensor]) -> tuple[Tensor, int]:
+        """The CTC output (T, V) of audio from its beginning to its end, and its samples."""
+        wav, rest = take(blocks, self.long_audio.whole_s * self.sample_rate)
+        if rest is None:
+            (output,) = self._outputs([Segment(0, wav, continues=False)], 0.0) if len(wav) else [None]
+            return (output.log_probs if output else torch.zeros(0, self.model.vocab_size)), len(wav)
+        counted = Counted(chain([wav], rest))
+        parts = list(self.posteriors(counted))
+        return laid_out(parts, counted.samples // self.frame_samples, self.model.vocab_size), counted.samples
+
     def _outputs(self, found: Iterable[Segment], batch_seconds: float) -> Iterator[Output]:
         """The CTC output of each segment."""
         for batch in batches_of(found, batch_seconds * self.sample_rate):
-            padded, samples = pad_wavs([segment.wav for segment in batch])
-            encoded, frames = self.model.encode(padded.to(self.device), samples.to(self.device))
+            encoded, frames = self._encode([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             rows = zip(batch, self.model.ctc_log_probs(encoded), frames.tolist(), strict=True)
             for segment, row, count in rows:
                 yield Output(segment.start // self.frame_samples, row[:count], segment.continues)
@@ -288,14 +349,11 @@ class Transcriber(Pretrained):
         """What is said in a named recording of so many samples, by the best hypotheses of its pieces."""
         spellings = self.tokenizer.pieces()
         texts, words, tokens = [], [], []
-        for start, (best, *_) in pieces:
-            text = self.tokenizer.decode(best.tokens)
-            frame_s = self.frame_samples / self.sample_rate if best.frames else 0.0
+        for piece in pieces:
+            text = self.tokenizer.decode(piece.hypotheses[0].tokens)
             texts += [text] if text else []
-            tokens += [spellings[token] for token in best.tokens]
-            for word in timed_words(best, spellings, text, frame_s):
-                begin, end = (start / self.sample_rate + time for time in (word.start, word.end))
-                words.append(Word(word.text, begin, end, self.calibration(word.confidence)))
+            words += self._timed(piece, text)
+            tokens += [spellings[token] for token in piece.hypotheses[0].tokens]
         text, score = " ".join(texts), sum(best.score for _, (best, *_) in pieces)
         nbest = [Alternative(text, score)]
         if len(pieces) == 1:
@@ -308,6 +366,16 @@ class Transcriber(Pretrained):
             nbest=tuple(nbest) if pieces else (),
             duration=samples / self.sample_rate,
             file=name,
+        )
+
+    def _timed(self, piece: Piece, text: str) -> tuple[Word, ...]:
+        """The words of the text that the best hypothesis of a piece spells, where that has frames."""
+        if not piece.hypotheses[0].frames:
+            return ()
+        shift, frame_s = piece.start / self.sample_rate, self.frame_samples / self.sample_rate
+        return tuple(
+            Word(word.text, shift + word.start, shift + word.end, self.calibration(word.confidence))
+            for word in timed_words(piece.hypotheses[0], self.tokenizer.pieces(), text, frame_s)
         )
 
 

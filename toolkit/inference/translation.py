@@ -16,8 +16,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.hparams import HparamsDocument, tag_of, yaml_value
-from toolkit.inference import translated_augment as augment
-from toolkit.inference import translated_search as search
+from toolkit.inference.translated_augment import AUGMENTER, environment, spectrogram, time_domain
+from toolkit.inference.translated_search import TRANSFORMER, transformer, with_causal, with_scorers, without_ctc
 
 GONE = None  # in the place of a new name: the argument is dropped
 
@@ -62,21 +62,15 @@ _SCORERS = "toolkit.decoders"
 RULES: dict[str, Rule] = {
     # searchers
     "speechbrain.decoders.S2SRNNGreedySearcher": Rule(f"{_S2S}.S2SRNNGreedySearcher"),
-    "speechbrain.decoders.S2SRNNBeamSearcher": Rule(f"{_S2S}.S2SRNNBeamSearcher", _BEAM, search.with_scorers),
-    "speechbrain.decoders.S2SRNNBeamSearchLM": Rule(f"{_S2S}.S2SRNNBeamSearcher", _BEAM, search.with_scorers),
-    "speechbrain.decoders.S2SRNNBeamSearchTransformerLM": Rule(
-        f"{_S2S}.S2SRNNBeamSearcher", _BEAM, search.with_scorers
-    ),
+    "speechbrain.decoders.S2SRNNBeamSearcher": Rule(f"{_S2S}.S2SRNNBeamSearcher", _BEAM, with_scorers),
+    "speechbrain.decoders.S2SRNNBeamSearchLM": Rule(f"{_S2S}.S2SRNNBeamSearcher", _BEAM, with_scorers),
+    "speechbrain.decoders.S2SRNNBeamSearchTransformerLM": Rule(f"{_S2S}.S2SRNNBeamSearcher", _BEAM, with_scorers),
     "speechbrain.decoders.S2STransformerGreedySearch": Rule(
-        f"{_S2S}.S2STransformerGreedySearcher", {"temperature": GONE}, search.without_ctc
+        f"{_S2S}.S2STransformerGreedySearcher", {"temperature": GONE}, without_ctc
     ),
     "speechbrain.decoders.S2STransformerGreedySearcher": Rule(f"{_S2S}.S2STransformerGreedySearcher"),
-    "speechbrain.decoders.S2STransformerBeamSearch": Rule(
-        f"{_S2S}.S2STransformerBeamSearcher", _BEAM, search.with_scorers
-    ),
-    "speechbrain.decoders.S2STransformerBeamSearcher": Rule(
-        f"{_S2S}.S2STransformerBeamSearcher", _BEAM, search.with_scorers
-    ),
+    "speechbrain.decoders.S2STransformerBeamSearch": Rule(f"{_S2S}.S2STransformerBeamSearcher", _BEAM, with_scorers),
+    "speechbrain.decoders.S2STransformerBeamSearcher": Rule(f"{_S2S}.S2STransformerBeamSearcher", _BEAM, with_scorers),
     "speechbrain.decoders.TransducerBeamSearcher": Rule(
         "toolkit.decoders.speechbrain_transducer.TransducerBeamSearcher"
     ),
@@ -88,7 +82,7 @@ RULES: dict[str, Rule] = {
     "speechbrain.decoders.CoverageScorer": Rule(f"{_SCORERS}.scorers.CoverageScorer"),
     "speechbrain.decoders.LengthScorer": Rule(f"{_SCORERS}.scorers.LengthScorer"),
     # models
-    search.TRANSFORMER: Rule(search.transformer, change=search.with_causal),
+    TRANSFORMER: Rule(transformer, change=with_causal),
     "speechbrain.lobes.models.huggingface_wav2vec.HuggingFaceWav2Vec2": Rule(
         f"{_HF}.wav2vec2.Wav2Vec2", {"pretrain": GONE}
     ),
@@ -110,9 +104,9 @@ RULES: dict[str, Rule] = {
     "speechbrain.pretrained.SpeakerRecognition": Rule("speechbrain.inference.speaker.SpeakerRecognition"),
     "speechbrain.pretrained.SepformerSeparation": Rule("speechbrain.inference.separation.SepformerSeparation"),
     # augmentation, of training
-    "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(augment.AUGMENTER, change=augment.time_domain),
-    "speechbrain.lobes.augment.SpecAugment": Rule(augment.AUGMENTER, change=augment.spectrogram),
-    "speechbrain.lobes.augment.EnvCorrupt": Rule(augment.AUGMENTER, change=augment.environment),
+    "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(AUGMENTER, change=time_domain),
+    "speechbrain.lobes.augment.SpecAugment": Rule(AUGMENTER, change=spectrogram),
+    "speechbrain.lobes.augment.EnvCorrupt": Rule(AUGMENTER, change=environment),
     f"{_OLD_AUGMENT}.AddNoise": Rule(f"{_TIME}.AddNoise", {"mix_prob": GONE}),
     f"{_OLD_AUGMENT}.AddReverb": Rule(f"{_TIME}.AddReverb", {"reverb_prob": GONE}),
     f"{_OLD_AUGMENT}.SpeedPerturb": Rule(f"{_TIME}.SpeedPerturb", {"perturb_prob": GONE}),

@@ -6,13 +6,15 @@ the frame where both are surest that no token is spoken, so that no token falls 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from toolkit.inference.segments import quietest
+
+UNHEARD = -30.0  # log-probability of a token where nobody seemed to speak: a quiet word may be there all the same
 
 
 class Output(NamedTuple):
@@ -45,6 +47,16 @@ def merged(outputs: Iterable[Output], longest: int) -> Iterator[tuple[int, Tenso
             held, start = held[cut:], start + cut
     if held is not None:
         yield start, held
+
+
+def laid_out(parts: Sequence[tuple[int, Tensor]], frames: int, vocab_size: int) -> Tensor:
+    """CTC output (T, V) of at least so many frames, from parts and their first frames; between them is blank."""
+    frames = max([frames, *(start + len(part) for start, part in parts)])
+    whole = torch.full((frames, vocab_size), UNHEARD)
+    whole[:, 0] = 0.0
+    for start, part in parts:
+        whole[start : start + len(part)] = part.cpu()
+    return whole
 
 
 def seam(one: Tensor, other: Tensor) -> int:
