@@ -139,7 +139,8 @@ def test_weights_are_the_mean_of_as_many_checkpoints_as_asked(trained: Path, tmp
         for key, value in stored.items():
             expected = torch.stack([state[key].double() for state in best[: number or 2]]).mean(0)
             torch.testing.assert_close(value.double(), expected, atol=1e-7, rtol=0)
-    assert Transcriber.from_run(tmp_path / "one", device="cpu")
+    with pytest.raises(ConfigError, match=r"--average 2: .*one has no checkpoints"):
+        export_run(tmp_path / "one", tmp_path / "again", Export(average=2))
 
 
 def test_loading_needs_no_training_code(run_folder: Path, tmp_path: Path) -> None:
@@ -246,6 +247,15 @@ def test_a_damaged_graph_is_an_error(run_folder: Path, tmp_path: Path) -> None:
         Transcriber.from_run(tmp_path / "out")
     (tmp_path / "out/encoder.onnx").unlink()
     with pytest.raises(ModelError, match=r"encoder\.onnx: no such file"):
+        Transcriber.from_run(tmp_path / "out")
+
+
+def test_a_graph_outside_of_the_folder_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    export_run(run_folder, tmp_path / "out", Export(form="onnx"))
+    graph = tmp_path / "out/encoder.onnx"
+    graph.symlink_to(graph.rename(tmp_path / "elsewhere.onnx"))
+    with pytest.raises(ConfigError, match=r"encoder\.onnx: leads out of"):
         Transcriber.from_run(tmp_path / "out")
 
 

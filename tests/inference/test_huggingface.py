@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from torch import Tensor
 
 from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
-from toolkit.inference.archive import Worker
-from toolkit.inference.archive_inputs import read_archive
 from toolkit.inference.huggingface import HuggingFaceCTC
 from toolkit.inference.models import load_transcriber
 from toolkit.metrics.error_rate import character_errors
@@ -106,14 +103,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_copy(model: Path, tmp_path: Path) -> Path:
     """A model's folder to be damaged."""
     return Path(shutil.copytree(model, tmp_path / "model"))
-
-
-def test_archives_are_transcribed_by_it(model: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", waves(16000)[0].numpy(), 16000)
-    items = read_archive([str(tmp_path / "a.wav")]).items
-    found = Worker(str(model), "cpu")([list(items.values())])  # a shard of one batch
-    (expected,) = HuggingFaceCTC.from_hparams(model, device="cpu").transcribe_files(list(items))
-    assert list(found.values()) == [expected]
 
 
 def waves(*samples: int) -> list[Tensor]:

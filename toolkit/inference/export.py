@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from toolkit.checkpoints import EXPORTED, are_int8, model_weights
+from toolkit.checkpoints import EXPORTED, are_int8, best_checkpoints, model_weights
 from toolkit.dataio.batches import pad_wavs
 from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import making_folder, write_atomically
@@ -26,7 +26,7 @@ from toolkit.inference.provenance import PROVENANCE_FILE, training_facts
 from toolkit.inference.sources import find_folder
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.onnx import OnnxEncoder, export_encoder
-from toolkit.pretrained import COLLECTED, HPARAMS_FILE, open_document
+from toolkit.pretrained import AVERAGE, COLLECTED, HPARAMS_FILE, open_document
 from toolkit.tensor_file import write_tensors
 
 KEYS = (*Transcriber.MODULES_NEEDED, *Transcriber.HPARAMS_NEEDED)  # of the YAML, what transcribing needs
@@ -81,6 +81,8 @@ def export_run(run: Path, out: Path, export: Export) -> Comparison:
     before = Transcriber.from_run(run, device="cpu")
     _check_form(before, run)
     if export.average:
+        if not best_checkpoints(run / "save"):
+            raise ConfigError(f"--average {export.average}: {run} has no checkpoints, but one set of weights")
         before.model.load_state_dict(model_weights(run, export.average))
     try:
         with making_folder(out) as partial:
@@ -114,14 +116,14 @@ def write_model_folder(
         Of how many of the best checkpoints the weights are the mean; None: of as many as the YAML says.
     """
     document = open_document(source)
-    average = average or document.value("average_checkpoints") or 1
+    average = average or document.value(AVERAGE) or 1
     document.override({"output_folder": str(source)})
     if isinstance(document.data["model"], dict):
         document.data["model"].pop("augment", None)  # for training only
     document.keep(document.needed_by([*keys, "output_folder"]))
     target.mkdir(parents=True)
     for key, path in list(_named_paths(document)):
-        name = COLLECTED.get(key, path.name)
+        name = COLLECTED.get(key, key + path.suffix)
         if path.is_dir():
             write_model_folder(path, target / name, ["model"], int8=int8)
         else:
@@ -176,7 +178,6 @@ def _described(transcriber: Transcriber) -> dict[str, Any]:
 
 def _facts(run: Path, folder: Path, export: Export, comparison: Comparison) -> dict[str, Any]:
     """What provenance.json says."""
-    average = export.average or open_document(run).value("average_checkpoints") or 1
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     return {
@@ -184,13 +185,19 @@ def _facts(run: Path, folder: Path, export: Export, comparison: Comparison) -> d
             "date": time.strftime("%Y-%m-%d %H:%M:%S"),
             "command": export.command,
             "weights": export.form,
-            "checkpoints averaged": average,
+            "checkpoints averaged": _averaged(run, export.average),
             "sha256": digests,
         },
         "license": export.license or None,
         "comparison": comparison.facts(),
         "training": training_facts(run),
     }
+
+
+def _averaged(run: Path, average: int | None) -> int | None:
+    """Of how many checkpoints the weights are the mean; None where a folder has weights alone."""
+    wanted = average or open_document(run).value(AVERAGE) or 1
+    return len(best_checkpoints(run / "save", wanted)) or None
 
 
 def _check_place(run: Path, out: Path, force: bool) -> None:

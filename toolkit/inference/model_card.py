@@ -24,12 +24,13 @@ def model_card(name: str, facts: Mapping[str, Any], notes: str) -> str:
 
 def _opening(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     model, exported = facts["model"], facts["exported"]
+    averaged = exported["checkpoints averaged"] or 1
+    mean = f"the mean of {averaged} checkpoints, " if averaged > 1 else ""
     yield f"# {name}"
     yield _filled(
         f"A speech recogniser: {model['class']} with the encoder {model['encoder']}, searched by {model['search']}; "
         f"{model['parameters']:,} parameters, {model['tokens']} tokens, {model['sample_rate']} Hz (other audio is "
-        f"resampled). The weights are the mean of {exported['checkpoints averaged']} checkpoints, "
-        f"{FORMS[exported['weights']]}."
+        f"resampled). The weights are {mean}{FORMS[exported['weights']]}."
     )
     yield f"```bash\nasr transcribe path/to/{name} recording.wav\n```"
 

@@ -113,19 +113,19 @@ class Transcriber(Pretrained):
     @torch.no_grad()
     def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
-        found = self.search(self.model, *self._encode(wavs, wav_lens))
+        found = self.search(self.model, *self._encode_padded(wavs, wav_lens))
         tokens = [best.tokens for best, *_ in found]
         return [self.tokenizer.decode(row) for row in tokens], tokens
 
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
         """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
-        return self._encode(wavs, wav_lens)[0]
+        return self._encode_padded(wavs, wav_lens)[0]
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """The same as `transcribe_batch`."""
         return self.transcribe_batch(wavs, wav_lens)
 
-    def _encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_padded(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) with (B,) frames."""
         wavs = wavs.float().to(self.device)
         return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
