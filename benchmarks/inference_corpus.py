@@ -34,9 +34,10 @@ def write_model(folder: Path, name: str) -> Path:
             declared["seq_lin"].w.weight *= 4.0
             declared["seq_lin"].w.bias[2], declared["seq_lin"].w.bias[0] = CERTAIN, -CERTAIN
             declared["ctc_lin"].w.bias[0] = 12.0
-        else:  # mostly blank, as such outputs are
-            declared["ctc_lin"].w.weight *= 3.0
-            declared["ctc_lin"].w.bias[0] = 4.0
+        else:  # larger weights, so that what is heard changes the tokens
+            for parameter in declared["asr_model"].parameters():
+                if parameter.dim() > 1:
+                    parameter *= 3.0
     torch.save(declared["asr_model"].state_dict(), folder / "asr.ckpt")
     normalizer = declared["normalizer"]
     normalizer.glob_mean, normalizer.glob_std = torch.full((80,), -20.0), torch.full((80,), 15.0)

@@ -1,7 +1,7 @@
 """Long files: CPU time and peak memory, in a process of their own, beside SpeechBrain's and beside shorter ones.
 
 SpeechBrain's interfaces encode a file as a whole: memory and time of attention grow with the square of its length, so
-that they are asked for no more than two minutes.
+that they are asked for no more than two minutes, and with a beam for half of one.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from inference_corpus import write_files, write_model
 from side_by_side import Row
 
 MOST_MEGABYTES = 1500
-MINUTES = {"quick": [1, 4], "ctc": [2, 10, 60], "attention": [1, 10, 60]}
+MINUTES = {"quick": [1, 4], "ctc": [2, 10, 60], "attention": [0.5, 10, 60]}
 INTERFACES = {"ctc": "EncoderASR", "attention": "EncoderDecoderASR"}
 NAMES = {"ctc": "Conformer 12 x 256, CTC, greedy", "attention": "Conformer 12 x 256, CTC/attention, beam 10"}
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """A minute or two beside the peer, ten and sixty beside ourselves."""
+    """The shortest beside the peer, ten minutes and sixty beside ourselves."""
     with tempfile.TemporaryDirectory() as name:
         for kind in ["ctc"] if quick else ["ctc", "attention"]:
             folder = write_model(Path(name) / kind, kind)
             yield from rows_of(kind, folder, MINUTES["quick" if quick else kind])
 
 
-def rows_of(kind: str, folder: Path, minutes: list[int]) -> Iterator[Row]:
+def rows_of(kind: str, folder: Path, minutes: list[float]) -> Iterator[Row]:
     """Time and memory of the shortest with both, and of each with ours and with what the one before promises."""
     paths = [write_files(folder / str(length), [60.0 * length])[0] for length in minutes]
     before = footprint(ours, kind, str(folder), paths[0])
@@ -47,7 +47,8 @@ def rows_of(kind: str, folder: Path, minutes: list[int]) -> Iterator[Row]:
 
 def pair(name: str, peer_name: str, found: Footprint, peer: Footprint) -> Iterator[Row]:
     """The rows of time and of memory."""
-    yield Row(f"{name}: time", peer_name, found.seconds, peer.seconds, 1, None, "model loaded in that time")
+    goal = 1 if peer_name.startswith("ours") else None  # linear
+    yield Row(f"{name}: time", peer_name, found.seconds, peer.seconds, goal, None, "model loaded in that time")
     memory = {"goal": None, "answers_equal": None, "unit": "MB", "most": MOST_MEGABYTES}
     yield Row(f"{name}: peak memory", peer_name, found.megabytes, peer.megabytes, note="with the model", **memory)
 

@@ -17,11 +17,12 @@ from speechbrain.inference.ASR import EncoderASR
 folder, path = sys.argv[1:]
 print(EncoderASR.from_hparams(folder, savedir=folder + "/fetched").transcribe_file(path))
 """
+SHIPPED = Path(__file__).parents[1] / "pretrained/an4-small"
 ASR = (sys.executable, "-m", "toolkit")
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """The list of commands, and a short file with a Conformer of 12 x 256."""
+    """The list of commands, and a short file: with the model that is shipped, and with a Conformer of 12 x 256."""
     repeats = {"repeats": 2 if quick else 5}
     python = (sys.executable, "-c", "import argparse")
     yield compare(
@@ -37,6 +38,16 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         model = str(write_model(Path(name) / "ctc", "ctc"))
         (path,) = write_files(Path(name) / "audio", [3.0])
+        yield compare(
+            "cold start, `asr transcribe pretrained/an4-small` of a file of 3 s",
+            lambda: output(*ASR, "transcribe", str(SHIPPED), path),
+            lambda: output(sys.executable, "-c", "import torch"),
+            peer_name="Python, `import torch`",
+            goal=None,
+            most=5.0,
+            same=lambda ours, _: path in ours,
+            **repeats,
+        )
         yield compare(
             "cold start, `asr transcribe` of a file of 3 s, Conformer 12 x 256, CTC, greedy",
             lambda: output(*ASR, "transcribe", model, path),

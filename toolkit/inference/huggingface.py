@@ -152,10 +152,12 @@ def _network(folder: Path, config_file: str) -> nn.Module:
     """The network with all its weights; the code of a folder and pickled objects are never run."""
     try:
         from transformers import AutoConfig, AutoModelForCTC
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingDependencyError(
             f"{folder}: a HuggingFace model needs transformers ({error}): pip install 'asr-recipes[hf]'"
         ) from None
+    disable_progress_bar()  # of tensors, which are there at once
     closed = {"trust_remote_code": False, "local_files_only": True}
     try:
         config = AutoConfig.from_pretrained(folder / config_file, **closed)
