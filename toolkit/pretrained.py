@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +70,30 @@ def load_document(document: HparamsDocument, keys: Iterable[str], *, trust_sourc
     document.override({"output_folder": str(folder)})
     if not trust_source_code:
         document.check_safe()
-    loaded = document.build()
+        document.check_files()
+    with importable(folder) if trust_source_code else contextlib.nullcontext():
+        loaded = document.build()
     load_weights(loaded["model"], folder, loaded.get(AVERAGE) or 1)
     model = loaded["model"].eval()
     if are_int8(folder) and hasattr(model, "encoder"):  # where the work is
         use_int8(model.encoder)
     return loaded
+
+
+@contextlib.contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """A time in which the modules of a folder can be imported; those of another folder may have the same names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder.resolve()))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(folder.resolve()):
+                del sys.modules[name]
 
 
 def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None:
@@ -96,6 +117,7 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     document = open_document(Path(folder))
     document.keep(document.needed_by([AVERAGE]))
     document.check_safe()
+    document.check_files()
     return model_weights(folder, document.value(AVERAGE) or 1)
 
 

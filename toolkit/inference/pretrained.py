@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import load_audio
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.inference.published import load_published
-from toolkit.inference.sources import check_links, find_folder
+from toolkit.inference.sources import Origin, check_links, find_folder
 from toolkit.pretrained import HPARAMS_FILE, load_document, open_document
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Pretrained(nn.Module):
         if not trust_source_code:
             check_links(folder, hparams_file)
         if "pretrainer" in document:
-            loaded = load_published(document, trusted=trust_source_code)
+            loaded = load_published(document, Origin(folder, str(source), revision, trust_source_code))
         else:
             keys = (*cls.MODULES_NEEDED, *cls.HPARAMS_NEEDED)
             loaded = load_document(document, keys, trust_source_code=trust_source_code)
