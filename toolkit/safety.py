@@ -100,8 +100,7 @@ def is_safe(node: Node) -> bool:
     """Whether building this node can only make data, a class of `PACKAGES`, or call one of `FUNCTIONS`.
 
     A class is looked up and asked where it was defined: ``torch.nn.modules.module.torch.hub.load`` begins well, too.
-    hyperpyyaml parses the text of tuples, ``(1, 2)``, once more, with all of PyYAML's tags. torchaudio passes
-    ``wkwargs`` to whatever ``window_fn`` names.
+    hyperpyyaml parses the text of tuples, ``(1, 2)``, once more, with all of PyYAML's tags.
     """
     if isinstance(node, ScalarNode) and (node.tag == "!tuple" or node.value.startswith("(")) and "!" in node.value:
         return False
@@ -132,14 +131,18 @@ def _may_be_named(found: object, node: Node) -> bool:
     if not place.startswith(NAMED_ONLY) and not (isinstance(found, type) and place.startswith(PACKAGES)):
         return False
     given = {name for name, _ in arguments(node, found)}
-    allowed = [names for package, names in ARGUMENTS.items() if place.startswith(package)]
-    if "wkwargs" in given.union(*(dict(_keywords(inner)) for inner in yaml_nodes(node))) or not all(
-        given <= set(names) for names in allowed
-    ):
+    if not all(given <= set(names) for package, names in ARGUMENTS.items() if place.startswith(package)):
         return False
+    if place.startswith("torchaudio.") and ("wkwargs" in given or _has_key(node, "wkwargs")):
+        return False  # it passes them to whatever ``window_fn`` names
     if place.startswith(NAMED_ONLY):
         return node.tag.startswith("!name:") and not given & FILES
     return node.tag.startswith("!new:") or not FILES & set(inspect.signature(found).parameters)
+
+
+def _has_key(node: Node, name: str) -> bool:
+    """Whether any mapping in a node has this key."""
+    return any(key == name for inner in yaml_nodes(node) for key, _ in _keywords(inner))
 
 
 def arguments(node: Node, called: Callable[..., object]) -> list[tuple[str, Node]]:
