@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.safety import LARGEST_FILE, check_files, check_size, is_safe, shown, yaml_nodes
+from toolkit.safety import LARGEST_FILE, check_files, check_references, check_size, is_safe, shown, yaml_nodes
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -174,6 +174,7 @@ class HparamsDocument:
         Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
         put texts together.
         """
+        check_references(compose(self._written), self.path)
         check_size(compose(self._written), self.path, references=True)
         written = self._caught(lambda: _uncommented(self.text()))
         self._check_nodes(self._caught(lambda: compose(written)))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.files import replacing
-from toolkit.hparams import HparamsDocument
+from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
 from toolkit.models.int8 import use_int8
 from toolkit.tokenizer import read_pieces
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 HPARAMS_FILE = "hyperparams.yaml"
 AVERAGE = "average_checkpoints"
+LOADS_LANGUAGE_MODEL = "!apply:toolkit.pretrained.load_language_model"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
@@ -162,13 +163,19 @@ def load_language_model(folder: str | Path) -> nn.Module:
     ------
     ExperimentError
         When there is none; the message says how to train one.
+    ConfigError
+        It needs another language model, which could be itself.
     """
     if not (Path(folder) / HPARAMS_FILE).is_file():
         raise ExperimentError(
             f"{folder}: no language model here; train one with `python train_lm.py hparams/lm.yaml`, "
             "or set lm_folder to the output folder of its run"
         )
-    return load_model_folder(folder, ["model"])["model"].requires_grad_(False)
+    document = open_document(Path(folder))
+    document.keep(document.needed_by(["model", "output_folder", AVERAGE]))
+    if any(tag_of(node) == LOADS_LANGUAGE_MODEL for node in tree_nodes(document.data)):
+        raise ConfigError(f"{document.path}: a language model cannot be made of another; `{LOADS_LANGUAGE_MODEL}`")
+    return load_document(document, ["model"])["model"].requires_grad_(False)
 
 
 def collect(source: str | Path, target: str | Path) -> None:

@@ -74,6 +74,7 @@ TEXT_TAGS = PLAIN_TAGS - {"tag:yaml.org,2002:null"}
 # recognisers come to 3,000, and a list of data sets may be long.
 LARGEST = 500_000
 LARGEST_FILE = 2_000_000  # bytes
+MOST_REFERENCES = 1000  # those of SpeechBrain's recognisers come to 150
 
 REFERENCE = re.compile(r"<([^>]*)>")
 
@@ -207,9 +208,10 @@ def check_size(root: Node | None, path: str | Path, *, references: bool = False)
     totals: dict[int, int] = {}
     entered: set[int] = set()
     waiting = [(root, False)] if root is not None else []
+    keys = {key.value: value for key, value in root.value} if references and isinstance(root, MappingNode) else {}
     while waiting:
         node, done = waiting.pop()
-        parts = [*children(node), *(_referred(node, root) if references else [])]
+        parts = [*children(node), *(_referred(node, keys) if references else [])]
         if done:
             # a part that is not counted yet is one that this node stands in: it has no end
             totals[id(node)] = _own_size(node) + sum(totals.get(id(part), LARGEST + 1) for part in parts)
@@ -228,17 +230,28 @@ def _own_size(node: Node) -> int:
     return len(node.value) if isinstance(node, ScalarNode) and "<" in node.value else 1
 
 
-def _referred(node: Node, root: Node) -> list[Node]:
+def _referred(node: Node, keys: Mapping[str, Node]) -> list[Node]:
     """The nodes that the text of a node refers to, as often as it does; a plain ``<bos>`` called bos is but a text."""
     if not isinstance(node, ScalarNode):
         return []
-    found = (_target(text, root) for text in REFERENCE.findall(node.value))
+    found = (_target(text, keys) for text in REFERENCE.findall(node.value))
     return [part for part in found if part is not None and (part is not node or node.tag in ("!ref", "!copy"))]
 
 
-def _target(reference: str, root: Node) -> Node | None:
-    """The node that ``<key[inner].attribute>`` means."""
-    for part in reference.partition(".")[0].split("["):
-        name, pairs = part.strip("] "), root.value if isinstance(root, MappingNode) else []
-        root = next((value for key, value in pairs if key.value == name), None)
-    return root
+def _target(reference: str, keys: Mapping[str, Node]) -> Node | None:
+    """The node that ``<key[inner].attribute>`` means, by the keys of the document."""
+    first, *inner = (part.strip("] ") for part in reference.partition(".")[0].split("["))
+    node = keys.get(first)
+    for name in inner:
+        pairs = node.value if isinstance(node, MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    return node
+
+
+def check_references(root: Node | None, path: str | Path) -> None:
+    """Raise a ConfigError where a document has more than `MOST_REFERENCES`, each of which takes time to resolve."""
+    texts = (node.value for node in yaml_nodes(root) if isinstance(node, ScalarNode)) if root is not None else ()
+    if (count := sum(len(REFERENCE.findall(text)) for text in texts)) > MOST_REFERENCES:
+        raise ConfigError(
+            f"{path}: {count} references, expected at most {MOST_REFERENCES}; a model has no need of more"
+        )

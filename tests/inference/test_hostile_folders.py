@@ -11,11 +11,13 @@ import pickle
 import pkgutil
 import re
 import shutil
+import sys
 import tarfile
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +28,10 @@ import toolkit.models
 from toolkit.checkpoints import read_plain
 from toolkit.errors import ConfigError, ModelError, TokenizerError
 from toolkit.hparams import HparamsDocument
+from toolkit.inference.published import load_published
+from toolkit.inference.sources import Origin
 from toolkit.inference.transcriber import Transcriber
+from toolkit.pretrained import open_document
 from toolkit.safety import FILES
 
 pytestmark = pytest.mark.filterwarnings("ignore:dropout option adds dropout")
@@ -167,6 +172,55 @@ def test_module_beside_the_yaml_is_imported_only_when_trusted(folder: Path) -> N
     load(folder, trust_source_code=True)
 
 
+def test_modules_of_trusted_folders_are_their_own(folder: Path, tmp_path: Path) -> None:
+    spoil(folder, "blank_index: 0\n", "blank_index: 0\nthing: !new:mine.Thing\n")
+    for name in ("one", "two"):
+        copied = Path(shutil.copytree(folder, tmp_path / name))
+        (copied / "mine.py").write_text(f"class Thing:\n    name = {name!r}\n")
+        document = open_document(copied)
+        document.override(SIZES[NAME])
+        assert load_published(document, Origin(copied, trusted=True))["thing"].name == name
+    assert "mine" not in sys.modules
+
+
+def test_run_may_have_modules_of_its_own_when_trusted(run_folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    (run / "ours.py").write_text(
+        "from toolkit.models.recogniser import CTCModel\n\n\nclass Mine(CTCModel):\n    pass\n"
+    )
+    yaml = run / "hyperparams.yaml"
+    yaml.write_text(yaml.read_text().replace("!new:toolkit.models.recogniser.CTCModel", "!new:ours.Mine"))
+    with pytest.raises(ConfigError, match="!new:ours.Mine"):
+        Transcriber.from_hparams(run, device="cpu")
+    loaded = Transcriber.from_hparams(run, device="cpu", trust_source_code=True)
+    assert type(loaded.model).__name__ == "Mine"
+
+
+def test_own_repository_is_read_at_the_revision_that_was_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Path(shutil.copytree(folder, tmp_path / "parts"))
+    (folder / "lm.ckpt").unlink()
+    (folder / "tokenizer.ckpt").unlink()
+    spoil(
+        folder,
+        "        tokenizer: !ref <tokenizer>\n",
+        "        tokenizer: !ref <tokenizer>\n"
+        "    paths: {lm: me/model/lm.ckpt, tokenizer: them/pieces/tokenizer.ckpt}\n",
+    )
+    asked: list[tuple[str, str | None]] = []
+
+    def download(name: str, *, revision: str | None, **_: Any) -> str:
+        asked.append((name, revision))
+        return str(folder if len(asked) == 1 else parts)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    Transcriber.from_hparams("me/model", revision="v1", overrides=SIZES[NAME], device="cpu")
+    assert sorted(asked) == [("me/model", "v1"), ("me/model", "v1"), ("them/pieces", None)]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [("them/pieces" in text, "me/model" in text) for text in warned if "of the hub" in text] == [(True, False)]
+
+
 # Paths
 
 
@@ -296,6 +350,30 @@ def test_billion_laughs_are_refused_at_once(folder: Path, kind: str) -> None:
     with pytest.raises(ConfigError, match=r"hyperparams\.yaml, line \d+: contains itself, or is larger than"):
         load(folder)
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_many_references_are_refused_at_once(folder: Path, chain: bool) -> None:
+    lines = "".join(f"k{n}: !ref <k{n + 1 if chain else 4000}>\n" for n in range(4000))
+    spoil(folder, "blank_index: 0\n", f"blank_index: 0\n{lines}k4000: 1\n")
+    start = time.process_time()
+    with pytest.raises(ConfigError, match=r"hyperparams\.yaml: 4\d\d\d references, expected at most 1000"):
+        load(folder)
+    assert time.process_time() - start < 10
+
+
+def test_language_model_of_itself_is_refused_at_once(run_folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    yaml = run / "hyperparams.yaml"
+    text = yaml.read_text()
+    part = "model: !new:toolkit.models.recogniser.CTCModel\n"
+    assert part in text
+    own = "own: !apply:toolkit.pretrained.load_language_model [!ref <output_folder>]\n"
+    yaml.write_text(text.replace(part, f"{own}{part}  lm: !ref <own>\n"))
+    start = time.process_time()
+    with pytest.raises(ConfigError, match="a language model cannot be made of another"):
+        Transcriber.from_hparams(run, device="cpu")
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("value", ["&self [*self]", "&self {a: *self}"])
