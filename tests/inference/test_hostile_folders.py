@@ -190,7 +190,7 @@ def test_run_may_have_modules_of_its_own_when_trusted(run_folder: Path, tmp_path
     )
     yaml = run / "hyperparams.yaml"
     yaml.write_text(yaml.read_text().replace("!new:toolkit.models.recogniser.CTCModel", "!new:ours.Mine"))
-    with pytest.raises(ConfigError, match="!new:ours.Mine"):
+    with pytest.raises(ConfigError, match=r"!new:ours\.Mine"):
         Transcriber.from_hparams(run, device="cpu")
     loaded = Transcriber.from_hparams(run, device="cpu", trust_source_code=True)
     assert type(loaded.model).__name__ == "Mine"
@@ -287,6 +287,31 @@ def test_argument_that_leads_out_of_the_folder_is_refused(folder: Path, tmp_path
     with pytest.raises(ConfigError, match=r"outside.*: leads out of"):
         load(folder)
     assert not (outside / "lm.arpa.npz").exists()
+
+
+@pytest.mark.parametrize("form", ["OPTIONS", "!new:torch.nn.ParameterDict {parameters: OPTIONS}"])
+def test_language_model_of_a_search_is_in_the_folder(folder: Path, form: str) -> None:
+    arpa = Path(__file__).parents[1] / "models/kenlm/sample.arpa"
+    options = form.replace("OPTIONS", f"{{blank_index: 0, kenlm_model_path: {arpa}}}")
+    spoil(folder, "blank_index: 0\n", f"blank_index: 0\ntest_beam_search: {options}\n")
+    with pytest.raises(ConfigError, match=r"leads out of|test_beam_search: expected options by name"):
+        load(folder)
+
+
+def test_folders_of_the_hubs_cache_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of its snapshots are links to blobs beside them, also in the folder of the language model."""
+    repository = tmp_path / "hub/models--me--small"
+    snapshot = repository / "snapshots/0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(Path(toolkit.__file__).parents[1] / "pretrained/an4-small", snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(snapshot.name)
+    (repository / "blobs").mkdir()
+    for number, file in enumerate([path for path in snapshot.rglob("*") if path.is_file()]):
+        shutil.move(file, repository / "blobs" / str(number))
+        file.symlink_to(repository / "blobs" / str(number))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert Transcriber.from_hparams("me/small", device="cpu")
 
 
 def test_tokenizer_of_a_run_is_its_own_or_the_users(run_folder: Path, tmp_path: Path) -> None:
