@@ -267,6 +267,7 @@ ARGUMENTS = {
     "tokenizer": "!new:toolkit.tokenizer.Tokenizer {model_file: OUTSIDE/tokenizer.ckpt}",
     "tokenizer, by place": "!new:toolkit.tokenizer.Tokenizer [OUTSIDE/tokenizer.ckpt]",
     "tokenizer, merged in": "!new:toolkit.tokenizer.Tokenizer {<<: {model_file: OUTSIDE/tokenizer.ckpt}}",
+    "tokenizer, merged by a tag": "!new:toolkit.tokenizer.Tokenizer {!!merge x: {model_file: OUTSIDE/tokenizer.ckpt}}",
     "tokenizer, put together": "!new:toolkit.tokenizer.Tokenizer {model_file: !ref OUTSIDE/<name>.ckpt}",
     "language model": "!apply:toolkit.pretrained.load_language_model [OUTSIDE]",
     "word n-gram": "!new:toolkit.decoders.ctc_fusion.CTCFusion {tokenizer: [a, b], word_ngram: OUTSIDE/lm.arpa}",
