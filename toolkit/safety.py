@@ -67,7 +67,6 @@ FILES = {
 }
 # Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
-MERGE = "tag:yaml.org,2002:merge"
 TEXT_TAGS = PLAIN_TAGS - {"tag:yaml.org,2002:null"}  # of what can be a path
 
 # Nodes and characters that a document may have once its aliases and references are written out: those of SpeechBrain's
@@ -155,9 +154,9 @@ def arguments(node: Node, called: Callable[..., object]) -> list[tuple[str, Node
 
 
 def _keywords(node: Node) -> Iterator[tuple[str, Node]]:
-    """The entries of a mapping, and of those that are merged into it: with ``<<``, or any key tagged ``!!merge``."""
+    """The entries of a mapping, and of those that are merged into it with ``<<``, as which ruamel.yaml also writes ``!!merge x``."""
     for key, value in node.value if isinstance(node, MappingNode) else ():
-        if key.tag == MERGE or key.value == "<<":
+        if key.value == "<<":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
                 yield from _keywords(merged)
         else:
