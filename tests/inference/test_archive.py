@@ -21,6 +21,7 @@ import soundfile
 import torch
 from lhotse import CutSet, Recording
 
+from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.errors import AudioError, ConfigError, DataError, ExperimentError, MissingDependencyError, ToolkitError
 from toolkit.inference import archive
 from toolkit.inference.archive import Item, Shard, Worker, in_order, shards_of
@@ -135,6 +136,33 @@ def test_one_channel_can_be_heard(
     assert expected[0] != expected[1]
     (error,) = Worker(str(run_folder), "cpu", channel=2)([list(both)]).values()
     assert "has no channel 2" in str(error)
+
+
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_clipping_is_warned_of_once_and_by_name(
+    run_folder: Path,
+    tmp_path: Path,
+    longest: float,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    loud = str(tmp_path / "loud.wav")
+    soundfile.write(loud, np.sign(np.random.default_rng(0).standard_normal(RATE)), RATE)
+    (found,) = Worker(str(run_folder), "cpu")([list(read_archive([loud]).items.values())]).values()
+    assert [record.getMessage().partition(": clipped: ")[0] for record in caplog.records] == [loud]
+    assert found.file == loud
+
+
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_as_many_texts_are_found_as_asked_for(
+    corpus: Path, run_folder: Path, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    items = list(read_archive([str(corpus)]).items.values())
+    worker = Worker(str(run_folder), "cpu", nbest=3)
+    worker.transcriber.search = CTCPrefixSearcher(beam_size=4)
+    assert {len(one.nbest) for one in worker([items]).values()} == {3}
 
 
 def test_a_model_that_is_none_is_an_error_of_the_parent(corpus: Path, tmp_path: Path) -> None:
