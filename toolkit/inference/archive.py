@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,11 +49,15 @@ class Item:
         The file, or the cut of a manifest.
     seconds
         As the file or the manifest says, to sort by; infinite where it does not say.
+    place
+        The file's path within the folder or pattern that it was found by, its name, or the id of a segment: whatever
+        else there is to transcribe.
     """
 
     id: str
     audio: str | Cut
     seconds: float
+    place: str = field(default="", compare=False)
 
 
 Batch = list[Item]

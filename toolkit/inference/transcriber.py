@@ -213,7 +213,7 @@ class Transcriber(Pretrained):
     def transcribe_waveforms(
         self, waveforms: Mapping[str, Tensor], *, batch_seconds: float = 60.0, nbest: int | None = None
     ) -> Iterator[Transcript]:
-        """The transcripts of waveforms (S,) that `load_audio` has read at the model's rate; their names are the files."""
+        """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
         named = ((name, iter([wav])) for name, wav in waveforms.items())
         yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
 
