@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.transducer import TransducerBeamSearcher
 from toolkit.errors import AudioError, ConfigError, ExperimentError, ModelError, TokenizerError
 from toolkit.inference.transcriber import Transcriber, length_batches
@@ -208,6 +209,17 @@ def test_as_many_texts_as_asked_for_are_those_of_a_search_for_so_many(tokenizer:
     assert max(len(one.nbest) for one in found) == 5
     assert all(len(one.nbest) <= 2 for one in transcriber.transcribe(wavs))  # as the search says
     assert [one.nbest[1:] for one in transcriber.transcribe(wavs, nbest=1)] == [()] * 3
+
+
+def test_a_text_that_tokens_spell_in_two_ways_is_told_once(tokenizer: Tokenizer) -> None:
+    def search(model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:  # noqa: ARG001
+        spelled = [["A"], ["B"], ["▁", "A"], ["▁", "B"], ["C"]]
+        tokens = [[tokenizer.pieces().index(piece) for piece in pieces] for pieces in spelled]
+        return [[Hypothesis(one, -float(place)) for place, one in enumerate(tokens)]]
+
+    transcriber = Transcriber(ToneModel(tokenizer), tokenizer, search, sample_rate=RATE, device="cpu")
+    found = transcriber.transcribe(torch.from_numpy(play("A")))
+    assert found.nbest == (Alternative("A", 0.0), Alternative("B", -1.0), Alternative("C", -4.0))
 
 
 def test_more_texts_than_a_search_keeps_are_refused(tokenizer: Tokenizer, tones: Transcriber, tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ class Transcriber(Pretrained):
         batch_seconds
             Seconds of audio computed at once, padding included.
         nbest
-            How many texts to find, at most the beam size of the search; by default as many as its ``topk`` says.
+            How many hypotheses to search for, at most its beam size; by default as many as its ``topk`` says. Some may
+            be of one text, which is told once.
 
         Raises
         ------
@@ -387,15 +388,16 @@ class Transcriber(Pretrained):
             words += self._timed(piece, text)
             tokens += [spellings[token] for token in piece.hypotheses[0].tokens]
         text, score = " ".join(texts), sum(best.score for _, (best, *_) in pieces)
-        nbest = [Alternative(text, score)]
-        if len(pieces) == 1:
-            nbest += [Alternative(self.tokenizer.decode(one.tokens), one.score) for one in pieces[0].hypotheses[1:]]
+        nbest = {text: Alternative(text, score)} if pieces else {}
+        for one in pieces[0].hypotheses[1:] if len(pieces) == 1 else ():
+            other = self.tokenizer.decode(one.tokens)
+            nbest.setdefault(other, Alternative(other, one.score))  # some differ only in how tokens spell them
         return Transcript(
             text,
             tuple(words),
             tokens=tuple(tokens),
             score=score,
-            nbest=tuple(nbest) if pieces else (),
+            nbest=tuple(nbest.values()),
             duration=samples / self.sample_rate,
             file=name,
         )
