@@ -11,9 +11,9 @@ channel count; folders are searched for audio; of a manifest (SpeechBrain's, NeM
 (Kaldi's, tar shards), its segments are transcribed, named by their ids.
 
 With --output, transcripts are kept as they are made (in FILE.part), and --resume goes on where a run was stopped, with
-the same model; in the end the file is in the order of the input. In a folder, files lie as in the folder or pattern
-that is transcribed. A file that cannot be read is reported and left out, and the exit status is then 1, or 2 where
-none can be read.
+the same model (.FILE.model.json says which); in the end the file is in the order of the input. In a folder of output,
+files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out, and the
+exit status is then 1, or 2 where none can be read.
 
 --engine torchrun: each process that torchrun starts, on any number of machines with one file system, does its share:
   torchrun --nproc-per-node 8 -m toolkit transcribe MODEL FILES --engine torchrun --output out.jsonl
@@ -80,7 +80,7 @@ def transcribe_share(archive: Archive, options: argparse.Namespace) -> int:
         if ranks.rank == 0:
             output.finish(archive.items)
         ranks.wait()  # torchrun stops all others when one reports a failure
-    return report.status
+    return min(report.status, 1)  # where this share cannot be read, others may be
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
