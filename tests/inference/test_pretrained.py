@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from toolkit.errors import ConfigError, ExperimentError
+from toolkit.hparams import HparamsDocument, reference
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.transcriber import Transcriber
 
@@ -90,8 +91,12 @@ def test_yaml_of_another_name_and_overrides(run_folder: Path, tmp_path: Path) ->
     (folder / "hyperparams.yaml").rename(folder / "other.yaml")
     with pytest.raises(ConfigError, match=r"no key 'sample_rat' to override.*did you mean"):
         Transcriber.from_hparams(folder, "other.yaml", overrides={"sample_rat": 8000})
-    transcriber = Transcriber.from_hparams(folder, "other.yaml", overrides={"sample_rate": 8000}, device="cpu")
-    assert transcriber.sample_rate == transcriber.hparams.sample_rate == 8000
+    for overrides in ({"sample_rate": 8000}, "sample_rate: 8000\nn_mels: !ref <seed> * 16\n"):
+        transcriber = Transcriber.from_hparams(folder, "other.yaml", None, overrides, "cpu")
+        assert transcriber.sample_rate == transcriber.hparams.sample_rate == 8000
+    for wrong in ("8000", "a: [", "- 1"):
+        with pytest.raises(ConfigError, match=r"overrides: (expected values|not valid YAML)"):
+            Transcriber.from_hparams(folder, "other.yaml", overrides=wrong)
 
 
 def test_interface_of_ones_own(run_folder: Path, recordings: list[Path]) -> None:
@@ -100,6 +105,27 @@ def test_interface_of_ones_own(run_folder: Path, recordings: list[Path]) -> None
     assert not loudness.mods.model.training
     assert not any(parameter.requires_grad for parameter in loudness.parameters())
     assert loudness.load_audio(recordings[0]).dim() == 1
+
+
+class Features(Pretrained):
+    """The example of `Pretrained`: parts of a model, which its YAML declares by themselves or not."""
+
+    MODULES_NEEDED = ("features", "encoder")
+
+
+def test_interface_of_a_part_has_the_weights_of_the_model(run_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    document = HparamsDocument(folder / "hyperparams.yaml")
+    for part in ("features", "encoder"):
+        document.data[part] = document.data["model"][part]
+        document.data["model"][part] = reference(f"<{part}>")
+    (folder / "hyperparams.yaml").write_text(document.text())
+    parts = Features.from_hparams(folder, device="cpu")
+    wav, samples = torch.randn(1, 9000), torch.tensor([9000])
+    encoded, _ = Transcriber.from_hparams(run_folder, device="cpu").model.encode(wav, samples)
+    torch.testing.assert_close(parts.mods.encoder(*parts.mods.features(wav, samples))[0], encoded)
+    with pytest.raises(ConfigError, match="declares no features, encoder"):
+        Features.from_hparams(run_folder)
 
 
 def test_what_an_interface_lacks_is_listed() -> None:

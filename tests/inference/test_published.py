@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import pickle
 import re
@@ -283,6 +284,31 @@ def test_interface_of_ones_own(published: Callable[[str], Published], tmp_path: 
     MySuperTask.MODULES_NEEDED = ("encoder", "my_searcher")
     with pytest.raises(ConfigError, match=r"needs the modules encoder, my_searcher; missing: my_searcher"):
         MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
+
+
+def test_code_for_speechbrain_finds_what_it_knows(published: Callable[[str], Published], tmp_path: Path) -> None:
+    """Calls as in SpeechBrain's documentation, and in the notebook that its model was published with."""
+    folder, wav = published("crdnn_rnnlm"), noises(1)[0]
+    asr = EncoderDecoderASR.from_hparams(
+        str(folder.path), "hyperparams.yaml", str(tmp_path), folder.overrides, run_opts={"device": "cpu"}
+    )
+    texts, tokens = asr.transcribe_batch(wavs=wav[None], rel_lens=WHOLE)
+    encoded = encoded_by(folder.modules, wav)
+    with torch.no_grad():
+        torch.testing.assert_close(asr.mods.encoder(wav[None], WHOLE), encoded)
+    assert asr.hparams.compute_features(wav[None]).shape[-1] == folder.modules["n_mels"]
+    assert [asr.tokenizer.decode_ids(row) for row in tokens] == texts
+    assert asr.tokenizer.decode_ids(asr.tokenizer.encode_as_ids("ba ce")) == "ba ce"
+    assert "".join(asr.tokenizer.encode("ba ce", out_type=str)) == "▁ba▁ce"
+    assert asr.tokenizer.vocab_size() == len(copy.deepcopy(asr.tokenizer)) == 24
+    soundfile.write(tmp_path / "a.wav", wav.numpy() / 10, 16000)
+    assert asr.load_audio(str(tmp_path / "a.wav"), savedir=str(tmp_path)).shape == wav.shape
+
+
+def test_known_words_are_aligned(published: Callable[[str], Published]) -> None:
+    transcript = load(published("transformer_transformerlm")).align(noises(1)[0], "ba ce")
+    assert [word.text for word in transcript.words] == ["ba", "ce"]
+    assert 0 <= transcript.words[0].start < transcript.words[1].start < 0.75
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
+from toolkit.decoders.spelling import MARK, tokens_of
 from toolkit.errors import ConfigError, ModelError
 
 LEAST_S = 0.1  # seconds that an encoder hears at least: a CRDNN pools 40 ms to a frame, and has to have one
@@ -29,7 +30,6 @@ LEAST_S = 0.1  # seconds that an encoder hears at least: a CRDNN pools 40 ms to 
 CTC_OUTPUTS = ("ctc_lin", "proj_ctc")
 # Its names for transducer searchers in YAMLs for streaming, the better one first.
 SEARCHERS = ("decoder", "Beamsearcher", "Greedysearcher")
-MARK = "▁"
 
 
 class Recogniser(NamedTuple):
@@ -108,7 +108,10 @@ class Chain(nn.Module):
 
 
 class PieceTokenizer:
-    """A SentencePiece model as a tokenizer; any of its pieces may be a token, also the unknown one."""
+    """A SentencePiece model as a tokenizer; any of its pieces may be a token, also the unknown one.
+
+    It has the methods of a ``SentencePieceProcessor``, too, which code for SpeechBrain calls: ``encode_as_ids``.
+    """
 
     def __init__(self, processor: sentencepiece.SentencePieceProcessor, model_file: Path) -> None:
         self.processor, self.model_file = processor, model_file
@@ -124,6 +127,11 @@ class PieceTokenizer:
         """The text of token numbers."""
         return self.processor.decode(list(tokens))
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "processor":  # while a copy is made, there is none yet
+            raise AttributeError(name)
+        return getattr(self.processor, name)
+
 
 class LabelTokenizer:
     """A ``CTCTextEncoder`` as a tokenizer: its labels are letters, and one of them may be a space."""
@@ -138,6 +146,10 @@ class LabelTokenizer:
     def pieces(self) -> list[str]:
         """The labels in the order of their numbers; a space is written as ``▁``."""
         return [MARK if label == " " else label for label in self.labels]
+
+    def encode(self, text: str) -> list[int]:
+        """The token numbers of a text; letters that are unknown are left out."""
+        return tokens_of(text, self.pieces())
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token numbers."""

@@ -83,7 +83,7 @@ class Worker:
     Attributes
     ----------
     model
-        What `load_transcriber` takes: a model's folder, or its name on the hub.
+        What `Transcriber.from_hparams` takes: a model's folder, or its name on the hub.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
@@ -100,9 +100,9 @@ class Worker:
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.models import load_transcriber  # torch: not for processes that only hand out work
+        from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
 
-        return load_transcriber(self.model, device=self.device)
+        return Transcriber.from_hparams(self.model, device=self.device)
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""

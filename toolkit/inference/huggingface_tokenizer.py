@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.decoders.spelling import MARK
+from toolkit.decoders.spelling import MARK, tokens_of
 from toolkit.errors import TokenizerError
 
 DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}  # of transformers
@@ -56,6 +56,10 @@ class HuggingFaceTokenizer:
     def pieces(self) -> list[str]:
         """The tokens in the order of their numbers; a space is written as ``▁``."""
         return list(self._pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The token numbers of a text; letters that are unknown are left out."""
+        return tokens_of(text, self.pieces())
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token numbers, its words one space apart; zeros are skipped."""

@@ -33,9 +33,9 @@ class EncoderASR(Transcriber):
         super().__init__(*args, **options)
         _require(self, "ctc_log_probs")
 
-    def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def forward(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """What the encoder makes of a batch, as `encode_batch`; SpeechBrain's class of this name does so."""
-        return self.encode_batch(wavs, wav_lens)
+        return self.encode_batch(wavs, rel_lens)
 
 
 def _require(transcriber: Transcriber, *parts: str) -> None:

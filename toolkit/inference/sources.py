@@ -12,6 +12,7 @@ from toolkit.shipped import shipped
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
+CONFIG_FILE = "config.json"  # of transformers
 
 WEIGHTS = ("*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
 
@@ -44,6 +45,11 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
     if not HUB_NAME.fullmatch(str(source)):
         raise ExperimentError(f"{source}: no such folder; name the folder of a model, or owner/name on the hub")
     return _from_hub(str(source), savedir, revision)
+
+
+def is_huggingface(folder: Path, hparams_file: str) -> bool:
+    """Whether a folder holds a model of transformers: a configuration, and no YAML."""
+    return (folder / CONFIG_FILE).is_file() and not (folder / hparams_file).is_file()
 
 
 def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:

@@ -19,8 +19,9 @@ from toolkit.errors import AudioError, DataError, ModelError
 from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
-from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.pretrained import Options, Pretrained
 from toolkit.inference.segments import Segment, segments
+from toolkit.inference.sources import is_huggingface
 from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
@@ -94,17 +95,25 @@ class Transcriber(Pretrained):
         self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
-        """The model that a training run left in its output folder: `from_hparams` without options."""
-        return cls.from_hparams(folder, device=device)
+    def _from_folder(cls, folder: Path, options: Options) -> Self:
+        if not is_huggingface(folder, options.hparams_file):
+            return super()._from_folder(folder, options)
+        if cls is not Transcriber:
+            raise ModelError(f"{folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber")
+        from toolkit.inference.huggingface import HuggingFaceCTC  # a Transcriber itself
+
+        return HuggingFaceCTC._from_folder(folder, options)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
-        if "pretrainer" in loaded:
-            model, tokenizer, search, sample_rate = recogniser_of(loaded)
-        else:
-            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        published = "pretrainer" in loaded
+        parts = recogniser_of(loaded) if published else (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        model, tokenizer, search, sample_rate = parts
         transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        if published:  # what its YAML calls so, as code for SpeechBrain has it: mods.encoder, hparams.compute_features
+            known = vars(transcriber.hparams)
+            others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
+            transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
         transcriber.calibration = Calibration.read(folder)
         return transcriber
 
@@ -114,24 +123,24 @@ class Transcriber(Pretrained):
         return transcript.text
 
     @torch.no_grad()
-    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def transcribe_batch(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
-        found = self.search(self.model, *self._encode_relative(wavs, wav_lens))
+        found = self.search(self.model, *self._encode_relative(wavs, rel_lens))
         tokens = [best.tokens for best, *_ in found]
         return [self.tokenizer.decode(row) for row in tokens], tokens
 
-    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def encode_batch(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
-        return self._encode_relative(wavs, wav_lens)[0]
+        return self._encode_relative(wavs, rel_lens)[0]
 
-    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def forward(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """The same as `transcribe_batch`."""
-        return self.transcribe_batch(wavs, wav_lens)
+        return self.transcribe_batch(wavs, rel_lens)
 
-    def _encode_relative(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_relative(self, wavs: Tensor, rel_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) with (B,) frames."""
         wavs = wavs.float().to(self.device)
-        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
+        return self.model.encode(wavs, torch.round(rel_lens.to(self.device) * wavs.shape[1]).long())
 
     @cached_property
     def frame_samples(self) -> int:
