@@ -386,3 +386,28 @@ def test_unknown_options_are_named(model: Path):
         HuggingFaceCTC.from_hparams(model, overrides={"apha": 1.0})
     with pytest.raises(ModelError, match="no such file or folder"):
         HuggingFaceCTC.from_hparams(model, overrides={"language_model": "nosuch.arpa"})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", {"architectures": [1]}),
+        ("config.json", {"vocab_size": "x"}),
+        ("config.json", {"conv_stride": [0] * 7}),
+        ("preprocessor_config.json", {"sampling_rate": 0}),
+        ("preprocessor_config.json", {"sampling_rate": "a"}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": 1}}),
+        ("tokenizer_config.json", {"pad_token": 3}),
+    ],
+)
+def test_wrong_values_are_errors_of_the_model(own_copy: Path, name: str, change: dict[str, Any]):
+    file = own_copy / name
+    file.write_text(json.dumps((json.loads(file.read_text()) if file.is_file() else {}) | change))
+    with pytest.raises(ToolkitError):
+        Transcriber.from_hparams(own_copy, device="cpu")
+
+
+def test_json_without_end_is_named(own_copy: Path):
+    (own_copy / "vocab.json").write_text('{"a": ' * 100_000)
+    with pytest.raises(TokenizerError, match=r"vocab\.json: not a JSON file, or damaged"):
+        Transcriber.from_hparams(own_copy)

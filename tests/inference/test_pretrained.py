@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from toolkit.errors import ConfigError, ExperimentError
+from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.hparams import HparamsDocument, reference
 from toolkit.inference.pretrained import Pretrained
 from toolkit.inference.transcriber import Transcriber
@@ -150,3 +150,21 @@ def test_speechbrains_methods_agree_with_files(run_folder: Path, recordings: lis
     assert [transcriber.tokenizer.decode(row) for row in tokens] == texts
     assert transcriber(padded, shares) == (found, tokens)
     assert transcriber.encode_batch(padded, shares).shape[0] == len(wavs)
+
+
+@pytest.mark.parametrize(
+    "content", ["rank: x\nunixtime: 1\n", "rank: 1\n", "a: [", "!!python/object/apply:os.abort []"]
+)
+def test_damaged_record_of_a_checkpoint_is_named(run_folder: Path, tmp_path: Path, content: str) -> None:
+    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    checkpoint = folder / "save/CKPT+1"
+    checkpoint.mkdir(parents=True)
+    (folder / "model.ckpt").rename(checkpoint / "model.ckpt")
+    (checkpoint / "CKPT.yaml").write_text(content)
+    with pytest.raises(ExperimentError, match=r"CKPT\+1/CKPT\.yaml: damaged"):
+        Transcriber.from_hparams(folder)
+
+
+def test_model_that_is_none_is_an_error_of_the_folder(run_folder: Path) -> None:
+    with pytest.raises(ModelError, match=f"{run_folder}: cannot be loaded; AttributeError"):
+        Transcriber.from_hparams(run_folder, overrides={"model": 1})

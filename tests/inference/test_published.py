@@ -23,7 +23,7 @@ from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper
 from speechbrain.nnet.containers import LengthsCapableSequential
 from torch import Tensor, nn
 
-from toolkit.errors import ConfigError, ModelError, TokenizerError
+from toolkit.errors import ConfigError, ModelError, TokenizerError, ToolkitError
 from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
@@ -262,6 +262,8 @@ def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
 def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:
     with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
         load(published("crdnn_rnnlm"), TransducerASR)
+    with pytest.raises(ModelError, match="EncoderASR is of models without decoder; load it as an EncoderDecoderASR"):
+        load(published("transformer_transformerlm"), EncoderASR)
     assert load(published("conformer_streaming"), EncoderDecoderASR).model.joint is not None
 
 
@@ -378,6 +380,52 @@ def test_statistics_that_are_none_are_refused(spoilt: Published) -> None:
     torch.save([1, 2], spoilt.path / "normalizer.ckpt")
     with pytest.raises(ModelError, match=r"normalizer\.ckpt: expected the statistics"):
         load(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"seq_lin": {"n_neurons": "many"}}, "hyperparams.yaml: TypeError"),
+        ({"output_neurons": 10**12}, "hyperparams.yaml: RuntimeError"),
+        ({"pretrainer": 3}, "cannot be loaded; AttributeError"),
+        ({"pretrainer": {"paths": {"asr": 5}}}, "cannot be loaded; TypeError"),
+        ({"modules": {"encoder": 1}}, "modules.encoder: expected a torch.nn.Module, got 1"),
+        ({"sample_rate": "a"}, "sample_rate"),
+    ],
+)
+def test_wrong_value_is_an_error_of_the_model(spoilt: Published, overrides: dict[str, Any], said: str) -> None:
+    merged = {**spoilt.overrides, **overrides}
+    with pytest.raises(ToolkitError, match=re.escape(said)):
+        Transcriber.from_hparams(spoilt.path, overrides=merged, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("asr", {1: torch.zeros(2)}),
+        ("normalizer", {"count": 1, "glob_mean": [1.0], "glob_std": [1.0]}),
+        ("normalizer", {"count": 1, "glob_mean": torch.zeros(7), "glob_std": torch.ones(7)}),
+    ],
+)
+def test_files_of_wrong_values_are_refused(spoilt: Published, file: str, content: Any) -> None:
+    torch.save(content, spoilt.path / f"{file}.ckpt")
+    with pytest.raises(ModelError, match=rf"{file}\.ckpt: |cannot be loaded; RuntimeError: The size of tensor"):
+        load(spoilt)
+
+
+@pytest.mark.parametrize(
+    "lines", ["'a' => 0\n'b' => 2\n", "'a' => 0\n7 => 1\n", "[1] => 0\n", "-" * 100_000 + "1 => 0\n"]
+)
+def test_labels_that_are_no_texts_are_refused(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "labels.txt").write_text(lines + "================\n'starting_index' => 0\n")
+
+    def load_labels() -> LabelTokenizer:
+        encoder = CTCTextEncoder()
+        Pretrainer({"tokenizer": encoder}, {"tokenizer": "labels.txt"}).load(tmp_path)
+        return LabelTokenizer(encoder, tmp_path / "labels.txt")
+
+    with pytest.raises((TokenizerError, ModelError), match=r"labels\.txt"):
+        load_labels()
 
 
 def test_pickle_is_not_unpickled(spoilt: Published) -> None:

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.spelling import MARK, tokens_of
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ConfigError, ModelError, TokenizerError
 
 LEAST_S = 0.1  # seconds that an encoder hears at least: a CRDNN pools 40 ms to a frame, and has to have one
 # SpeechBrain's names for the output that CTC reads, beside a decoder or a transducer.
@@ -137,7 +137,10 @@ class LabelTokenizer:
     """A ``CTCTextEncoder`` as a tokenizer: its labels are letters, and one of them may be a space."""
 
     def __init__(self, encoder: Any, model_file: Path) -> None:
-        self.labels = [encoder.ind2lab[number] for number in range(len(encoder.ind2lab))]
+        numbered = range(len(encoder.ind2lab))
+        if not all(isinstance(encoder.ind2lab.get(number), str) for number in numbered):
+            raise TokenizerError(f"{model_file}: expected a text for each number from 0 to {len(encoder.ind2lab) - 1}")
+        self.labels = [encoder.ind2lab[number] for number in numbered]
         self.model_file = model_file
 
     def __len__(self) -> int:

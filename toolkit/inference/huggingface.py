@@ -81,6 +81,7 @@ class HuggingFaceCTC(Transcriber):
         model = HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True))
         rate = extractor.get("sampling_rate", 16000)
         transcriber = cls(model, tokenizer, _search(folder, tokenizer, chosen), sample_rate=rate, device=options.device)
+        transcriber._check_hears()
         transcriber.calibration = Calibration.read(folder)
         if chosen["chunk_length_s"] is not None:
             transcriber.long_audio = _windows(chosen["chunk_length_s"], chosen["stride_length_s"])

@@ -109,7 +109,7 @@ def read_json(path: Path, default: Any = None) -> Any:
         raise TokenizerError(
             f"{path}: missing; expected the files of a HuggingFace processor beside the model"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"{path}: not a JSON file, or damaged: {error}") from None
     if not isinstance(content, dict):
         raise TokenizerError(f"{path}: expected an object, found {type(content).__name__}")

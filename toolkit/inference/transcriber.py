@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, DataError, ModelError
+from toolkit.errors import AudioError, ConfigError, DataError, ModelError
 from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
 from toolkit.inference.pretrained import Options, Pretrained
 from toolkit.inference.segments import Segment, segments
 from toolkit.inference.sources import is_huggingface
-from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
+from toolkit.inference.timing import SHORT_S, ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
 
@@ -39,6 +39,10 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+
+# Sampling rates that a model may hear.
+LOWEST_HZ, HIGHEST_HZ = 1000, 384_000
 
 
 class Transcriber(Pretrained):
@@ -60,7 +64,7 @@ class Transcriber(Pretrained):
     Raises
     ------
     ConfigError
-        When there is no such device.
+        When there is no such device, or sampling rate.
     ModelError
         When model and tokenizer differ in their number of tokens.
 
@@ -84,6 +88,8 @@ class Transcriber(Pretrained):
         sample_rate: int,
         device: str | torch.device | None = None,
     ) -> None:
+        if not isinstance(sample_rate, int) or not LOWEST_HZ <= sample_rate <= HIGHEST_HZ:
+            raise ConfigError(f"sample_rate: expected a whole number, {LOWEST_HZ} to {HIGHEST_HZ}, got {sample_rate!r}")
         if model.vocab_size != len(tokenizer):
             raise ModelError(
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
@@ -97,7 +103,9 @@ class Transcriber(Pretrained):
     @classmethod
     def _from_folder(cls, folder: Path, options: Options) -> Self:
         if not is_huggingface(folder, options.hparams_file):
-            return super()._from_folder(folder, options)
+            transcriber = super()._from_folder(folder, options)
+            transcriber._check_hears()
+            return transcriber
         if cls is not Transcriber:
             raise ModelError(f"{folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber")
         from toolkit.inference.huggingface import HuggingFaceCTC  # a Transcriber itself
@@ -116,6 +124,11 @@ class Transcriber(Pretrained):
             transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
         transcriber.calibration = Calibration.read(folder)
         return transcriber
+
+    @torch.no_grad()
+    def _check_hears(self) -> None:
+        """Let the model hear a moment of silence: parts that do not fit together raise an error now."""
+        self.encode_batch(torch.zeros(1, round(SHORT_S * self.sample_rate)), torch.ones(1))
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
