@@ -26,7 +26,7 @@ from toolkit.inference.export import Export, export_run
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.kneser_ney import train_ngram
 from toolkit.models.ngram_lm import NgramLM
-from toolkit.tokenizer import Tokenizer
+from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 AUGMENT = """\
   augment: !new:lhotse.dataset.SpecAugment
@@ -112,6 +112,31 @@ def test_the_language_model_is_in_it(searched_run: Path, tmp_path: Path) -> None
     ours, theirs = (Transcriber.from_hparams(one, device="cpu").search.lm for one in (tmp_path / "out", searched_run))
     tokens = torch.tensor([[0, 1, 2, 3, 1, 2]])
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("place", ["lm/tokenizer.model", "tokenizer.model"])
+def test_as_many_tokens_of_other_texts_are_refused(searched_run: Path, tmp_path: Path, place: str) -> None:
+    """They would be other words, without a word; the language model has its own copy, and an export their digest."""
+    train_tokenizer(["CCC CB B A"], tmp_path / "other.model", model_type="char")
+    export_run(searched_run, tmp_path / "out", Export())
+    pieces, others = (Tokenizer(file).pieces() for file in (searched_run / place, tmp_path / "other.model"))
+    assert sorted(others) == sorted(pieces)
+    assert others != pieces
+    shutil.copy(tmp_path / "other.model", searched_run / place)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: other tokens than those of the language model .*/lm; use"):
+        Transcriber.from_hparams(searched_run)
+    for name in ("tokenizer.model", "lm/tokenizer.model"):
+        shutil.copy(tmp_path / "other.model", tmp_path / "out" / name)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: other tokens than those that .*provenance\.json tells of"):
+        Transcriber.from_hparams(tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"model": 3}'])
+def test_damaged_provenance_is_named(run_folder: Path, tmp_path: Path, content: str) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (run / "provenance.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"provenance\.json: expected what `asr export` writes"):
+        Transcriber.from_hparams(run)
 
 
 def test_the_calibration_of_confidence_goes_along(run_folder: Path, tmp_path: Path) -> None:

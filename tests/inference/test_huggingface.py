@@ -395,12 +395,14 @@ def test_unknown_options_are_named(model: Path):
         ("config.json", {"vocab_size": "x"}),
         ("config.json", {"conv_stride": [0] * 7}),
         ("preprocessor_config.json", {"sampling_rate": 0}),
+        ("preprocessor_config.json", {"do_normalize": "x", "sampling_rate": [16000]}),
         ("preprocessor_config.json", {"sampling_rate": "a"}),
         ("tokenizer_config.json", {"added_tokens_decoder": {"x": 1}}),
         ("tokenizer_config.json", {"pad_token": 3}),
     ],
 )
 def test_wrong_values_are_errors_of_the_model(own_copy: Path, name: str, change: dict[str, Any]):
+    (own_copy / "processor_config.json").unlink(missing_ok=True)  # which would go before an older one
     file = own_copy / name
     file.write_text(json.dumps((json.loads(file.read_text()) if file.is_file() else {}) | change))
     with pytest.raises(ToolkitError):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from huggingface_hub.utils import filter_repo_objects
 
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.hparams import HparamsDocument, reference
 from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.sources import find_folder
 from toolkit.inference.transcriber import Transcriber
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -73,6 +76,33 @@ def test_folder_path_and_hub_name_are_one_model(run_folder: Path) -> None:
 def test_what_the_cache_has_not_got_is_refused_offline(source: dict[str, str]) -> None:
     with pytest.raises(ExperimentError, match=rf"{source['source']}: no such folder here, the hub's cache has no"):
         Transcriber.from_hparams(**source)
+
+
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["asr.ckpt", "lm.ckpt", "language_model/4gram.bin"], ["asr.ckpt", "lm.ckpt", "language_model/4gram.bin"]),
+    ],
+)
+def test_weights_are_downloaded_once(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, weights: list[str], wanted: list[str]
+) -> None:
+    """Repositories have them for every library there is."""
+    files = [*weights, "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "training_args.bin", "runs/events.1"]
+    files += ["config.json", "README.md", "optimizer.pt"]
+    downloaded: list[str] = []
+
+    def snapshot(name: str, *, ignore_patterns: list[str], **_: Any) -> str:
+        assert name == "someone/large"
+        downloaded.extend(filter_repo_objects(files, ignore_patterns=ignore_patterns))
+        return str(run_folder)
+
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: files)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert find_folder("someone/large") == run_folder
+    assert downloaded == [*wanted, "config.json"]
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "../nowhere", "owner/name/file"])

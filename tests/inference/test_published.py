@@ -157,6 +157,23 @@ def test_neighbours_change_nothing(published: Callable[[str], Published], name: 
     assert transcriber.transcribe([torch.zeros(0), torch.zeros(10)])[0].text == ""
 
 
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "wav2vec2_commonvoice"])
+def test_equal_lengths_are_encoded_at_once(published: Callable[[str], Published], name: str) -> None:
+    """And are what each is alone: so are most segments of long audio."""
+    model, wavs = load(published(name)).model, noises(5)
+    equal = torch.stack([wav[:12000] * scale for wav, scale in zip(wavs, (1.0, 0.1, 3.0, 0.01, 1.0), strict=True)])
+    samples, sizes = torch.tensor([12000, 12000, 9000, 12000, 0]), []
+    hook = model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        together, frames = model.encode(equal, samples)
+        assert sizes == [3, 1, 1]
+        hook.remove()
+        for row in range(4):
+            alone, _ = model.encode(equal[row : row + 1, : samples[row]], samples[row : row + 1])
+            torch.testing.assert_close(together[row, : frames[row]], alone[0])
+    assert frames[4] == 0
+
+
 def test_ctc_output_is_there_where_its_weights_are(published: Callable[[str], Published]) -> None:
     folder = published("transformer_transformerlm")
     model = load(folder).model
@@ -386,11 +403,11 @@ def test_statistics_that_are_none_are_refused(spoilt: Published) -> None:
     ("overrides", "said"),
     [
         ({"seq_lin": {"n_neurons": "many"}}, "hyperparams.yaml: TypeError"),
-        ({"output_neurons": 10**12}, "hyperparams.yaml: RuntimeError"),
+        ({"output_neurons": 10**14}, "hyperparams.yaml: RuntimeError"),
         ({"pretrainer": 3}, "cannot be loaded; AttributeError"),
         ({"pretrainer": {"paths": {"asr": 5}}}, "cannot be loaded; TypeError"),
         ({"modules": {"encoder": 1}}, "modules.encoder: expected a torch.nn.Module, got 1"),
-        ({"sample_rate": "a"}, "sample_rate"),
+        ({"sample_rate": "a"}, "hyperparams.yaml: TypeError"),
     ],
 )
 def test_wrong_value_is_an_error_of_the_model(spoilt: Published, overrides: dict[str, Any], said: str) -> None:

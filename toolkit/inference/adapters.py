@@ -5,7 +5,8 @@
     search(model, encoded, frames) -> hypotheses       one of toolkit.decoders
     tokenizer.decode(tokens), .pieces(), len(tokenizer)
 
-Each utterance is encoded alone: SpeechBrain's encoders hear padding, and no transcript may depend on its neighbours.
+Utterances are encoded with those of their own length: SpeechBrain's encoders hear padding, and no transcript may depend
+on its neighbours.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class EncoderModel(nn.Module):
     Parameters
     ----------
     encoder : Module
-        Waveforms (1, S) and lengths (1,) as shares of S -> (1, T, D).
+        Waveforms (B, S) and lengths (B,) as shares of S, all of them 1 -> (B, T, D).
     vocab_size : int
         Number of tokens.
     least : int
@@ -64,12 +65,21 @@ class EncoderModel(nn.Module):
 
     def encode(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) with (B,) samples -> encoded (B, T, D) with (B,) frames."""
-        encoded = []
-        for wav, count in zip(wavs, samples.tolist(), strict=True):
-            heard = nn.functional.pad(wav[:count], (0, max(0, self.least - count)))
-            encoded.append(self.encoder(heard[None], heard.new_ones(1))[0])
+        of_row: dict[int, Tensor] = {}
+        for count, rows in _equal(samples.tolist()).items():
+            heard = nn.functional.pad(wavs[rows, :count], (0, max(0, self.least - count)))
+            of_row.update(zip(rows, self.encoder(heard, heard.new_ones(len(rows))), strict=True))
+        encoded = [of_row[row] for row in range(len(wavs))]
         frames = torch.tensor([len(one) for one in encoded], device=wavs.device)
         return pad_sequence(encoded, batch_first=True), frames.masked_fill(samples.to(wavs.device) == 0, 0)
+
+
+def _equal(lengths: Sequence[int]) -> dict[int, list[int]]:
+    """The places of each length."""
+    places: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        places.setdefault(length, []).append(place)
+    return places
 
 
 class CTCEncoderModel(EncoderModel):

@@ -22,7 +22,7 @@ from toolkit.hparams import HparamsDocument, reference, yaml_value
 from toolkit.inference.comparison import Comparison, compare, sounds
 from toolkit.inference.confidence import CALIBRATION_FILE
 from toolkit.inference.model_card import model_card
-from toolkit.inference.provenance import PROVENANCE_FILE, training_facts
+from toolkit.inference.provenance import PROVENANCE_FILE, digest_of, training_facts
 from toolkit.inference.sources import find_folder, is_huggingface
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.onnx import OnnxEncoder, export_encoder
@@ -172,6 +172,7 @@ def _described(transcriber: Transcriber) -> dict[str, Any]:
         "search": type(transcriber.search).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": len(transcriber.tokenizer),
+        "pieces": digest_of(transcriber.tokenizer.pieces()),
         "sample_rate": transcriber.sample_rate,
     }
 

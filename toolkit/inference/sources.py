@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import re
 from pathlib import Path
 
@@ -10,8 +12,11 @@ from toolkit.shipped import shipped
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
+# What a hub repository has beside the model, which nothing here reads: read-me pictures and sound examples; the same
+# weights for other libraries; what a training leaves.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
+NOT_NEEDED += ["*.h5", "*.msgpack", "*.ot", "optimizer.pt", "scheduler.pt", "training_args.bin", "runs/*"]
+PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights twice, where both are there
 CONFIG_FILE = "config.json"  # of transformers
 
 WEIGHTS = ("*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
@@ -53,11 +58,15 @@ def is_huggingface(folder: Path, hparams_file: str) -> bool:
 
 
 def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # takes half a second to load
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import list_repo_files, snapshot_download  # takes half a second to load
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    not_needed = list(NOT_NEEDED)
     try:
-        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=NOT_NEEDED)
+        with contextlib.suppress(OfflineModeIsEnabled, ConnectionError):  # what is in the cache is enough
+            if fnmatch.filter(list_repo_files(name, revision=revision), SAFE):
+                not_needed.append(PICKLED)
+        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=not_needed)
     except LocalEntryNotFoundError:
         raise ExperimentError(
             f"{name}: no such folder here, the hub's cache has no {revision or 'copy'} of it, and the hub cannot be "

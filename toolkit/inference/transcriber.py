@@ -20,6 +20,7 @@ from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
 from toolkit.inference.pretrained import Options, Pretrained
+from toolkit.inference.provenance import check_tokens
 from toolkit.inference.segments import Segment, segments
 from toolkit.inference.sources import is_huggingface
 from toolkit.inference.timing import SHORT_S, ctc_output, samples_per_frame, spelled, timed_words, with_frames
@@ -122,6 +123,8 @@ class Transcriber(Pretrained):
             known = vars(transcriber.hparams)
             others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
             transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
+        else:
+            check_tokens(tokenizer, folder, loaded.get("lm_folder"))
         transcriber.calibration = Calibration.read(folder)
         return transcriber
 

@@ -86,8 +86,14 @@ RULES: dict[str, Rule] = {
     "speechbrain.lobes.models.huggingface_wav2vec.HuggingFaceWav2Vec2": Rule(
         f"{_HF}.wav2vec2.Wav2Vec2", {"pretrain": GONE}
     ),
+    "speechbrain.nnet.loss.transducer_loss.TransducerLoss": Rule(
+        "speechbrain.integrations.numba.transducer_loss.TransducerLoss"
+    ),
     # what loads them
     "speechbrain.utils.parameter_transfer.Pretrainer": Rule("toolkit.inference.checkpoints.Pretrainer"),
+    "speechbrain.pretrained.Pretrained": Rule("toolkit.inference.pretrained.Pretrained"),
+    "speechbrain.pretrained.EncoderDecoderASR": Rule("toolkit.inference.interfaces.EncoderDecoderASR"),
+    "speechbrain.pretrained.EncoderASR": Rule("toolkit.inference.interfaces.EncoderASR"),
     # augmentation, of training
     "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(AUGMENTER, change=time_domain),
     "speechbrain.lobes.augment.SpecAugment": Rule(AUGMENTER, change=spectrogram),
