@@ -21,7 +21,16 @@ from ruamel.yaml.nodes import Node
 
 from toolkit.class_names import exists, nearest
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
-from toolkit.safety import LARGEST_FILE, LOOKED_UP, check_size, is_safe, shown, yaml_nodes
+from toolkit.safety import (
+    LARGEST_FILE,
+    LOOKED_UP,
+    check_files,
+    check_references,
+    check_size,
+    is_safe,
+    shown,
+    yaml_nodes,
+)
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -84,6 +93,7 @@ class HparamsDocument:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.given: set[str] = set()  # values of the user's own, which may name any file
         self._yaml = YAML()
         self._yaml.width, self._yaml.preserve_quotes = 120, True
         try:
@@ -113,6 +123,7 @@ class HparamsDocument:
         for key, value in overrides.items():
             if key not in self.data:
                 raise ConfigError(f"{self.path}: there is no key {key!r} to override{did_you_mean(key, self.data)}")
+            self.given |= {str(node) for node in tree_nodes(value) if isinstance(node, (str, Path))}
             _replace(self.data, key, value)
 
     def references(self, key: str) -> set[str]:
@@ -172,13 +183,23 @@ class HparamsDocument:
         Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
         put texts together.
         """
+        check_references(compose(self._written), self.path)
         check_size(compose(self._written), self.path, references=True)
         written = self._caught(lambda: _uncommented(self.text()))
-        self._check_nodes(written)
-        self._check_nodes(self._caught(lambda: resolve_references(written).getvalue()))
+        self._check_nodes(self._caught(lambda: compose(written)))
+        self._check_nodes(self._caught(lambda: compose(resolve_references(written).getvalue())))
 
-    def _check_nodes(self, text: str) -> None:
-        root = self._caught(lambda: compose(text))
+    def check_files(self) -> None:
+        """Raise a ConfigError where an argument names a file outside the document's folder; after `check_safe`."""
+        root = self._caught(lambda: compose(resolve_references(_uncommented(self.text())).getvalue()))
+        for key, value in root.value:
+            for node in yaml_nodes(value):
+                try:
+                    self._caught(lambda node=node: check_files(node, self.path.parent, self.given))
+                except ConfigError as error:
+                    raise ConfigError(f"{self.path}, line {self._line_of(node, str(key.value))}: {error}") from None
+
+    def _check_nodes(self, root: Node) -> None:
         for key, value in root.value:
             for node in (*yaml_nodes(key), *yaml_nodes(value)):
                 self._check_exists(node, str(key.value))

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "checkpoints": "tensor_file",
     "compiled": "",
     "hparams": "safety",
-    "safety": "",
+    "safety": "files",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
     "aggregate_tokenizer": "",

@@ -28,6 +28,7 @@ from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
 from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.sources import Origin
 from toolkit.inference.transcriber import Transcriber
 
 pytestmark = [
@@ -265,7 +266,7 @@ def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
     encoder.update_from_iterable([[*"ABCDEFGHIJKLMNOPQRSTUV "]])
     encoder.save(tmp_path / "labels.txt")
     loaded = CTCTextEncoder()
-    Pretrainer({"tokenizer": loaded}, {"tokenizer": "labels.txt"}).load(tmp_path)
+    Pretrainer({"tokenizer": loaded}, {"tokenizer": "labels.txt"}).load(Origin(tmp_path))
     tokenizer = LabelTokenizer(loaded, tmp_path / "labels.txt")
     assert len(tokenizer) == 24
     tokens = [encoder.lab2ind[letter] for letter in "CAB IS A JOB"]
@@ -273,7 +274,7 @@ def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
     assert tokenizer.pieces()[encoder.lab2ind[" "]] == "▁"
     (tmp_path / "labels.txt").write_text("'A' = 3")
     with pytest.raises(TokenizerError, match=r"labels\.txt: not the labels"):
-        Pretrainer({"tokenizer": CTCTextEncoder()}, {"tokenizer": "labels.txt"}).load(tmp_path)
+        Pretrainer({"tokenizer": CTCTextEncoder()}, {"tokenizer": "labels.txt"}).load(Origin(tmp_path))
 
 
 def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:
@@ -438,7 +439,7 @@ def test_labels_that_are_no_texts_are_refused(tmp_path: Path, lines: str) -> Non
 
     def load_labels() -> LabelTokenizer:
         encoder = CTCTextEncoder()
-        Pretrainer({"tokenizer": encoder}, {"tokenizer": "labels.txt"}).load(tmp_path)
+        Pretrainer({"tokenizer": encoder}, {"tokenizer": "labels.txt"}).load(Origin(tmp_path))
         return LabelTokenizer(encoder, tmp_path / "labels.txt")
 
     with pytest.raises((TokenizerError, ModelError), match=r"labels\.txt"):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from toolkit.checkpoints import read_plain, read_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
-from toolkit.inference.sources import find_file
+from toolkit.inference.sources import Origin
 from toolkit.tokenizer import load_model
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Pretrainer:
         self.files: dict[str, Path] = {}
         self.loadables = {name: thing for name, thing in loadables.items() if (conditions or {}).get(name, True)}
 
-    def load(self, folder: Path, *, trusted: bool = False) -> None:
+    def load(self, origin: Origin) -> None:
         """Put every file into its object, and keep the names of the ``files``.
 
         Raises
@@ -69,11 +69,11 @@ class Pretrainer:
         """
         for name, thing in self.loadables.items():
             try:
-                file = find_file(self.paths.get(name, f"{name}.ckpt"), folder, trusted=trusted)
+                file = origin.file(self.paths.get(name, f"{name}.ckpt"))
             except ExperimentError as error:
                 raise ModelError(f"pretrainer, {name}: {error}") from None
             try:
-                _load(thing, file, trusted=trusted)
+                _load(thing, file, trusted=origin.trusted)
             except ToolkitError:
                 raise
             except Exception as error:  # values of other types than SpeechBrain's, at any place of the file

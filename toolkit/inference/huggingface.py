@@ -23,7 +23,7 @@ from toolkit.inference.huggingface_model import HuggingFaceModel
 from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_json
 from toolkit.inference.long_audio import LongAudio
 from toolkit.inference.pretrained import Options
-from toolkit.inference.sources import CONFIG_FILE, check_links
+from toolkit.inference.sources import CONFIG_FILE, Origin, check_links
 from toolkit.inference.transcriber import Transcriber
 
 OF_FOLDER: Any = object()  # the value of an option that the model's folder decides on
@@ -69,10 +69,10 @@ class HuggingFaceCTC(Transcriber):
     """
 
     @classmethod
-    def _from_folder(cls, folder: Path, options: Options) -> HuggingFaceCTC:
+    def _from_folder(cls, origin: Origin, options: Options) -> HuggingFaceCTC:
         """The model of a folder: ``config.json``, weights, and what a processor saves."""
-        chosen = _options(options.overrides)
-        if not options.trusted:
+        chosen, folder = _options(options.overrides), origin.folder
+        if not origin.trusted:
             check_links(folder, CONFIG_FILE)
         config = _ctc_config(folder / CONFIG_FILE)
         extractor = _feature_extractor(folder)

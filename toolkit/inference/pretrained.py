@@ -16,7 +16,7 @@ from toolkit.dataio.audio import load_audio
 from toolkit.errors import ConfigError, ModelError, ToolkitError, did_you_mean
 from toolkit.hparams import yaml_value
 from toolkit.inference.published import load_published
-from toolkit.inference.sources import check_links, find_folder
+from toolkit.inference.sources import Origin, check_links, find_folder
 from toolkit.pretrained import HPARAMS_FILE, load_document, open_document
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Options:
     hparams_file: str
     overrides: Mapping[str, Any]
     device: torch.device
-    trusted: bool
 
 
 class Pretrained(nn.Module):
@@ -147,10 +146,10 @@ class Pretrained(nn.Module):
             hparams_file=hparams_file,
             overrides=_mapping(overrides),
             device=find_device(device or (run_opts or {}).get("device")),
-            trusted=trust_source_code,
         )
+        origin = Origin(folder, str(source), revision, trust_source_code)
         try:
-            return cls._from_folder(folder, options)
+            return cls._from_folder(origin, options)
         except ToolkitError:
             raise
         except Exception as error:  # whatever libraries raise at files that somebody else has made
@@ -159,19 +158,19 @@ class Pretrained(nn.Module):
             ) from error
 
     @classmethod
-    def _from_folder(cls, folder: Path, options: Options) -> Self:
+    def _from_folder(cls, origin: Origin, options: Options) -> Self:
         """The object that a folder of this machine declares."""
-        document = open_document(folder, options.hparams_file)
+        document = open_document(origin.folder, options.hparams_file)
         document.override(options.overrides)
-        if not options.trusted:
-            check_links(folder, options.hparams_file)
+        if not origin.trusted:
+            check_links(origin.folder, options.hparams_file)
         if "pretrainer" in document:
-            loaded = load_published(document, trusted=options.trusted)
+            loaded = load_published(document, origin)
         else:
             keys = ("model", *cls.MODULES_NEEDED, *cls.HPARAMS_NEEDED)  # the model's are the weights of all modules
-            loaded = load_document(document, keys, trust_source_code=options.trusted)
+            loaded = load_document(document, keys, trust_source_code=origin.trusted)
             loaded["modules"] = {name: loaded[name] for name in cls.MODULES_NEEDED}
-        return cls._from_loaded(loaded, folder, options.device)
+        return cls._from_loaded(loaded, origin.folder, options.device)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:  # noqa: ARG003

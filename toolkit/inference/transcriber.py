@@ -22,7 +22,7 @@ from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_soun
 from toolkit.inference.pretrained import Options, Pretrained
 from toolkit.inference.provenance import check_tokens
 from toolkit.inference.segments import Segment, segments
-from toolkit.inference.sources import is_huggingface
+from toolkit.inference.sources import Origin, is_huggingface
 from toolkit.inference.timing import SHORT_S, ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
@@ -102,16 +102,18 @@ class Transcriber(Pretrained):
         self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
-    def _from_folder(cls, folder: Path, options: Options) -> Self:
-        if not is_huggingface(folder, options.hparams_file):
-            transcriber = super()._from_folder(folder, options)
+    def _from_folder(cls, origin: Origin, options: Options) -> Self:
+        if not is_huggingface(origin.folder, options.hparams_file):
+            transcriber = super()._from_folder(origin, options)
             transcriber._check_hears()
             return transcriber
         if cls is not Transcriber:
-            raise ModelError(f"{folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber")
+            raise ModelError(
+                f"{origin.folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber"
+            )
         from toolkit.inference.huggingface import HuggingFaceCTC  # a Transcriber itself
 
-        return HuggingFaceCTC._from_folder(folder, options)
+        return HuggingFaceCTC._from_folder(origin, options)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
