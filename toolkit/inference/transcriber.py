@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -172,6 +174,7 @@ class Transcriber(Pretrained):
         sample_rate: int | None = None,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
     ) -> Transcript | list[Transcript]:
         """What is said in audio of any kind and length: a transcript, or of a list of audio one for each, in its order.
 
@@ -186,15 +189,20 @@ class Transcriber(Pretrained):
             Which one to hear, from 0 on; by default their mean.
         batch_seconds
             Seconds of audio computed at once, padding included.
+        nbest
+            How many texts to find, at most the beam size of the search; by default as many as its ``topk`` says.
 
         Raises
         ------
         AudioError
             Names the audio and why it cannot be heard.
+        ConfigError
+            The search cannot find so many texts.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
-        found = list(self._transcripts([audio] if one else audio, reader, batch_seconds, _raise))
+        named = ((name_of(single), reader(single)) for single in ([audio] if one else audio))
+        found = list(self._finding(nbest)._transcripts(named, batch_seconds, _raise))
         return found[0] if one else found
 
     def transcribe_files(
@@ -203,6 +211,7 @@ class Transcriber(Pretrained):
         *,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
         on_error: Callable[[AudioError], None] | None = None,
     ) -> Iterator[Transcript]:
         """The transcripts of audio files, in their order, as they are made; only a few batches of audio are in memory.
@@ -211,7 +220,7 @@ class Transcriber(Pretrained):
         ----------
         paths : iterable of str or Path
             Files of any container, sample rate, channel count and length.
-        channel, batch_seconds
+        channel, batch_seconds, nbest
             As of `transcribe`.
         on_error : callable, optional
             Called with the AudioError of each file that cannot be read, which then has no transcript.
@@ -223,9 +232,30 @@ class Transcriber(Pretrained):
         """
         failed: list[AudioError] = []
         reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
-        yield from self._transcripts(paths, reader, batch_seconds, on_error or failed.append)
+        named = ((name_of(path), reader(path)) for path in paths)
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
+
+    def transcribe_waveforms(
+        self, waveforms: Mapping[str, Tensor], *, batch_seconds: float = 60.0, nbest: int | None = None
+    ) -> Iterator[Transcript]:
+        """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
+        named = ((name, iter([wav])) for name, wav in waveforms.items())
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
+
+    def _finding(self, nbest: int | None) -> Self:
+        """The same with a search that finds so many texts."""
+        if nbest is None or nbest == getattr(self.search, "topk", 1):
+            return self
+        most = getattr(self.search, "beam_size", 1)
+        if not 1 <= nbest <= most:
+            kind = type(self.search).__name__
+            raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
+        self.frame_samples  # noqa: B018  (found once, and not by every copy)
+        other = copy.copy(self)
+        other.search = dataclasses.replace(self.search, topk=nbest)
+        return other
 
     @torch.inference_mode()
     def align(
@@ -272,18 +302,16 @@ class Transcriber(Pretrained):
 
     def _transcripts(
         self,
-        audios: Iterable[Audio],
-        reader: Callable[[Audio], Iterator[Tensor]],
+        named: Iterable[tuple[str, Iterator[Tensor]]],
         batch_seconds: float,
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
-        """The transcripts of audio, in its order: what is short in batches, what is long by itself."""
+        """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
         held: list[tuple[str, Tensor]] = []
         samples = 0
-        for audio in audios:
-            name = name_of(audio)
+        for name, blocks in named:
             try:
-                wav, rest = take(reader(audio), self.long_audio.whole_s * self.sample_rate)
+                wav, rest = take(blocks, self.long_audio.whole_s * self.sample_rate)
                 if rest is not None:
                     yield from self._transcribe(held, batch_seconds)
                     held, samples = [], 0

@@ -46,7 +46,8 @@ class Transcript:
     score
         What the search says of the text: a sum of natural logs, higher is better.
     nbest
-        The best texts, this one first, as many as the search returns.
+        The best texts, this one first, as many as the search returns; of audio over 40 s, which is searched in parts,
+        only this one.
     duration
         Seconds of audio.
     language
