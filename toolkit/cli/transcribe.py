@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Output = LinesFile | Files | "Printed"
     Found = tuple[str, Transcript | AudioError]
 
+VADS = ("energy", "silero")  # toolkit.inference.long_audio.DETECTORS, which takes a second to import
 ENGINES = ("local", "torchrun", "ray")
 
 # Formats that have a line a transcript, so that all are one file.
@@ -101,6 +102,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--batch-seconds", type=_seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
+    parser.add_argument(
+        "--vad", choices=VADS, default="energy", help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)"
+    )
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
@@ -215,7 +219,11 @@ def found_in(items: Sequence[Item], options: argparse.Namespace) -> Iterator[Fou
     from toolkit.inference.archive import Worker, in_order, shards_of
     from toolkit.inference.engines import transcribe_shards
 
-    worker = Worker(options.model, options.device, options.batch_seconds, options.channel)
+    if options.vad == "silero":
+        from toolkit.inference.silero import graph_file
+
+        graph_file()  # missing: before anything is transcribed
+    worker = Worker(options.model, options.device, options.batch_seconds, options.channel, options.vad)
     together = len(items) if options.output else PRINTED_TOGETHER
     blocks = [items[start : start + together] for start in range(0, len(items), together or 1)]
     shards = [shard for block in blocks for shard in shards_of(block, options.batch_seconds, options.workers)]

@@ -90,19 +90,26 @@ class Worker:
         Of audio in a batch, padding included.
     channel
         Of files, which one to hear, from 0 on; by default their mean. Manifests say theirs.
+    vad
+        Who says where somebody speaks in long audio: a name of `toolkit.inference.long_audio.DETECTORS`.
     """
 
     model: str
     device: str | None = None
     batch_seconds: float = 60.0
     channel: int | None = None
+    vad: str = "energy"
 
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.models import load_transcriber  # torch: not for processes that only hand out work
+        # torch: not for processes that only hand out work
+        from toolkit.inference.long_audio import DETECTORS
+        from toolkit.inference.models import load_transcriber
 
-        return load_transcriber(self.model, device=self.device)
+        loaded = load_transcriber(self.model, device=self.device)
+        loaded.long_audio = replace(loaded.long_audio, speech=DETECTORS[self.vad])
+        return loaded
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""

@@ -309,7 +309,8 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        found = segments(blocks, speech, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
@@ -326,8 +327,8 @@ class Transcriber(Pretrained):
     @torch.inference_mode()
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
-        options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        speech = self.long_audio.speech(self.sample_rate, self.frame_samples)
+        found = segments(blocks, speech, longest_s=self.long_audio.window_s, overlap_s=self.long_audio.overlap_s)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
