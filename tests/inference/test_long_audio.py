@@ -14,7 +14,7 @@ from test_transcriber import RATE, TONES, ToneModel, play
 from torch import Tensor
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
-from toolkit.errors import AudioError, DataError
+from toolkit.errors import AudioError, ConfigError, DataError
 from toolkit.inference.long_audio import LongAudio, take
 from toolkit.inference.segments import pause_after, quietest, segments
 from toolkit.inference.speech import Levels
@@ -163,6 +163,23 @@ def test_words_stand_as_they_are_written(transcriber: Transcriber) -> None:
 def test_a_text_that_cannot_be_aligned(transcriber: Transcriber, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         transcriber.align(play("AB"), text)
+
+
+def test_a_text_that_the_audio_hardly_says_is_warned_of(
+    transcriber: Transcriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    transcriber.align(play("ABCAB"), "ABCAB")
+    assert not caplog.records
+    for wav in (torch.zeros(2 * RATE), play("CCACC")):
+        caplog.clear()
+        transcriber.align(wav, "BAB")
+        assert caplog.messages == ["waveform: hardly says this text; is it the text of this audio?"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_batches_of_no_seconds_are_refused(transcriber: Transcriber, seconds: float) -> None:
+    with pytest.raises(ConfigError, match="batch_seconds: expected seconds"):
+        transcriber.transcribe(play("A"), batch_seconds=seconds)
 
 
 # Segments and windows

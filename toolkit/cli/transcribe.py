@@ -103,7 +103,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
     parser.add_argument(
-        "--vad", choices=VADS, default="energy", help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)"
+        "--vad",
+        choices=VADS,
+        default="energy",
+        help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)",
     )
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, DataError, ModelError
+from toolkit.errors import AudioError, ConfigError, DataError, ModelError
 from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from toolkit.tokenizer import Tokenizer
 
+logger = logging.getLogger(__name__)
+
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
 
@@ -38,6 +41,10 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+# Mean confidence of a text's tokens, below which the audio hardly says it: silence and noise have 0.04 to 0.29, and
+# what is said in AN4's test set 0.56 or more (an4-small, ctc_seed3).
+DOUBTFUL = 0.3
 
 
 class Transcriber(Pretrained):
@@ -164,6 +171,8 @@ class Transcriber(Pretrained):
         ------
         AudioError
             Names the audio and why it cannot be heard.
+        ConfigError
+            ``batch_seconds`` is not above zero.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
@@ -206,6 +215,8 @@ class Transcriber(Pretrained):
     ) -> Transcript:
         """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
 
+        Warns where the audio hardly says it.
+
         Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
 
         Parameters
@@ -234,6 +245,8 @@ class Transcriber(Pretrained):
                 f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
                 "tokens of the text; is it the text of this audio?"
             )
+        if sum(found.confidence) < DOUBTFUL * len(tokens):
+            logger.warning("%s: hardly says this text; is it the text of this audio?", name_of(audio) or "waveform")
         return Transcript(
             " ".join(words),
             self._timed(Piece(0, [found]), " ".join(words)),
@@ -251,6 +264,8 @@ class Transcriber(Pretrained):
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
         """The transcripts of audio, in its order: what is short in batches, what is long by itself."""
+        if not batch_seconds > 0:
+            raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
         held: list[tuple[str, Tensor]] = []
         samples = 0
         for audio in audios:
