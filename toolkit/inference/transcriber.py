@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from toolkit.tokenizer import Tokenizer
 
+logger = logging.getLogger(__name__)
+
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
 
@@ -42,6 +45,10 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+# Mean confidence of a text's tokens, below which the audio hardly says it: silence and noise have 0.04 to 0.29, and
+# what is said in AN4's test set 0.56 or more (an4-small, ctc_seed3).
+DOUBTFUL = 0.3
 
 
 # Sampling rates that a model may hear.
@@ -197,7 +204,7 @@ class Transcriber(Pretrained):
         AudioError
             Names the audio and why it cannot be heard.
         ConfigError
-            The search cannot find so many texts.
+            The search cannot find so many texts, or ``batch_seconds`` is not above zero.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
@@ -263,6 +270,8 @@ class Transcriber(Pretrained):
     ) -> Transcript:
         """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
 
+        Warns where the audio hardly says it.
+
         Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
 
         Parameters
@@ -291,6 +300,8 @@ class Transcriber(Pretrained):
                 f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
                 "tokens of the text; is it the text of this audio?"
             )
+        if sum(found.confidence) < DOUBTFUL * len(tokens):
+            logger.warning("%s: hardly says this text; is it the text of this audio?", name_of(audio) or "waveform")
         return Transcript(
             " ".join(words),
             self._timed(Piece(0, [found]), " ".join(words)),
@@ -307,6 +318,8 @@ class Transcriber(Pretrained):
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
         """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
+        if not batch_seconds > 0:
+            raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
         held: list[tuple[str, Tensor]] = []
         samples = 0
         for name, blocks in named:
@@ -364,7 +377,8 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        found = segments(blocks, speech, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
@@ -381,8 +395,8 @@ class Transcriber(Pretrained):
     @torch.inference_mode()
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
-        options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        speech = self.long_audio.speech(self.sample_rate, self.frame_samples)
+        found = segments(blocks, speech, longest_s=self.long_audio.window_s, overlap_s=self.long_audio.overlap_s)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
