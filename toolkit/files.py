@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gzip
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ModelError
+
+# A gzipped file may grow so many times when it is unpacked, and by so many bytes: texts grow three to ten times.
+MOST_GROWTH, MORE_BYTES = 50, 1 << 20
 
 
 @contextlib.contextmanager
@@ -49,6 +53,32 @@ def making_folder(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def read_unpacked(path: Path) -> bytes:
+    """The bytes of a file, unpacked if they are gzipped, whatever the file is called.
+
+    Raises
+    ------
+    ModelError
+        It grows as no text does.
+    OSError, EOFError, zlib.error
+        It cannot be read, is cut short or damaged.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not zipped:
+            return file.read()
+        left = MOST_GROWTH * path.stat().st_size + MORE_BYTES
+        pieces = []
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            while piece := unpacked.read(1 << 20):
+                pieces.append(piece)
+                left -= len(piece)
+                if left < 0:
+                    raise ModelError(f"{path}: unpacked it is more than {MOST_GROWTH} times as large; no text is")
+    return b"".join(pieces)
+
+
 def require_writable(folder: str | Path, name: str) -> None:
     """Nothing, when there is a folder that can be written to, or can be made.
 
@@ -62,6 +92,16 @@ def require_writable(folder: str | Path, name: str) -> None:
         raise ConfigError(f"{name}: {there} is not a folder; name another place")
     if not os.access(there, os.W_OK):
         raise ConfigError(f"{name}: {there} cannot be written to; name another place")
+
+
+def check_inside(file: Path, folder: Path) -> None:
+    """Raise a ConfigError unless a file lies in a folder, links followed; the hub's cache has links to its blobs."""
+    place, home = file.resolve(), folder.resolve()
+    cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    if not place.is_relative_to(home) and not place.is_relative_to(cache):
+        raise ConfigError(
+            f"{file}: leads out of {folder}, to {place}; copy the file into the folder, or say trust_source_code=True"
+        )
 
 
 def temporary_folder(prefix: str) -> Path:

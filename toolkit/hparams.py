@@ -7,7 +7,6 @@ comments; then by hyperpyyaml, which builds the objects.
 from __future__ import annotations
 
 import io
-import pydoc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
@@ -20,8 +19,18 @@ from ruamel.yaml.comments import CommentedMap, TaggedScalar
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
-from toolkit.errors import ConfigError, did_you_mean
-from toolkit.safety import LARGEST_FILE, check_size, is_safe, shown, yaml_nodes
+from toolkit.class_names import exists, nearest
+from toolkit.errors import ConfigError, ToolkitError, did_you_mean
+from toolkit.safety import (
+    LARGEST_FILE,
+    LOOKED_UP,
+    check_files,
+    check_references,
+    check_size,
+    is_safe,
+    shown,
+    yaml_nodes,
+)
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -84,6 +93,7 @@ class HparamsDocument:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.given: set[str] = set()  # values of the user's own, which may name any file
         self._yaml = YAML()
         self._yaml.width, self._yaml.preserve_quotes = 120, True
         try:
@@ -113,6 +123,7 @@ class HparamsDocument:
         for key, value in overrides.items():
             if key not in self.data:
                 raise ConfigError(f"{self.path}: there is no key {key!r} to override{did_you_mean(key, self.data)}")
+            self.given |= {str(node) for node in tree_nodes(value) if isinstance(node, (str, Path))}
             _replace(self.data, key, value)
 
     def references(self, key: str) -> set[str]:
@@ -172,21 +183,40 @@ class HparamsDocument:
         Checked twice: before references are resolved, for what would be done then (``!include:``), and after, as they
         put texts together.
         """
+        check_references(compose(self._written), self.path)
         check_size(compose(self._written), self.path, references=True)
         written = self._caught(lambda: _uncommented(self.text()))
-        self._check_nodes(written)
-        self._check_nodes(self._caught(lambda: resolve_references(written).getvalue()))
+        self._check_nodes(self._caught(lambda: compose(written)))
+        self._check_nodes(self._caught(lambda: compose(resolve_references(written).getvalue())))
 
-    def _check_nodes(self, text: str) -> None:
-        root = self._caught(lambda: compose(text))
+    def check_files(self) -> None:
+        """Raise a ConfigError where an argument names a file outside the document's folder; after `check_safe`."""
+        root = self._caught(lambda: compose(resolve_references(_uncommented(self.text())).getvalue()))
+        for key, value in root.value:
+            for node in yaml_nodes(value):
+                try:
+                    self._caught(lambda node=node: check_files(node, self.path.parent, self.given))
+                except ConfigError as error:
+                    raise ConfigError(f"{self.path}, line {self._line_of(node, str(key.value))}: {error}") from None
+
+    def _check_nodes(self, root: Node) -> None:
         for key, value in root.value:
             for node in (*yaml_nodes(key), *yaml_nodes(value)):
+                self._check_exists(node, str(key.value))
                 if not self._caught(lambda node=node: is_safe(node)):
                     raise ConfigError(
                         f"{self.path}, line {self._line_of(node, str(key.value))}: the tag `{shown(node)}` is not one "
                         "that a model may use; allowed are classes of toolkit, torch.nn, torchaudio.transforms and "
                         "SpeechBrain's models, which toolkit/safety.py lists. trust_source_code=True allows all"
                     )
+
+    def _check_exists(self, node: Node, key: str) -> None:
+        """Raise a ConfigError for a class that a model might use, if only there were one of its name."""
+        kind, _, name = node.tag.partition(":")
+        if kind in ("!new", "!name") and name.startswith(LOOKED_UP) and not self._caught(lambda: exists(name)):
+            raise ConfigError(
+                f"{self.path}, line {self._line_of(node, key)}: there is no {name}{self._caught(lambda: nearest(name))}"
+            )
 
     def _line_of(self, node: Node, key: str) -> int:
         """The line of the file that a node comes from; of its top-level key, where references put it together."""
@@ -235,13 +265,18 @@ class HparamsDocument:
             raise ConfigError(f"{self.path}: {name} {replacement}")
 
     def _caught(self, read: Callable[[], Any]) -> Any:
-        """What ``read`` returns; the errors of a wrong document as a ConfigError."""
+        """What ``read`` returns; the errors of a wrong document as a ConfigError.
+
+        They are any: each class that it names has its own for arguments that it cannot use.
+        """
         try:
             return read()
-        except (TypeError, ValueError, LookupError, AttributeError, ImportError, pydoc.ErrorDuringImport) as error:
-            raise ConfigError(f"{self.path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        except ToolkitError:
+            raise
         except YAMLError as error:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
+        except Exception as error:
+            raise ConfigError(f"{self.path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def compose(text: str) -> Node | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
 from toolkit.files import replacing
-from toolkit.hparams import HparamsDocument
+from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
 from toolkit.models.int8 import use_int8
 from toolkit.tokenizer import read_pieces
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 HPARAMS_FILE = "hyperparams.yaml"
 AVERAGE = "average_checkpoints"
+LOADS_LANGUAGE_MODEL = "!apply:toolkit.pretrained.load_language_model"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
 COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
 
@@ -67,12 +71,30 @@ def load_document(document: HparamsDocument, keys: Iterable[str], *, trust_sourc
     document.override({"output_folder": str(folder)})
     if not trust_source_code:
         document.check_safe()
-    loaded = document.build()
+        document.check_files()
+    with importable(folder) if trust_source_code else contextlib.nullcontext():
+        loaded = document.build()
     load_weights(loaded["model"], folder, loaded.get(AVERAGE) or 1)
     model = loaded["model"].eval()
     if are_int8(folder) and hasattr(model, "encoder"):  # where the work is
         use_int8(model.encoder)
     return loaded
+
+
+@contextlib.contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """A time in which the modules of a folder can be imported; those of another folder may have the same names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder.resolve()))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(folder.resolve()):
+                del sys.modules[name]
 
 
 def load_weights(model: nn.Module, folder: str | Path, average: int = 1) -> None:
@@ -96,6 +118,7 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     document = open_document(Path(folder))
     document.keep(document.needed_by([AVERAGE]))
     document.check_safe()
+    document.check_files()
     return model_weights(folder, document.value(AVERAGE) or 1)
 
 
@@ -140,13 +163,19 @@ def load_language_model(folder: str | Path) -> nn.Module:
     ------
     ExperimentError
         When there is none; the message says how to train one.
+    ConfigError
+        It needs another language model, which could be itself.
     """
     if not (Path(folder) / HPARAMS_FILE).is_file():
         raise ExperimentError(
             f"{folder}: no language model here; train one with `python train_lm.py hparams/lm.yaml`, "
             "or set lm_folder to the output folder of its run"
         )
-    return load_model_folder(folder, ["model"])["model"].requires_grad_(False)
+    document = open_document(Path(folder))
+    document.keep(document.needed_by(["model", "output_folder", AVERAGE]))
+    if any(tag_of(node) == LOADS_LANGUAGE_MODEL for node in tree_nodes(document.data)):
+        raise ConfigError(f"{document.path}: a language model cannot be made of another; `{LOADS_LANGUAGE_MODEL}`")
+    return load_document(document, ["model"])["model"].requires_grad_(False)
 
 
 def collect(source: str | Path, target: str | Path) -> None:

@@ -44,7 +44,7 @@ def recordings(tmp_path: Path) -> Path:
 def lines(run_folder: Path, recordings: Path) -> list[str]:
     """What transcribing the folder should print."""
     files = [recordings / name for name in ("a.flac", "b.wav", "deeper/c.ogg")]
-    found = Transcriber.from_run(run_folder, device="cpu").transcribe_files(files)
+    found = Transcriber.from_hparams(run_folder, device="cpu").transcribe_files(files)
     return [f"{transcript.file}\t{transcript.text}" for transcript in found]
 
 

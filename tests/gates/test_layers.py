@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "checkpoints": "tensor_file",
     "compiled": "",
     "hparams": "safety",
-    "safety": "",
+    "safety": "files",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
     "aggregate_tokenizer": "",
@@ -71,6 +71,7 @@ OPTIONAL = {
     "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
+    "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }

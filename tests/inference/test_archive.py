@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(corpus: Path, run_folder: Path) -> dict[str, str]:
     """The words of each file when it is transcribed alone."""
-    transcriber = Transcriber.from_run(run_folder, device="cpu")
+    transcriber = Transcriber.from_hparams(run_folder, device="cpu")
     texts = {str(path): transcriber.transcribe_file(path) for path in sorted(corpus.glob("*.wav"))}
     assert len(set(texts.values())) == len(texts)  # else what follows would show nothing
     return texts
@@ -134,7 +134,7 @@ def test_one_channel_can_be_heard(
         soundfile.write(tmp_path / name, samples, RATE)
     both = read_archive([str(tmp_path / "both.wav")]).items.values()
     heard = [texts_of([Worker(str(run_folder), "cpu", channel=number)([list(both)])]) for number in (0, 1)]
-    transcriber = Transcriber.from_run(run_folder, device="cpu")
+    transcriber = Transcriber.from_hparams(run_folder, device="cpu")
     expected = [transcriber.transcribe_file(tmp_path / name) for name in ("0.wav", "1.wav")]
     assert [list(texts.values()) for texts in heard] == [[text] for text in expected]
     assert expected[0] != expected[1]

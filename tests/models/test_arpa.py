@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import tracemalloc
 
 import kenlm
 import numpy as np
@@ -176,14 +177,36 @@ def test_a_copy_is_read_until_the_file_changes(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("size", "more"), [(300, b""), (0, b""), (0, b"PK" * 500), (700, bytes(4000))])
-def test_a_damaged_copy_is_made_anew(tmp_path, size, more, caplog):
+def test_what_is_no_copy_or_damaged_is_left_alone(tmp_path, size, more, caplog):
     model, copy = read(tmp_path, TEXT), tmp_path / "lm.arpa.npz"
     load_ngram(tmp_path / "lm.arpa")
     whole = copy.read_bytes()
     copy.write_bytes(whole[:size] + more)
     assert same(load_ngram(tmp_path / "lm.arpa"), model)
     assert "lm.arpa.npz: not an n-gram model, or damaged" in caplog.text
-    assert copy.stat().st_size == len(whole)
+    assert copy.read_bytes() == whole[:size] + more
+
+
+def test_no_copy_is_made_of_a_model_that_is_not_wanted(tmp_path):
+    read(tmp_path, TEXT)
+
+    def refuse(model):
+        raise ModelError(f"{len(model.words)} words")
+
+    with pytest.raises(ModelError, match="words"):
+        load_ngram(tmp_path / "lm.arpa", check=refuse)
+    assert not (tmp_path / "lm.arpa.npz").exists()
+
+
+def test_a_gzipped_file_that_grows_without_end_is_refused(tmp_path):
+    with gzip.open(tmp_path / "lm.arpa.gz", "wb") as file:
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=r"lm\.arpa\.gz: unpacked it is more than 50 times as large"):
+        read_arpa(tmp_path / "lm.arpa.gz")
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
 
 
 def test_a_copy_with_a_pickle_in_it_is_not_loaded(tmp_path):

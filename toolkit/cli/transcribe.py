@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     Output = LinesFile | Files | "Printed"
     Found = tuple[str, Transcript | AudioError]
 
+VADS = ("energy", "silero")  # toolkit.inference.long_audio.DETECTORS, which takes a second to import
 ENGINES = ("local", "torchrun", "ray")
 
 # Formats that have a place for more than one text.
@@ -101,6 +102,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
     parser.add_argument("--nbest", type=_positive, metavar="N", help="texts of each, in json and jsonl (the model's)")
+    parser.add_argument(
+        "--vad",
+        choices=VADS,
+        default="energy",
+        help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)",
+    )
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
@@ -179,7 +186,13 @@ def transcribe(archive: Archive, output: Output, options: argparse.Namespace) ->
 
     todo = [item for name, item in archive.items.items() if name not in output.done]
     report = Report(len(archive.items), len(archive.items) - len(todo))
-    worker = Worker(options.model, options.device, options.batch_seconds, options.channel, options.nbest)
+    if options.vad == "silero":
+        from toolkit.inference.silero import graph_file
+
+        graph_file()  # missing: before anything is transcribed
+    worker = Worker(
+        options.model, options.device, options.batch_seconds, options.channel, nbest=options.nbest, vad=options.vad
+    )
     how = {"engine": options.engine, "workers": options.workers, "ordered": options.output is None}
     try:
         found = transcribe_items(todo, worker, **how)

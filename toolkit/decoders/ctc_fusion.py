@@ -13,7 +13,7 @@ And a token n-gram, where there is one, says what an unknown word's spelling is 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,18 +108,19 @@ class CTCFusion:
         if self.word_ngram is None and self.token_ngram is None and not self.hotwords:
             raise ConfigError("a fusion needs word_ngram, token_ngram or hotwords: give one, or leave fusion out")
         self.pieces = pieces_of(self.tokenizer)
-        self.words, self.tokens = _loaded(self.word_ngram), _loaded(self.token_ngram)
         self.alphabet = Alphabet(self.pieces)
+        self.words = _loaded(self.word_ngram, self._check_words)
+        self.tokens = _loaded(self.token_ngram, self._check_tokens)
         self._tensors: dict[torch.device, FusionTensors] = {}
-        self._check_models()
 
-    def _check_models(self) -> None:
-        """Raise unless the models are over these tokens, and over words that can be made of them."""
-        if self.tokens is not None and not any(piece in self.tokens.ids for piece in self.pieces[1:]):
+    def _check_tokens(self, model: NgramModel) -> None:
+        """Raise unless a model is over these tokens."""
+        if not any(piece in model.ids for piece in self.pieces[1:]):
             raise ModelError("token_ngram knows none of the recogniser's tokens: is it over words?")
-        if self.words is None:
-            return
-        words = [word for word in self.words.words if word not in MARKS]
+
+    def _check_words(self, model: NgramModel) -> None:
+        """Raise unless a model is over words that can be made of these tokens."""
+        words = [word for word in model.words if word not in MARKS]
         if any(MARK in word for word in words) or all(map(self.alphabet.missing, words)):
             raise ModelError(f"word_ngram is not over words of these tokens' letters: {', '.join(words[:5])} ...")
 
@@ -196,11 +197,14 @@ class CTCFusion:
         )
 
 
-def _loaded(model: GivenNgram | None) -> NgramModel | None:
-    """The model, read from its file where it is given as one."""
-    if isinstance(model, WordNgram):
-        return model.ngram
-    return load_ngram(model) if isinstance(model, (str, Path)) else model
+def _loaded(model: GivenNgram | None, check: Callable[[NgramModel], None]) -> NgramModel | None:
+    """The model, checked, and read from its file where it is given as one."""
+    if isinstance(model, (str, Path)):
+        return load_ngram(model, check=check)
+    found = model.ngram if isinstance(model, WordNgram) else model
+    if found is not None:
+        check(found)
+    return found
 
 
 def _automaton(model: NgramModel, boundaries: bool) -> Ngram:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -87,7 +87,7 @@ class Worker:
     Attributes
     ----------
     model
-        What `load_transcriber` takes: a model's folder, or its name on the hub.
+        What `Transcriber.from_hparams` takes: a model's folder, or its name on the hub.
     device
         Where to compute; by default a GPU where there is one.
     batch_seconds
@@ -96,6 +96,8 @@ class Worker:
         Of files, which one to hear, from 0 on; by default their mean. Manifests say theirs.
     nbest
         How many texts to find; by default as many as the model's YAML says.
+    vad
+        Who says where somebody speaks in long audio: a name of `toolkit.inference.long_audio.DETECTORS`.
     """
 
     model: str
@@ -103,13 +105,18 @@ class Worker:
     batch_seconds: float = 60.0
     channel: int | None = None
     nbest: int | None = None
+    vad: str = "energy"
 
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.models import load_transcriber  # torch: not for processes that only hand out work
+        # torch: not for processes that only hand out work
+        from toolkit.inference.long_audio import DETECTORS
+        from toolkit.inference.transcriber import Transcriber
 
-        return load_transcriber(self.model, device=self.device)
+        loaded = Transcriber.from_hparams(self.model, device=self.device)
+        loaded.long_audio = replace(loaded.long_audio, speech=DETECTORS[self.vad])
+        return loaded
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""

@@ -15,7 +15,10 @@ from toolkit.inference.archive import Item
 from toolkit.inference.archive_inputs import SUFFIXES
 from toolkit.inference.archive_outputs import Files, LinesFile
 from toolkit.inference.formats import FORMATS, STREAMS, ctm_name
-from toolkit.inference.sources import WEIGHTS, find_folder
+from toolkit.inference.sources import find_folder
+
+# What a model's answers follow from, whoever made its folder.
+MODEL_FILES = ("*.yaml", "*.bin", "*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Model:
     def of(cls, source: str) -> Model:
         """The model of this folder or hub name."""
         folder = find_folder(source).resolve()
-        files = [file for pattern in ("*.yaml", "*.bin", *WEIGHTS) for file in folder.glob(pattern)]
+        files = [file for pattern in MODEL_FILES for file in folder.glob(pattern)]
         newest = max((file.stat().st_mtime for file in files), default=0.0)
         return cls(str(folder), datetime.fromtimestamp(newest).isoformat(sep=" ", timespec="seconds"))
 

@@ -21,8 +21,8 @@ import sentencepiece
 from torch import Tensor, nn
 
 from toolkit.checkpoints import read_plain, read_weights
-from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError
-from toolkit.inference.sources import find_file
+from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
+from toolkit.inference.sources import Origin
 from toolkit.tokenizer import load_model
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Pretrainer:
         self.files: dict[str, Path] = {}
         self.loadables = {name: thing for name, thing in loadables.items() if (conditions or {}).get(name, True)}
 
-    def load(self, folder: Path, *, trusted: bool = False) -> None:
+    def load(self, origin: Origin) -> None:
         """Put every file into its object, and keep the names of the ``files``.
 
         Raises
@@ -69,10 +69,15 @@ class Pretrainer:
         """
         for name, thing in self.loadables.items():
             try:
-                file = find_file(self.paths.get(name, f"{name}.ckpt"), folder, trusted=trusted)
+                file = origin.file(self.paths.get(name, f"{name}.ckpt"))
             except ExperimentError as error:
                 raise ModelError(f"pretrainer, {name}: {error}") from None
-            _load(thing, file, trusted=trusted)
+            try:
+                _load(thing, file, trusted=origin.trusted)
+            except ToolkitError:
+                raise
+            except Exception as error:  # values of other types than SpeechBrain's, at any place of the file
+                raise ModelError(f"{file}: damaged, or of another class; {type(error).__name__}: {error}") from error
             self.files[name] = file
 
 

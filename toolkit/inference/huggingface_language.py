@@ -12,13 +12,14 @@ A folder with an n-gram and no more is one, too.
 
 from __future__ import annotations
 
-import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.decoders.spelling import MARK
 from toolkit.errors import ModelError
+from toolkit.files import read_unpacked
 from toolkit.inference.huggingface_tokenizer import read_json
 
 FOLDER = "language_model"
@@ -61,9 +62,8 @@ def read_unigrams(path: str | Path) -> list[str]:
         The file is missing, damaged or not UTF-8.
     """
     try:
-        content = Path(path).read_bytes()
-        text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode()
-    except (OSError, EOFError, ValueError) as error:
+        text = read_unpacked(Path(path)).decode()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ModelError(f"{path}: cannot be read as a list of words: {error}") from None
     return [word for word in map(str.strip, text.splitlines()) if word]
 

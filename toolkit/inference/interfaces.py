@@ -27,15 +27,17 @@ class TransducerASR(Transcriber):
 
 
 class EncoderASR(Transcriber):
-    """A Transcriber of an encoder that CTC reads."""
+    """A Transcriber of an encoder that CTC reads, and nothing else: a decoder's search would be another."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         _require(self, "ctc_log_probs")
+        if others := [part for part in ("decoder", "joint") if hasattr(self.model, part)]:
+            raise ModelError(f"{type(self).__name__} is of models without {others[0]}; load it as an EncoderDecoderASR")
 
-    def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def forward(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """What the encoder makes of a batch, as `encode_batch`; SpeechBrain's class of this name does so."""
-        return self.encode_batch(wavs, wav_lens)
+        return self.encode_batch(wavs, rel_lens)
 
 
 def _require(transcriber: Transcriber, *parts: str) -> None:

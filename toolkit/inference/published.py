@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,24 +11,25 @@ from torch import nn
 from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
 from toolkit.inference.checkpoints import Pretrainer
-from toolkit.inference.sources import find_file, find_folder
+from toolkit.inference.sources import Origin
 from toolkit.inference.translation import translate
+from toolkit.pretrained import importable
 
 logger = logging.getLogger(__name__)
 
 NGRAM = "kenlm_model_path"  # in test_beam_search
-ENCODERS = "!new:speechbrain.integrations.huggingface."  # with a ``source``
+ENCODERS = "!new:speechbrain.integrations.huggingface."  # with a ``source``, and where to put a download of it
 
 
-def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[str, Any]:
+def load_published(document: HparamsDocument, origin: Origin) -> dict[str, Any]:
     """All that the YAML of a SpeechBrain model folder of any age declares, its files loaded.
 
     Parameters
     ----------
     document
         The YAML, in the folder of its files.
-    trusted : bool
-        Whether to build what it names whatever it is, modules of Python in the folder included.
+    origin
+        Where it comes from. Of a trusted folder is built whatever it names, modules of Python in it included.
 
     Raises
     ------
@@ -40,19 +38,20 @@ def load_published(document: HparamsDocument, *, trusted: bool = False) -> dict[
     ModelError, TokenizerError
         A file is missing or does not fit.
     """
-    folder = document.path.parent
     for change in translate(document):
         logger.info("%s, %s", document.path, change)
-    if not trusted:
+    if not origin.trusted:
         document.check_safe()
-    _find_encoders(document)
-    with importable(folder) if trusted else contextlib.nullcontext():
+    _find_encoders(document, origin)
+    if not origin.trusted:
+        document.check_files()
+    with importable(origin.folder) if origin.trusted else contextlib.nullcontext():
         loaded = document.build()
     _check_kinds(document, loaded)
-    loaded["pretrainer"].load(folder, trusted=trusted)
+    loaded["pretrainer"].load(origin)
     search = loaded.get("test_beam_search")
     if isinstance(search, dict) and search.get(NGRAM):
-        search[NGRAM] = str(find_file(search[NGRAM], folder, trusted=trusted))
+        search[NGRAM] = str(origin.file(search[NGRAM]))
     return loaded
 
 
@@ -68,20 +67,12 @@ def _check_kinds(document: HparamsDocument, loaded: dict[str, Any]) -> None:
         raise ConfigError(f"{document.path}: pretrainer: expected a Pretrainer, got {loaded['pretrainer']!r}")
 
 
-def _find_encoders(document: HparamsDocument) -> None:
+def _find_encoders(document: HparamsDocument, origin: Origin) -> None:
     """Let encoders of the hub come from its cache; SpeechBrain would ask the hub, and download to ``save_path``."""
     for node in tree_nodes(document.data):
         if (tag_of(node) or "").startswith(ENCODERS) and "source" in node:
             part = document.copy()
             part.data["source"] = node["source"]
-            node["source"] = str(find_folder(part.value("source")))
-
-
-@contextlib.contextmanager
-def importable(folder: Path) -> Iterator[None]:
-    """A time in which the modules of a folder can be imported."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+            found = str(origin.model(str(part.value("source"))))
+            node["source"] = node["save_path"] = found
+            document.given.add(found)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
+import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.errors import ConfigError, ExperimentError
+from toolkit.errors import ExperimentError
+from toolkit.files import check_inside
 from toolkit.shipped import shipped
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# What a hub repository has beside the model, which nothing here reads: read-me pictures and sound examples; the same
+# weights for other libraries; what a training leaves.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
+NOT_NEEDED += ["*.h5", "*.msgpack", "*.ot", "optimizer.pt", "scheduler.pt", "training_args.bin", "runs/*"]
+PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights twice, where both are there
+CONFIG_FILE = "config.json"  # of transformers
 
-WEIGHTS = ("*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
+logger = logging.getLogger(__name__)
 
 
 def find_folder(source: str | Path, savedir: str | Path | None = None, revision: str | None = None) -> Path:
@@ -46,12 +55,21 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
     return _from_hub(str(source), savedir, revision)
 
 
-def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # takes half a second to load
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def is_huggingface(folder: Path, hparams_file: str) -> bool:
+    """Whether a folder holds a model of transformers: a configuration, and no YAML."""
+    return (folder / CONFIG_FILE).is_file() and not (folder / hparams_file).is_file()
 
+
+def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
+    from huggingface_hub import list_repo_files, snapshot_download  # takes half a second to load
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    not_needed = list(NOT_NEEDED)
     try:
-        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=NOT_NEEDED)
+        with contextlib.suppress(OfflineModeIsEnabled, ConnectionError):  # what is in the cache is enough
+            if fnmatch.filter(list_repo_files(name, revision=revision), SAFE):
+                not_needed.append(PICKLED)
+        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=not_needed)
     except LocalEntryNotFoundError:
         raise ExperimentError(
             f"{name}: no such folder here, the hub's cache has no {revision or 'copy'} of it, and the hub cannot be "
@@ -64,40 +82,73 @@ def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Pa
     return Path(found)
 
 
-def find_file(path: str, folder: Path, *, trusted: bool = False) -> Path:
-    """The file of a model that its YAML names: in its folder, or as ``owner/name/file`` on the hub.
+@dataclass(frozen=True)
+class Origin:
+    """Where a model's YAML comes from, which says what it may read.
 
-    Raises
-    ------
-    ConfigError
-        The path leads out of the folder, and the folder is not trusted.
-    ExperimentError
-        There is no such file.
+    Parameters
+    ----------
+    folder
+        Of the YAML.
+    name, revision
+        Of the repository on the hub that was asked for; what it names of its own is of that revision.
+    trusted
+        Whether it may also name files of this machine outside its folder.
     """
-    parts = Path(path).parts
-    file = folder / path
-    if not file.exists() and HUB_NAME.fullmatch("/".join(parts[:2])) and len(parts) > 2:
-        copy = folder.joinpath(*parts[2:])  # where the folder is a copy of what is on the hub
-        folder = folder if copy.exists() else find_folder("/".join(parts[:2]))
-        file = folder.joinpath(*parts[2:])
-    if not trusted:
-        check_inside(file, folder)
-    if not file.is_file():
-        raise ExperimentError(f"{file}: no such file")
-    return file
+
+    folder: Path
+    name: str = ""
+    revision: str | None = None
+    trusted: bool = False
+
+    def file(self, path: str) -> Path:
+        """The file that the YAML names: in its folder, or as ``owner/name/file`` on the hub.
+
+        Raises
+        ------
+        ConfigError
+            The path leads out of the folder, and the folder is not trusted.
+        ExperimentError
+            There is no such file.
+        """
+        parts = Path(path).parts
+        folder, file = self.folder, self.folder / path
+        if not file.exists() and len(parts) > 2 and HUB_NAME.fullmatch("/".join(parts[:2])):
+            copy = folder.joinpath(*parts[2:])  # where the folder is a copy of what is on the hub
+            folder = folder if copy.exists() else self._repository("/".join(parts[:2]))
+            file = folder.joinpath(*parts[2:])
+        if not self.trusted:
+            check_inside(file, folder)
+        if not file.is_file():
+            raise ExperimentError(f"{file}: no such file")
+        return file
+
+    def model(self, source: str) -> Path:
+        """The folder of another model that the YAML names: in its folder, or on the hub.
+
+        Raises
+        ------
+        ConfigError
+            It is neither, and the folder is not trusted.
+        ExperimentError
+            There is no such folder.
+        """
+        if not (self.folder / source).is_dir() and HUB_NAME.fullmatch(source):
+            return self._repository(source)
+        if not self.trusted:
+            check_inside(self.folder / source, self.folder)
+        return find_folder(self.folder / source)
+
+    def _repository(self, name: str) -> Path:
+        if name == self.name:
+            return _from_hub(name, None, self.revision)
+        logger.warning("%s: its YAML names %s of the hub, of which the newest revision is used", self.folder, name)
+        return _from_hub(name, None, None)
 
 
 def check_links(folder: Path, hparams_file: str) -> None:
-    """Raise a ConfigError where the YAML of a model, its weights or its tokenizer is a link out of its folder."""
-    for file in (folder / hparams_file, *(file for pattern in WEIGHTS for file in folder.glob(pattern))):
-        check_inside(file, folder)
-
-
-def check_inside(file: Path, folder: Path) -> None:
-    """Raise a ConfigError unless a file lies in a folder, links followed; the hub's cache has links to its blobs."""
-    place, home = file.resolve(), folder.resolve()
-    cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-    if not place.is_relative_to(home) and not place.is_relative_to(cache):
-        raise ConfigError(
-            f"{file}: leads out of {folder}, to {place}; copy the file into the folder, or say trust_source_code=True"
-        )
+    """Raise a ConfigError where the YAML of a model, or any link in its folder, leads out of it."""
+    check_inside(folder / hparams_file, folder)
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            check_inside(file, folder)

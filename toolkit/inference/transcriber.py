@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -21,9 +22,11 @@ from toolkit.errors import AudioError, ConfigError, DataError, ModelError
 from toolkit.inference.adapters import recogniser_of
 from toolkit.inference.confidence import Calibration
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
-from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.pretrained import Options, Pretrained
+from toolkit.inference.provenance import check_tokens
 from toolkit.inference.segments import Segment, segments
-from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
+from toolkit.inference.sources import Origin, is_huggingface
+from toolkit.inference.timing import SHORT_S, ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from toolkit.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
@@ -40,6 +45,14 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+# Mean confidence of a text's tokens, below which the audio hardly says it: silence and noise have 0.04 to 0.29, and
+# what is said in AN4's test set 0.56 or more (an4-small, ctc_seed3).
+DOUBTFUL = 0.3
+
+
+# Sampling rates that a model may hear.
+LOWEST_HZ, HIGHEST_HZ = 1000, 384_000
 
 
 class Transcriber(Pretrained):
@@ -61,7 +74,7 @@ class Transcriber(Pretrained):
     Raises
     ------
     ConfigError
-        When there is no such device.
+        When there is no such device, or sampling rate.
     ModelError
         When model and tokenizer differ in their number of tokens.
 
@@ -85,6 +98,8 @@ class Transcriber(Pretrained):
         sample_rate: int,
         device: str | torch.device | None = None,
     ) -> None:
+        if not isinstance(sample_rate, int) or not LOWEST_HZ <= sample_rate <= HIGHEST_HZ:
+            raise ConfigError(f"sample_rate: expected a whole number, {LOWEST_HZ} to {HIGHEST_HZ}, got {sample_rate!r}")
         if model.vocab_size != len(tokenizer):
             raise ModelError(
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
@@ -96,19 +111,38 @@ class Transcriber(Pretrained):
         self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
-        """The model that a training run left in its output folder: `from_hparams` without options."""
-        return cls.from_hparams(folder, device=device)
+    def _from_folder(cls, origin: Origin, options: Options) -> Self:
+        if not is_huggingface(origin.folder, options.hparams_file):
+            transcriber = super()._from_folder(origin, options)
+            transcriber._check_hears()
+            return transcriber
+        if cls is not Transcriber:
+            raise ModelError(
+                f"{origin.folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber"
+            )
+        from toolkit.inference.huggingface import HuggingFaceCTC  # a Transcriber itself
+
+        return HuggingFaceCTC._from_folder(origin, options)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
-        if "pretrainer" in loaded:
-            model, tokenizer, search, sample_rate = recogniser_of(loaded)
-        else:
-            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        published = "pretrainer" in loaded
+        parts = recogniser_of(loaded) if published else (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
+        model, tokenizer, search, sample_rate = parts
         transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
+        if published:  # what its YAML calls so, as code for SpeechBrain has it: mods.encoder, hparams.compute_features
+            known = vars(transcriber.hparams)
+            others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
+            transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
+        else:
+            check_tokens(tokenizer, folder, loaded.get("lm_folder"))
         transcriber.calibration = Calibration.read(folder)
         return transcriber
+
+    @torch.no_grad()
+    def _check_hears(self) -> None:
+        """Let the model hear a moment of silence: parts that do not fit together raise an error now."""
+        self.encode_batch(torch.zeros(1, round(SHORT_S * self.sample_rate)), torch.ones(1))
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
@@ -116,24 +150,24 @@ class Transcriber(Pretrained):
         return transcript.text
 
     @torch.no_grad()
-    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def transcribe_batch(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
-        found = self.search(self.model, *self._encode_relative(wavs, wav_lens))
+        found = self.search(self.model, *self._encode_relative(wavs, rel_lens))
         tokens = [best.tokens for best, *_ in found]
         return [self.tokenizer.decode(row) for row in tokens], tokens
 
-    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def encode_batch(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
-        return self._encode_relative(wavs, wav_lens)[0]
+        return self._encode_relative(wavs, rel_lens)[0]
 
-    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def forward(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """The same as `transcribe_batch`."""
-        return self.transcribe_batch(wavs, wav_lens)
+        return self.transcribe_batch(wavs, rel_lens)
 
-    def _encode_relative(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_relative(self, wavs: Tensor, rel_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) with (B,) frames."""
         wavs = wavs.float().to(self.device)
-        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
+        return self.model.encode(wavs, torch.round(rel_lens.to(self.device) * wavs.shape[1]).long())
 
     @cached_property
     def frame_samples(self) -> int:
@@ -171,7 +205,7 @@ class Transcriber(Pretrained):
         AudioError
             Names the audio and why it cannot be heard.
         ConfigError
-            The search cannot find so many texts.
+            The search cannot find so many texts, or ``batch_seconds`` is not above zero.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
@@ -237,6 +271,8 @@ class Transcriber(Pretrained):
     ) -> Transcript:
         """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
 
+        Warns where the audio hardly says it.
+
         Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
 
         Parameters
@@ -265,6 +301,8 @@ class Transcriber(Pretrained):
                 f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
                 "tokens of the text; is it the text of this audio?"
             )
+        if sum(found.confidence) < DOUBTFUL * len(tokens):
+            logger.warning("%s: hardly says this text; is it the text of this audio?", name_of(audio) or "waveform")
         return Transcript(
             " ".join(words),
             self._timed(Piece(0, [found]), " ".join(words)),
@@ -281,6 +319,8 @@ class Transcriber(Pretrained):
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
         """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
+        if not batch_seconds > 0:
+            raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
         held: list[tuple[str, Tensor]] = []
         samples = 0
         for name, blocks in named:
@@ -338,7 +378,8 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        found = segments(blocks, speech, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
@@ -355,8 +396,8 @@ class Transcriber(Pretrained):
     @torch.inference_mode()
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
-        options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        speech = self.long_audio.speech(self.sample_rate, self.frame_samples)
+        found = segments(blocks, speech, longest_s=self.long_audio.window_s, overlap_s=self.long_audio.overlap_s)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +66,18 @@ def write_arpa(model: NgramModel, path: str | Path) -> None:
         file.writelines(line.encode() for line in _arpa_lines(model))
 
 
-def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> NgramModel:
+def load_ngram(
+    path: str | Path, *, cache_folder: str | Path | None = None, check: Callable[[NgramModel], None] | None = None
+) -> NgramModel:
     """The model of an ARPA file or of a binary file of kenlm; read from a copy when there is one of this very file.
 
     The first call makes the copy: ``<name>.npz`` beside the file, or in ``cache_folder``. It is made anew when the
-    file's size or time differ or when it is damaged, and done without where it cannot be written.
+    file's size or time differ, and done without where it cannot be written. What is no copy, or damaged, is left alone.
+
+    Parameters
+    ----------
+    check
+        Raises where the model is not one that is wanted; no copy is made of it then.
 
     Raises
     ------
@@ -84,9 +91,17 @@ def load_ngram(path: str | Path, *, cache_folder: str | Path | None = None) -> N
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ARPA file or one of kenlm") from None
     source = stat.st_size, stat.st_mtime_ns
-    model = _read_copy(copy, source)
+    try:
+        model = _read_copy(copy, source)
+        copying = model is None
+    except ModelError as error:
+        logger.warning("%s: %s; it is left as it is, and %s read each time until you delete it", copy, error, path.name)
+        model, copying = None, False
     if model is None:
         model = read_kenlm(path) if is_kenlm(path) else read_arpa(path)
+    if check is not None:
+        check(model)
+    if copying:
         _write_copy(model, copy, source)
     return model
 
@@ -100,14 +115,11 @@ def _copy_of(path: Path, folder: str | Path | None) -> Path:
 
 
 def _read_copy(copy: Path, source: tuple[int, int]) -> NgramModel | None:
-    """The model of a binary copy; ``None`` when there is none, or not of this version of the file."""
+    """The model of a binary copy; ``None`` when there is none, or not of this version; a ModelError of what is none."""
     try:
         with copy.open("rb") as file:
             return restore_ngram(file, source=source)
     except OSError:
-        return None
-    except ModelError as error:
-        logger.warning("%s: %s; it is made anew", copy, error)
         return None
 
 

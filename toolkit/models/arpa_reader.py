@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import ModelError
+from toolkit.files import read_unpacked
 from toolkit.models.ngram import MARKS, UNK, NgramModel
 from toolkit.models.ngram_build import Grams, Listed, build_ngram, sorted_grams
 
@@ -171,8 +172,7 @@ class ArpaReader:
 def _content(path: Path) -> bytes:
     """The bytes of a file, unpacked if they are gzipped, whatever the file is called."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        return read_unpacked(path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ModelError(f"{path}: cannot be unpacked: {error}; is it cut short?") from None
     except OSError as error:
