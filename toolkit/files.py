@@ -97,7 +97,7 @@ def require_writable(folder: str | Path, name: str) -> None:
 def check_inside(file: Path, folder: Path) -> None:
     """Raise a ConfigError unless a file lies in a folder, links followed; the hub's cache has links to its blobs."""
     place, home = file.resolve(), folder.resolve()
-    cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    cache = next((above.parent / "blobs" for above in home.parents if above.name == "snapshots"), home)
     if not place.is_relative_to(home) and not place.is_relative_to(cache):
         raise ConfigError(
             f"{file}: leads out of {folder}, to {place}; copy the file into the folder, or say trust_source_code=True"

@@ -67,8 +67,8 @@ FILES = {
 }
 # Tags of plain data. All others of YAML itself are refused: `!!python/object/apply:os.system` is one of them.
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
-
-TEXT_TAGS = PLAIN_TAGS - {"tag:yaml.org,2002:null"}
+MERGE = "tag:yaml.org,2002:merge"
+TEXT_TAGS = PLAIN_TAGS - {"tag:yaml.org,2002:null"}  # of what can be a path
 
 # Nodes and characters that a document may have once its aliases and references are written out: those of SpeechBrain's
 # recognisers come to 3,000, and a list of data sets may be long.
@@ -155,9 +155,9 @@ def arguments(node: Node, called: Callable[..., object]) -> list[tuple[str, Node
 
 
 def _keywords(node: Node) -> Iterator[tuple[str, Node]]:
-    """The entries of a mapping, and of those that are merged into it with ``<<``."""
+    """The entries of a mapping, and of those that are merged into it: with ``<<``, or any key tagged ``!!merge``."""
     for key, value in node.value if isinstance(node, MappingNode) else ():
-        if isinstance(key, ScalarNode) and key.value == "<<":
+        if key.tag == MERGE or key.value == "<<":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
                 yield from _keywords(merged)
         else:
@@ -250,8 +250,7 @@ def _target(reference: str, keys: Mapping[str, Node]) -> Node | None:
 
 def check_references(root: Node | None, path: str | Path) -> None:
     """Raise a ConfigError where a document has more than `MOST_REFERENCES`, each of which takes time to resolve."""
-    texts = (node.value for node in yaml_nodes(root) if isinstance(node, ScalarNode)) if root is not None else ()
-    if (count := sum(len(REFERENCE.findall(text)) for text in texts)) > MOST_REFERENCES:
-        raise ConfigError(
-            f"{path}: {count} references, expected at most {MOST_REFERENCES}; a model has no need of more"
-        )
+    nodes = yaml_nodes(root) if root is not None else ()
+    count = sum(len(REFERENCE.findall(str(node.value))) for node in nodes if node.tag in ("!ref", "!copy"))
+    if count > MOST_REFERENCES:
+        raise ConfigError(f"{path}: {count} references, expected at most {MOST_REFERENCES}: a model needs no more")

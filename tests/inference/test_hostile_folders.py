@@ -267,6 +267,7 @@ ARGUMENTS = {
     "tokenizer": "!new:toolkit.tokenizer.Tokenizer {model_file: OUTSIDE/tokenizer.ckpt}",
     "tokenizer, by place": "!new:toolkit.tokenizer.Tokenizer [OUTSIDE/tokenizer.ckpt]",
     "tokenizer, merged in": "!new:toolkit.tokenizer.Tokenizer {<<: {model_file: OUTSIDE/tokenizer.ckpt}}",
+    "tokenizer, merged by a tag": "!new:toolkit.tokenizer.Tokenizer {!!merge x: {model_file: OUTSIDE/tokenizer.ckpt}}",
     "tokenizer, put together": "!new:toolkit.tokenizer.Tokenizer {model_file: !ref OUTSIDE/<name>.ckpt}",
     "language model": "!apply:toolkit.pretrained.load_language_model [OUTSIDE]",
     "word n-gram": "!new:toolkit.decoders.ctc_fusion.CTCFusion {tokenizer: [a, b], word_ngram: OUTSIDE/lm.arpa}",
@@ -287,6 +288,31 @@ def test_argument_that_leads_out_of_the_folder_is_refused(folder: Path, tmp_path
     with pytest.raises(ConfigError, match=r"outside.*: leads out of"):
         load(folder)
     assert not (outside / "lm.arpa.npz").exists()
+
+
+@pytest.mark.parametrize("form", ["OPTIONS", "!new:torch.nn.ParameterDict {parameters: OPTIONS}"])
+def test_language_model_of_a_search_is_in_the_folder(folder: Path, form: str) -> None:
+    arpa = Path(__file__).parents[1] / "models/kenlm/sample.arpa"
+    options = form.replace("OPTIONS", f"{{blank_index: 0, kenlm_model_path: {arpa}}}")
+    spoil(folder, "blank_index: 0\n", f"blank_index: 0\ntest_beam_search: {options}\n")
+    with pytest.raises(ConfigError, match=r"leads out of|test_beam_search: expected options by name"):
+        load(folder)
+
+
+def test_folders_of_the_hubs_cache_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of its snapshots are links to blobs beside them, also in the folder of the language model."""
+    repository = tmp_path / "hub/models--me--small"
+    snapshot = repository / "snapshots/0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(Path(toolkit.__file__).parents[1] / "pretrained/an4-small", snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(snapshot.name)
+    (repository / "blobs").mkdir()
+    for number, file in enumerate([path for path in snapshot.rglob("*") if path.is_file()]):
+        shutil.move(file, repository / "blobs" / str(number))
+        file.symlink_to(repository / "blobs" / str(number))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert Transcriber.from_hparams("me/small", device="cpu")
 
 
 def test_tokenizer_of_a_run_is_its_own_or_the_users(run_folder: Path, tmp_path: Path) -> None:

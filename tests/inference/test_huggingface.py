@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -313,6 +314,29 @@ class Attack:
 
     def __reduce__(self) -> tuple[Callable, tuple]:
         return Path.touch, (self.made,)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "language_model/3gram.arpa", "language_model/unigrams.txt"])
+def test_a_link_of_any_file_out_of_the_folder_is_refused(own_copy: Path, tmp_path: Path, name: str):
+    with_ngram(own_copy)
+    outside, inside = tmp_path / "outside", own_copy / name
+    if inside.exists():
+        shutil.move(inside, outside)
+    else:
+        outside.write_text("TO\n")
+    inside.symlink_to(outside)
+    with pytest.raises(ConfigError, match=f"{inside.name}: leads out of"):
+        HuggingFaceCTC.from_hparams(own_copy, device="cpu")
+
+
+def test_a_list_of_words_that_grows_without_end_is_refused(own_copy: Path):
+    with_ngram(own_copy)
+    (own_copy / "language_model/unigrams.txt").unlink(missing_ok=True)
+    with gzip.open(own_copy / "language_model/unigrams.txt.gz", "wb") as file:
+        for _ in range(32):
+            file.write(b"A" * (1 << 20))
+    with pytest.raises(ModelError, match=r"unigrams\.txt\.gz: unpacked it is more than 50 times as large"):
+        HuggingFaceCTC.from_hparams(own_copy, device="cpu")
 
 
 def test_a_pickle_is_not_run(own_copy: Path, tmp_path: Path):

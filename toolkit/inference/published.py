@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -49,8 +50,10 @@ def load_published(document: HparamsDocument, origin: Origin) -> dict[str, Any]:
         loaded = document.build()
     _check_kinds(document, loaded)
     loaded["pretrainer"].load(origin)
-    search = loaded.get("test_beam_search")
-    if isinstance(search, dict) and search.get(NGRAM):
+    search = loaded.get("test_beam_search") or {}
+    if not isinstance(search, dict):
+        raise ConfigError(f"{document.path}: test_beam_search: expected options by name, got {search!r}")
+    if search.get(NGRAM):
         search[NGRAM] = str(origin.file(search[NGRAM]))
     return loaded
 
@@ -70,7 +73,7 @@ def _check_kinds(document: HparamsDocument, loaded: dict[str, Any]) -> None:
 def _find_encoders(document: HparamsDocument, origin: Origin) -> None:
     """Let encoders of the hub come from its cache; SpeechBrain would ask the hub, and download to ``save_path``."""
     for node in tree_nodes(document.data):
-        if (tag_of(node) or "").startswith(ENCODERS) and "source" in node:
+        if (tag_of(node) or "").startswith(ENCODERS) and isinstance(node, Mapping) and "source" in node:
             part = document.copy()
             part.data["source"] = node["source"]
             found = str(origin.model(str(part.value("source"))))
