@@ -20,8 +20,8 @@ from toolkit.dataio.manifests import read_manifest
 from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
 from toolkit.inference.confidence import Calibration
-from toolkit.inference.huggingface import HuggingFaceCTC
-from toolkit.inference.interfaces import EncoderASR
+from toolkit.inference.huggingface_model import HuggingFaceModel
+from toolkit.inference.interfaces import HuggingFaceCTC, TransducerASR
 from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import character_errors
 
@@ -277,7 +277,7 @@ def differences(one: str, other: str) -> int:
 
 
 def test_any_model_is_loaded_by_what_its_folder_holds(model: Path):
-    assert isinstance(Transcriber.from_hparams(model, device="cpu"), HuggingFaceCTC)
+    assert isinstance(Transcriber.from_hparams(model, device="cpu").model, HuggingFaceModel)
     (found,) = Transcriber.from_hparams(model, overrides={"topk": 2}, device="cpu").transcribe(waves(8000))
     assert found.words[0].end > found.words[0].start
 
@@ -294,8 +294,8 @@ def test_every_command_takes_such_a_folder(own_copy: Path, tmp_path: Path, capsy
 
 
 def test_transcriber_of_one_kind_says_that_it_is_of_another(model: Path):
-    with pytest.raises(ModelError, match="a model of transformers, and no EncoderASR; load it as a Transcriber"):
-        EncoderASR.from_hparams(model)
+    with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
+        TransducerASR.from_hparams(model)
 
 
 def test_a_link_out_of_the_folder_is_refused(own_copy: Path, model: Path):

@@ -87,22 +87,22 @@ def test_what_the_cache_has_not_got_is_refused_offline(source: dict[str, str]) -
     ],
 )
 def test_weights_are_downloaded_once(
-    run_folder: Path, monkeypatch: pytest.MonkeyPatch, weights: list[str], wanted: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: list[str], wanted: list[str]
 ) -> None:
     """Repositories have them for every library there is."""
     files = [*weights, "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "training_args.bin", "runs/events.1"]
     files += ["config.json", "README.md", "optimizer.pt"]
-    downloaded: list[str] = []
 
     def snapshot(name: str, *, ignore_patterns: list[str], **_: Any) -> str:
         assert name == "someone/large"
-        downloaded.extend(filter_repo_objects(files, ignore_patterns=ignore_patterns))
-        return str(run_folder)
+        for file in filter_repo_objects(files, ignore_patterns=ignore_patterns):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        return str(tmp_path)
 
-    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: files)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    assert find_folder("someone/large") == run_folder
-    assert downloaded == [*wanted, "config.json"]
+    downloaded = {str(file.relative_to(tmp_path)) for file in find_folder("someone/large").rglob("*") if file.is_file()}
+    assert downloaded == {*wanted, "config.json"}
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "../nowhere", "owner/name/file"])

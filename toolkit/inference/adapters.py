@@ -25,6 +25,7 @@ from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.spelling import MARK, tokens_of
 from toolkit.errors import ConfigError, ModelError, TokenizerError
+from toolkit.inference.long_audio import LongAudio
 
 LEAST_S = 0.1  # seconds that an encoder hears at least: a CRDNN pools 40 ms to a frame, and has to have one
 # SpeechBrain's names for the output that CTC reads, beside a decoder or a transducer.
@@ -40,6 +41,7 @@ class Recogniser(NamedTuple):
     tokenizer: Any
     search: Any
     sample_rate: int
+    long_audio: LongAudio = LongAudio()
 
 
 class EncoderModel(nn.Module):

@@ -1,4 +1,4 @@
-"""HuggingFace's CTC models (wav2vec 2.0, HuBERT, WavLM ...) with their processor, as a transcriber.
+"""HuggingFace's CTC models (wav2vec 2.0, HuBERT, WavLM ...) with their processor, as recognisers.
 
 transformers reads the network; tokens, audio and search are ours, so that results have words with times, long audio is
 heard in windows, and a file's transcript does not depend on its neighbours.
@@ -17,14 +17,12 @@ from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.options import check_range
 from toolkit.errors import ConfigError, ExperimentError, MissingDependencyError, ModelError, did_you_mean
-from toolkit.inference.confidence import Calibration
+from toolkit.inference.adapters import Recogniser
 from toolkit.inference.huggingface_language import FOLDER, check_alphabet, find_language_model, read_unigrams
 from toolkit.inference.huggingface_model import HuggingFaceModel
 from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_json
 from toolkit.inference.long_audio import LongAudio
-from toolkit.inference.pretrained import Options
 from toolkit.inference.sources import CONFIG_FILE, Origin, check_links
-from toolkit.inference.transcriber import Transcriber
 
 OF_FOLDER: Any = object()  # the value of an option that the model's folder decides on
 
@@ -45,16 +43,15 @@ OPTIONS = {
 }
 
 
-class HuggingFaceCTC(Transcriber):
-    """A transcriber with a ``...ForCTC`` model of transformers.
+def read_huggingface(origin: Origin, overrides: Mapping[str, Any]) -> Recogniser:
+    """The recogniser of a folder: ``config.json``, weights, and what a processor saves.
 
-    ::
+    Code in the folder is never run, even where it is trusted.
 
-        HuggingFaceCTC.from_hparams("facebook/wav2vec2-base-960h").transcribe_file("speech.wav")
-        HuggingFaceCTC.from_hparams("folder", overrides={"language_model": "4gram.arpa.gz", "alpha": 0.6})
-
-    The ``overrides`` of `from_hparams` are options by the names of `OPTIONS`: language model and its weights,
-    hotwords, beam, windows; ``hparams_file`` is not used. Code in the folder is never run, even where it is trusted.
+    Parameters
+    ----------
+    overrides
+        Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows.
 
     Raises
     ------
@@ -67,25 +64,20 @@ class HuggingFaceCTC(Transcriber):
     MissingDependencyError
         transformers is not installed.
     """
-
-    @classmethod
-    def _from_folder(cls, origin: Origin, options: Options) -> HuggingFaceCTC:
-        """The model of a folder: ``config.json``, weights, and what a processor saves."""
-        chosen, folder = _options(options.overrides), origin.folder
-        if not origin.trusted:
-            check_links(folder, CONFIG_FILE)
-        config = _ctc_config(folder / CONFIG_FILE)
-        extractor = _feature_extractor(folder)
-        tokenizer = HuggingFaceTokenizer(folder, config["vocab_size"])
-        network = _network(folder, CONFIG_FILE)
-        model = HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True))
-        rate = extractor.get("sampling_rate", 16000)
-        transcriber = cls(model, tokenizer, _search(folder, tokenizer, chosen), sample_rate=rate, device=options.device)
-        transcriber._check_hears()
-        transcriber.calibration = Calibration.read(folder)
-        if chosen["chunk_length_s"] is not None:
-            transcriber.long_audio = _windows(chosen["chunk_length_s"], chosen["stride_length_s"])
-        return transcriber
+    options, folder = _options(overrides), origin.folder
+    if not origin.trusted:
+        check_links(folder, CONFIG_FILE)
+    config = _ctc_config(folder / CONFIG_FILE)
+    extractor = _feature_extractor(folder)
+    tokenizer = HuggingFaceTokenizer(folder, config["vocab_size"])
+    network = _network(folder, CONFIG_FILE)
+    return Recogniser(
+        HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True)),
+        tokenizer,
+        _search(folder, tokenizer, options),
+        extractor.get("sampling_rate", 16000),
+        _windows(options["chunk_length_s"], options["stride_length_s"]),
+    )
 
 
 def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +90,10 @@ def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return OPTIONS | dict(overrides)
 
 
-def _windows(chunk: float, stride: float | None) -> LongAudio:
+def _windows(chunk: float | None, stride: float | None) -> LongAudio:
     """How long audio is heard with transformers' numbers; audio of one window is heard whole."""
+    if chunk is None:
+        return LongAudio()
     check_range("chunk_length_s", chunk, 1.0)
     stride = chunk / 6 if stride is None else stride
     check_range("stride_length_s", stride, 0.0, 0.4 * chunk)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from toolkit.errors import ModelError
+from toolkit.inference.huggingface import read_huggingface
+from toolkit.inference.pretrained import Options
+from toolkit.inference.sources import Origin
 from toolkit.inference.transcriber import Transcriber
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class EncoderDecoderASR(Transcriber):
@@ -38,6 +44,20 @@ class EncoderASR(Transcriber):
     def forward(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """What the encoder makes of a batch, as `encode_batch`; SpeechBrain's class of this name does so."""
         return self.encode_batch(wavs, rel_lens)
+
+
+class HuggingFaceCTC(Transcriber):
+    """A Transcriber of a ``...ForCTC`` model of transformers, whose ``overrides`` are those of `read_huggingface`.
+
+    ::
+
+        HuggingFaceCTC.from_hparams("facebook/wav2vec2-base-960h").transcribe_file("speech.wav")
+        HuggingFaceCTC.from_hparams("folder", overrides={"language_model": "4gram.arpa.gz", "alpha": 0.6})
+    """
+
+    @classmethod
+    def _from_folder(cls, origin: Origin, options: Options) -> Self:
+        return cls._of(read_huggingface(origin, options.overrides), origin.folder, options.device)
 
 
 def _require(transcriber: Transcriber, *parts: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from toolkit.errors import ExperimentError
@@ -19,7 +18,7 @@ HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # weights for other libraries; what a training leaves.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
 NOT_NEEDED += ["*.h5", "*.msgpack", "*.ot", "optimizer.pt", "scheduler.pt", "training_args.bin", "runs/*"]
-PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights twice, where both are there
+PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights, where both are there
 CONFIG_FILE = "config.json"  # of transformers
 
 logger = logging.getLogger(__name__)
@@ -61,15 +60,14 @@ def is_huggingface(folder: Path, hparams_file: str) -> bool:
 
 
 def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
-    from huggingface_hub import list_repo_files, snapshot_download  # takes half a second to load
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import snapshot_download  # takes half a second to load
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    not_needed = list(NOT_NEEDED)
+    download = partial(snapshot_download, name, revision=revision, local_dir=savedir)
     try:
-        with contextlib.suppress(OfflineModeIsEnabled, ConnectionError):  # what is in the cache is enough
-            if fnmatch.filter(list_repo_files(name, revision=revision), SAFE):
-                not_needed.append(PICKLED)
-        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=not_needed)
+        found = Path(download(ignore_patterns=[*NOT_NEEDED, PICKLED]))
+        if not any(found.glob(SAFE)):
+            found = Path(download(ignore_patterns=NOT_NEEDED))
     except LocalEntryNotFoundError:
         raise ExperimentError(
             f"{name}: no such folder here, the hub's cache has no {revision or 'copy'} of it, and the hub cannot be "
@@ -79,7 +77,7 @@ def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Pa
         raise ExperimentError(
             f"{name}: no such folder here, and the hub says: {' '.join(str(error).split())}"
         ) from None
-    return Path(found)
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ConfigError, DataError, ModelError
-from toolkit.inference.adapters import recogniser_of
+from toolkit.inference.adapters import Recogniser, recogniser_of
 from toolkit.inference.confidence import Calibration
+from toolkit.inference.huggingface import read_huggingface
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
 from toolkit.inference.pretrained import Options, Pretrained
 from toolkit.inference.provenance import check_tokens
@@ -112,31 +113,29 @@ class Transcriber(Pretrained):
 
     @classmethod
     def _from_folder(cls, origin: Origin, options: Options) -> Self:
-        if not is_huggingface(origin.folder, options.hparams_file):
-            transcriber = super()._from_folder(origin, options)
-            transcriber._check_hears()
-            return transcriber
-        if cls is not Transcriber:
-            raise ModelError(
-                f"{origin.folder}: a model of transformers, and no {cls.__name__}; load it as a Transcriber"
-            )
-        from toolkit.inference.huggingface import HuggingFaceCTC  # a Transcriber itself
-
-        return HuggingFaceCTC._from_folder(origin, options)
+        if is_huggingface(origin.folder, options.hparams_file):
+            return cls._of(read_huggingface(origin, options.overrides), origin.folder, options.device)
+        return super()._from_folder(origin, options)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
-        published = "pretrainer" in loaded
-        parts = recogniser_of(loaded) if published else (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
-        model, tokenizer, search, sample_rate = parts
-        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
-        if published:  # what its YAML calls so, as code for SpeechBrain has it: mods.encoder, hparams.compute_features
-            known = vars(transcriber.hparams)
-            others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
-            transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
-        else:
-            check_tokens(tokenizer, folder, loaded.get("lm_folder"))
-        transcriber.calibration = Calibration.read(folder)
+        if "pretrainer" not in loaded:
+            parts = Recogniser(*(loaded[key] for key in ("model", *cls.HPARAMS_NEEDED)))
+            check_tokens(parts.tokenizer, folder, loaded.get("lm_folder"))
+            return cls._of(parts, folder, device)
+        transcriber = cls._of(recogniser_of(loaded), folder, device)
+        # what its YAML calls so, as code for SpeechBrain has it: mods.encoder, hparams.compute_features
+        known = vars(transcriber.hparams)
+        others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
+        transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
+        return transcriber
+
+    @classmethod
+    def _of(cls, parts: Recogniser, folder: Path, device: str | torch.device | None) -> Self:
+        """The transcriber of what was loaded from a folder, which is heard to work."""
+        transcriber = cls(parts.model, parts.tokenizer, parts.search, sample_rate=parts.sample_rate, device=device)
+        transcriber.long_audio, transcriber.calibration = parts.long_audio, Calibration.read(folder)
+        transcriber._check_hears()
         return transcriber
 
     @torch.no_grad()
