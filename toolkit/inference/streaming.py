@@ -160,8 +160,8 @@ class PosteriorStream:
 class SpeechStream:
     """One speaker's audio as it comes, and what was understood of it.
 
-    Until `end_line` or `finish` it keeps the text, and what says when its words were spoken: 4 V / frame_seconds bytes a
-    second for a vocabulary of V. With frames of 40 ms these are 3 kB for 28 letters, and 0.5 MB for 5000 pieces.
+    Until `end_line` or `finish` it keeps the text, and what says when its words were spoken: 4 V / frame_seconds bytes
+    a second for a vocabulary of V. With frames of 40 ms these are 3 kB for 28 letters, and 0.5 MB for 5000 pieces.
 
     Attributes
     ----------
