@@ -22,7 +22,7 @@ from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.windows import Output, laid_out, merged, seam
 from toolkit.tokenizer import Tokenizer
 
-SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0)
+SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0, pause_s=0.6)
 
 
 class WholeSearch:
@@ -187,7 +187,7 @@ def test_batches_of_no_seconds_are_refused(transcriber: Transcriber, seconds: fl
 
 def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
-    found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0))
+    found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6))
     assert len(found) == 3
     for segment in found:
         assert segment.start % 640 == 0
@@ -203,7 +203,7 @@ def test_segments_end_in_pauses_and_leave_silence_out() -> None:
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
 def test_without_pauses_segments_cover_everything(overlap: float) -> None:
     wav = torch.from_numpy(play(letters(50)))
-    found = list(segments(wav.split(5000), Levels(RATE, 320), longest_s=4.0, overlap_s=overlap))
+    found = list(segments(wav.split(5000), Levels(RATE, 320), longest_s=4.0, pause_s=0.6, overlap_s=overlap))
     assert max(len(segment.wav) for segment in found) <= 4 * RATE
     end = found[0].start
     for segment in found:

@@ -31,6 +31,9 @@ class LongAudio:
         For CTC: length of the windows on what is said without a pause, and how much of one is in the next, too.
     segment_s
         For attention and transducers: how long a segment between pauses may be.
+    pause_s
+        Of quiet end a segment. With more of it a segment is of several sentences or speakers, of which models that were
+        trained with one at a time lose words; with less, words are cut.
     speech
         Makes, for a sample rate and the samples of a frame, who says where somebody speaks: one of `DETECTORS`.
     """
@@ -39,6 +42,7 @@ class LongAudio:
     window_s: float = 24.0
     overlap_s: float = 8.0
     segment_s: float = 20.0
+    pause_s: float = 0.3
     speech: Callable[[int, int], Detector] = Levels
 
 

@@ -13,10 +13,6 @@ from torch import Tensor
 from toolkit.inference.speech import Detector
 
 AROUND_S = 60.0  # what is heard is compared with
-
-# Of quiet end a segment. On AN4, joined, which spells with pauses between letters, 0.4 to 0.6 are as good as to know
-# where the utterances end, and 0.8 are worse by 1 % WER, as a segment then is of many speakers.
-PAUSE_S = 0.6
 MARGIN_S = 0.2  # of quiet kept around speech: consonants are quiet, and more of it costs words of the transducer
 
 
@@ -29,16 +25,17 @@ class Segment(NamedTuple):
 
 
 def segments(
-    blocks: Iterable[Tensor], speech: Detector, *, longest_s: float, overlap_s: float = 0.0
+    blocks: Iterable[Tensor], speech: Detector, *, longest_s: float, pause_s: float, overlap_s: float = 0.0
 ) -> Iterator[Segment]:
     """Segments of audio that comes in blocks (S,), in each of which somebody speaks; a minute is held at most.
 
-    They begin at multiples of the detector's frame. Where nobody pauses for ``longest_s`` seconds, a segment ends there
-    and the next begins ``overlap_s`` seconds before; without overlap it ends where it is quietest, as the next begins.
+    They begin at multiples of the detector's frame, and end in pauses of more than ``pause_s`` seconds. Where nobody
+    pauses for ``longest_s`` seconds, a segment ends there and the next begins ``overlap_s`` seconds before; without
+    overlap it ends where it is quietest, as the next begins.
     """
     frame = speech.frame
     longest, overlap, pause, margin, around = (
-        round(seconds * speech.sample_rate / frame) for seconds in (longest_s, overlap_s, PAUSE_S, MARGIN_S, AROUND_S)
+        round(seconds * speech.sample_rate / frame) for seconds in (longest_s, overlap_s, pause_s, MARGIN_S, AROUND_S)
     )
     held, levels, before = torch.zeros(0), np.zeros(0), np.zeros(0)
     start, continues = 0, False

@@ -17,7 +17,7 @@ from toolkit.models.onnx import open_session
 # Of the graph: samples of a window, and of the window before that it sees too.
 WINDOWS = {8000: (256, 32), 16000: (512, 64)}
 STATE = (2, 1, 128)
-CHANCE = 0.5  # Silero's own
+CHANCE = 0.7  # Silero's own 0.5 holds on for longer after a word: on AN4, joined, 0.5 % more WER
 
 
 class Silero:

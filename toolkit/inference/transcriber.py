@@ -377,11 +377,15 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        speech = self.long_audio.speech(self.sample_rate, frame)
-        found = segments(blocks, speech, longest_s=self.long_audio.segment_s)
+        found = self._segments(blocks, frame, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
+
+    def _segments(self, blocks: Iterable[Tensor], frame: int, **options: float) -> Iterator[Segment]:
+        """The parts of long audio in which somebody speaks."""
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        return segments(blocks, speech, pause_s=self.long_audio.pause_s, **options)
 
     @torch.inference_mode()
     def _recognise_windows(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
@@ -395,8 +399,8 @@ class Transcriber(Pretrained):
     @torch.inference_mode()
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
-        speech = self.long_audio.speech(self.sample_rate, self.frame_samples)
-        found = segments(blocks, speech, longest_s=self.long_audio.window_s, overlap_s=self.long_audio.overlap_s)
+        options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
+        found = self._segments(blocks, self.frame_samples, **options)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
