@@ -58,14 +58,20 @@ test_search: !new:toolkit.decoders.ctc.CTCPrefixSearcher
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems() -> None:
+    if "speechbrain" in sys.modules:
+        answer_for_lazy_modules()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """Let hypothesis ask every loaded module for its file: SpeechBrain's lazy ones would import k2 to answer."""
     if "speechbrain" in sys.modules:
         answer_for_lazy_modules()
 
 
 @functools.cache  # SpeechBrain makes all of them when it is imported
 def answer_for_lazy_modules() -> None:
+    """Let hypothesis ask every loaded module for its file: SpeechBrain's lazy ones would import k2 to answer."""
     for module in list(sys.modules.values()):
         if any(kind.__name__ == "LazyModule" for kind in type(module).__mro__):
             vars(module).setdefault("__file__", None)

@@ -248,7 +248,9 @@ def test_log_txt_has_times_and_the_console_has_what_matters(finished: Experiment
 
 def test_a_run_moved_elsewhere_transcribes(copied: Experiment, finished: Experiment):
     file = sorted(finished.folder.glob("wav/test*.flac"))[0]
-    here, there = (Transcriber.from_run(one.run, device="cpu").transcribe_files([file]) for one in (finished, copied))
+    here, there = (
+        Transcriber.from_hparams(one.run, device="cpu").transcribe_files([file]) for one in (finished, copied)
+    )
     assert [one.text for one in here] == [one.text for one in there]
 
 
@@ -356,7 +358,7 @@ def test_a_refused_command_leaves_the_archive_as_it_was(copied: Experiment, opti
     with pytest.raises(ToolkitError):
         copied.train("--output_folder", str(copied.run), *options)
     assert {name: (copied.run / name).read_bytes() for name in before} == before
-    Transcriber.from_run(copied.run, device="cpu")
+    Transcriber.from_hparams(copied.run, device="cpu")
 
 
 def test_test_only_without_a_checkpoint_says_so(fresh: Experiment):

@@ -258,7 +258,6 @@ def test_safe_tags_pass(tmp_path: Path, value: str) -> None:
         "!apply:torch.nn.init.zeros_ [1]",
         "!name:torch.nn.modules.module.torch.hub.load",
         "!new:toolkit.hparams.Path [x]",
-        "!new:torch.nn.NoSuchLayer",
         "!!python/name:os.system",
         "!!python/object/apply:os.getcwd []",
         "(!!python/object/apply:os.getcwd [])",
@@ -270,6 +269,21 @@ def test_unsafe_tags_are_refused_and_named(tmp_path: Path, value: str) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
     with pytest.raises(ConfigError, match=r"train\.yaml, line 2: the tag `.+` is not one that a model may use"):
         written(tmp_path, f"other: abc\nmodel: {value}\n").check_safe()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("toolkit.models.recogniser.CTCModle", "toolkit.models.recogniser.CTCModel"),
+        ("toolkit.models.recognizer.CTCModel", "toolkit.models.recogniser"),
+        ("torchaudio.transforms.MelSpec", "torchaudio.transforms.MelScale"),
+        ("torch.nn.Lienar", "torch.nn.Linear"),
+    ],
+)
+def test_class_that_does_not_exist_is_not_called_forbidden(tmp_path: Path, name: str, near: str) -> None:
+    document = written(tmp_path, f"size: 4\nmodel:\n  part: !new:{name}\n")
+    with pytest.raises(ConfigError, match=rf"line 3: there is no {name} \(did you mean '{near}'"):
+        document.check_safe()
 
 
 def test_comments_anywhere_leave_the_document_as_it_is(tmp_path):

@@ -32,10 +32,16 @@ def best_checkpoints(save_folder: str | Path, count: int = 1) -> list[Path]:
     """Up to ``count`` folders of finished epochs, best first; among equals the latest."""
     ranked = []
     for meta_file in Path(save_folder).glob("CKPT+*/CKPT.yaml"):
-        meta = yaml.safe_load(meta_file.read_text(encoding="utf-8"))
-        if RANK in meta and (meta_file.parent / WEIGHTS).is_file():
-            rank = math.inf if math.isnan(meta[RANK]) else meta[RANK]  # of a run that diverged
-            ranked.append((rank, -meta["unixtime"], meta_file.parent))
+        try:
+            meta = yaml.safe_load(meta_file.read_text(encoding="utf-8"))
+            if RANK not in meta or not (meta_file.parent / WEIGHTS).is_file():
+                continue
+            rank, time = float(meta[RANK]), float(meta["unixtime"])
+        except (yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
+            raise ExperimentError(
+                f"{meta_file}: damaged ({' '.join(str(error).split())}); delete its folder, a checkpoint of the run"
+            ) from None
+        ranked.append((math.inf if math.isnan(rank) else rank, -time, meta_file.parent))  # nan: of a run that diverged
     return [folder for *_, folder in sorted(ranked)[:count]]
 
 

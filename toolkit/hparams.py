@@ -7,7 +7,6 @@ comments; then by hyperpyyaml, which builds the objects.
 from __future__ import annotations
 
 import io
-import pydoc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
@@ -20,8 +19,18 @@ from ruamel.yaml.comments import CommentedMap, TaggedScalar
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
-from toolkit.errors import ConfigError, did_you_mean
-from toolkit.safety import LARGEST_FILE, check_files, check_references, check_size, is_safe, shown, yaml_nodes
+from toolkit.class_names import exists, nearest
+from toolkit.errors import ConfigError, ToolkitError, did_you_mean
+from toolkit.safety import (
+    LARGEST_FILE,
+    LOOKED_UP,
+    check_files,
+    check_references,
+    check_size,
+    is_safe,
+    shown,
+    yaml_nodes,
+)
 
 # What Lhotse's documentation names and torch 2.11 cannot run, or Lhotse no longer has; and what to use in its place.
 REPLACED = {
@@ -193,12 +202,21 @@ class HparamsDocument:
     def _check_nodes(self, root: Node) -> None:
         for key, value in root.value:
             for node in (*yaml_nodes(key), *yaml_nodes(value)):
+                self._check_exists(node, str(key.value))
                 if not self._caught(lambda node=node: is_safe(node)):
                     raise ConfigError(
                         f"{self.path}, line {self._line_of(node, str(key.value))}: the tag `{shown(node)}` is not one "
                         "that a model may use; allowed are classes of toolkit, torch.nn, torchaudio.transforms and "
                         "SpeechBrain's models, which toolkit/safety.py lists. trust_source_code=True allows all"
                     )
+
+    def _check_exists(self, node: Node, key: str) -> None:
+        """Raise a ConfigError for a class that a model might use, if only there were one of its name."""
+        kind, _, name = node.tag.partition(":")
+        if kind in ("!new", "!name") and name.startswith(LOOKED_UP) and not self._caught(lambda: exists(name)):
+            raise ConfigError(
+                f"{self.path}, line {self._line_of(node, key)}: there is no {name}{self._caught(lambda: nearest(name))}"
+            )
 
     def _line_of(self, node: Node, key: str) -> int:
         """The line of the file that a node comes from; of its top-level key, where references put it together."""
@@ -247,13 +265,18 @@ class HparamsDocument:
             raise ConfigError(f"{self.path}: {name} {replacement}")
 
     def _caught(self, read: Callable[[], Any]) -> Any:
-        """What ``read`` returns; the errors of a wrong document as a ConfigError."""
+        """What ``read`` returns; the errors of a wrong document as a ConfigError.
+
+        They are any: each class that it names has its own for arguments that it cannot use.
+        """
         try:
             return read()
-        except (TypeError, ValueError, LookupError, AttributeError, ImportError, pydoc.ErrorDuringImport) as error:
-            raise ConfigError(f"{self.path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        except ToolkitError:
+            raise
         except YAMLError as error:
             raise ConfigError(f"{self.path}: {' '.join(str(error).split())}") from error
+        except Exception as error:
+            raise ConfigError(f"{self.path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def compose(text: str) -> Node | None:

@@ -65,7 +65,7 @@ def transcribe(utterances: list[dict]) -> None:
     print(f"\n$ asr transcribe {RUN} FILES")
     root = Path("manifests/data_root.txt").read_text(encoding="utf-8").strip()
     files = [utterance["wav"].replace("{data_root}", root) for utterance in utterances]
-    for utterance, transcript in zip(utterances, Transcriber.from_run(RUN).transcribe_files(files), strict=True):
+    for utterance, transcript in zip(utterances, Transcriber.from_hparams(RUN).transcribe_files(files), strict=True):
         print(f"reference:  {utterance['words']}\nrecognised: {transcript.text}")
 
 

@@ -241,7 +241,7 @@ def check_transcripts(experiment: Experiment) -> None:
     """`asr transcribe` finds what the test of the run counted."""
     cuts = list(read_manifest(experiment.folder / "manifests/test.json"))
     files = [cut.recording.sources[0].source for cut in cuts]
-    tracker, transcriber = ErrorRateTracker(), Transcriber.from_run(experiment.run, device="cpu")
+    tracker, transcriber = ErrorRateTracker(), Transcriber.from_hparams(experiment.run, device="cpu")
     for cut, found in zip(cuts, transcriber.transcribe_files(files), strict=True):
         tracker.add(cut.id, cut.supervisions[0].text, found.text)
     assert next(report_lines(tracker)) == (experiment.run / "wer_tones.txt").read_text().splitlines()[0]

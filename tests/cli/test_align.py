@@ -36,7 +36,7 @@ def test_the_files_ending_is_the_format(run_folder: Path, audio: Path, tmp_path:
     output = tmp_path / "new" / f"a.{form}"
     arguments = [str(run_folder), str(audio), str(tmp_path / "text.txt"), "--output", str(output), "--device", "cpu"]
     assert main(["align", *arguments]) == 0
-    found = Transcriber.from_run(run_folder, device="cpu").align(str(audio), TEXT)
+    found = Transcriber.from_hparams(run_folder, device="cpu").align(str(audio), TEXT)
     assert output.read_text(encoding="utf-8") == text_of(found, form)
 
 

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "inference experiment brains dataio metrics tokenizer hparams files shipped",
-    "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped",
+    "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
+    " class_names",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
@@ -29,7 +30,8 @@ MAY_IMPORT = {
     "pretrained": "checkpoints hparams tokenizer models files",
     "checkpoints": "tensor_file",
     "compiled": "",
-    "hparams": "safety",
+    "hparams": "safety class_names",
+    "class_names": "",
     "safety": "files",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
@@ -71,6 +73,7 @@ OPTIONAL = {
     "scale": ("ray", "toolkit.inference.ray_engine"),
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
+    "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }

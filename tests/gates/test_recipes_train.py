@@ -106,7 +106,7 @@ def _check_transcripts(run: Path, test: str) -> None:
     cuts = list(read_manifest(next(text for text in _texts(data) if text.endswith(".json"))))
     files = [cut.recording.sources[0].source for cut in cuts]
     tracker = ErrorRateTracker()
-    for cut, transcript in zip(cuts, Transcriber.from_run(run, device="cpu").transcribe_files(files), strict=True):
+    for cut, transcript in zip(cuts, Transcriber.from_hparams(run, device="cpu").transcribe_files(files), strict=True):
         tracker.add(cut.id, cut.supervisions[0].text, transcript.text)
     assert next(report_lines(tracker)) == (run / f"wer_{test}.txt").read_text(encoding="utf-8").splitlines()[0]
 

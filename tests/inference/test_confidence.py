@@ -77,9 +77,12 @@ def test_the_command_writes_what_the_transcriber_reads(
     arguments = [str(manifests["valid"]), "--test", str(manifests["test"]), "--device", "cpu"]
     assert main(["calibrate", str(run), *arguments]) == 0
     valid, test = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r".*valid\.json: \d+ words, 0 right; calibration error 0\.\d+, calibrated 0\.\d+", valid)
+    assert re.fullmatch(
+        r".*valid\.json: \d+ words, 0 right; calibration error 0\.\d+, calibrated 0\.\d+ \(the set .*fitted to\)", valid
+    )
     assert "test.json: " in test
-    transcribers = Transcriber.from_run(run_folder, device="cpu"), Transcriber.from_run(run, device="cpu")
+    assert "fitted" not in test
+    transcribers = Transcriber.from_hparams(run_folder, device="cpu"), Transcriber.from_hparams(run, device="cpu")
     wav = torch.randn(40000, generator=torch.Generator().manual_seed(2))
     (raw,), (calibrated,) = (one.transcribe([wav]) for one in transcribers)
     assert raw.words

@@ -26,7 +26,7 @@ from toolkit.inference.export import Export, export_run
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.kneser_ney import train_ngram
 from toolkit.models.ngram_lm import NgramLM
-from toolkit.tokenizer import Tokenizer
+from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 AUGMENT = """\
   augment: !new:lhotse.dataset.SpecAugment
@@ -80,14 +80,14 @@ def searched_run(run_folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> Path
 
 def texts(folder: Path, wavs: list[Tensor] | None = None) -> list[str]:
     """What a folder's model makes of noises."""
-    found = Transcriber.from_run(folder, device="cpu").transcribe(wavs or sounds(16000))
+    found = Transcriber.from_hparams(folder, device="cpu").transcribe(wavs or sounds(16000))
     assert any(one.text for one in found)  # else equal texts would show nothing
     return [one.text for one in found]
 
 
 def log_probs(folder: Path, wav: Tensor) -> Tensor:
     """(T, V) of one waveform."""
-    model = Transcriber.from_run(folder, device="cpu").model
+    model = Transcriber.from_hparams(folder, device="cpu").model
     with torch.inference_mode():
         return model.ctc_log_probs(model.encode(wav.unsqueeze(0), torch.tensor([len(wav)]))[0])[0]
 
@@ -109,16 +109,41 @@ def test_the_folder_transcribes_as_the_run_does_without_it(searched_run: Path, t
 
 def test_the_language_model_is_in_it(searched_run: Path, tmp_path: Path) -> None:
     export_run(searched_run, tmp_path / "out", Export())
-    ours, theirs = (Transcriber.from_run(one, device="cpu").search.lm for one in (tmp_path / "out", searched_run))
+    ours, theirs = (Transcriber.from_hparams(one, device="cpu").search.lm for one in (tmp_path / "out", searched_run))
     tokens = torch.tensor([[0, 1, 2, 3, 1, 2]])
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("place", ["lm/tokenizer.model", "tokenizer.model"])
+def test_as_many_tokens_of_other_texts_are_refused(searched_run: Path, tmp_path: Path, place: str) -> None:
+    """They would be other words, without a word; the language model has its own copy, and an export their digest."""
+    train_tokenizer(["CCC CB B A"], tmp_path / "other.model", model_type="char")
+    export_run(searched_run, tmp_path / "out", Export())
+    pieces, others = (Tokenizer(file).pieces() for file in (searched_run / place, tmp_path / "other.model"))
+    assert sorted(others) == sorted(pieces)
+    assert others != pieces
+    shutil.copy(tmp_path / "other.model", searched_run / place)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: other tokens than those of the language model .*/lm; use"):
+        Transcriber.from_hparams(searched_run)
+    for name in ("tokenizer.model", "lm/tokenizer.model"):
+        shutil.copy(tmp_path / "other.model", tmp_path / "out" / name)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: other tokens than those that .*provenance\.json tells of"):
+        Transcriber.from_hparams(tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"model": 3}'])
+def test_damaged_provenance_is_named(run_folder: Path, tmp_path: Path, content: str) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (run / "provenance.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"provenance\.json: expected what `asr export` writes"):
+        Transcriber.from_hparams(run)
 
 
 def test_the_calibration_of_confidence_goes_along(run_folder: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
     Calibration(0.5, 0.25).write(run)
     export_run(run, tmp_path / "out", Export())
-    assert Transcriber.from_run(tmp_path / "out", device="cpu").calibration == Calibration(0.5, 0.25)
+    assert Transcriber.from_hparams(tmp_path / "out", device="cpu").calibration == Calibration(0.5, 0.25)
 
 
 def test_the_yaml_has_what_inference_needs_and_no_more(trained: Path, tmp_path: Path) -> None:
@@ -146,7 +171,7 @@ def test_weights_are_the_mean_of_as_many_checkpoints_as_asked(trained: Path, tmp
 def test_loading_needs_no_training_code(run_folder: Path, tmp_path: Path) -> None:
     export_run(run_folder, tmp_path / "out", Export())
     code = (
-        "import sys; from toolkit.inference.transcriber import Transcriber; Transcriber.from_run(sys.argv[1]);"
+        "import sys; from toolkit.inference.transcriber import Transcriber; Transcriber.from_hparams(sys.argv[1]);"
         "print([name for name in sys.modules if name.startswith(('toolkit.brains', 'speechbrain', 'onnx'))])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
@@ -212,7 +237,7 @@ def test_the_graph_alone_gives_the_ctc_output(run_folder: Path, tmp_path: Path) 
     runtime = pytest.importorskip("onnxruntime")
     export_run(run_folder, tmp_path / "out", Export(form="onnx"))
     features, frames = torch.randn(2, 90, 16), torch.tensor([90, 41])
-    model = Transcriber.from_run(run_folder, device="cpu").model
+    model = Transcriber.from_hparams(run_folder, device="cpu").model
     session = runtime.InferenceSession(str(tmp_path / "out/encoder.onnx"), providers=["CPUExecutionProvider"])
     found, left = session.run(["log_probs", "encoded_frames"], {"features": features.numpy(), "frames": frames.numpy()})
     with torch.inference_mode():
@@ -244,10 +269,10 @@ def test_a_damaged_graph_is_an_error(run_folder: Path, tmp_path: Path) -> None:
     export_run(run_folder, tmp_path / "out", Export(form="onnx"))
     (tmp_path / "out/encoder.onnx").write_bytes(b"no graph")
     with pytest.raises(ModelError, match=r"encoder\.onnx: not an ONNX graph, or damaged"):
-        Transcriber.from_run(tmp_path / "out")
+        Transcriber.from_hparams(tmp_path / "out")
     (tmp_path / "out/encoder.onnx").unlink()
     with pytest.raises(ModelError, match=r"encoder\.onnx: no such file"):
-        Transcriber.from_run(tmp_path / "out")
+        Transcriber.from_hparams(tmp_path / "out")
 
 
 def test_a_graph_outside_of_the_folder_is_refused(run_folder: Path, tmp_path: Path) -> None:
@@ -256,7 +281,7 @@ def test_a_graph_outside_of_the_folder_is_refused(run_folder: Path, tmp_path: Pa
     graph = tmp_path / "out/encoder.onnx"
     graph.symlink_to(graph.rename(tmp_path / "elsewhere.onnx"))
     with pytest.raises(ConfigError, match=r"encoder\.onnx: leads out of"):
-        Transcriber.from_run(tmp_path / "out")
+        Transcriber.from_hparams(tmp_path / "out")
 
 
 # Where it comes from
@@ -388,4 +413,4 @@ def test_damaged_weights_are_an_error(run_folder: Path, tmp_path: Path) -> None:
     for content in (b"", file.read_bytes()[:1000], pickled.getvalue()):
         file.write_bytes(content)
         with pytest.raises(ModelError, match=r"model\.safetensors: not weights, or damaged"):
-            Transcriber.from_run(tmp_path / "out")
+            Transcriber.from_hparams(tmp_path / "out")

@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tone_corpus import make_tone_corpus
 from torch import Tensor
 
+from toolkit.cli.main import main
+from toolkit.dataio.manifests import read_manifest
 from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
-from toolkit.inference.huggingface import HuggingFaceCTC
-from toolkit.inference.models import load_transcriber
+from toolkit.inference.confidence import Calibration
+from toolkit.inference.huggingface_model import HuggingFaceModel
+from toolkit.inference.interfaces import HuggingFaceCTC, TransducerASR
+from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import character_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")  # transformers' WavLM
@@ -272,9 +277,25 @@ def differences(one: str, other: str) -> int:
 
 
 def test_any_model_is_loaded_by_what_its_folder_holds(model: Path):
-    assert isinstance(load_transcriber(model, device="cpu"), HuggingFaceCTC)
-    (found,) = load_transcriber(model, overrides={"topk": 2}, device="cpu").transcribe(waves(8000))
+    assert isinstance(Transcriber.from_hparams(model, device="cpu").model, HuggingFaceModel)
+    (found,) = Transcriber.from_hparams(model, overrides={"topk": 2}, device="cpu").transcribe(waves(8000))
     assert found.words[0].end > found.words[0].start
+
+
+def test_every_command_takes_such_a_folder(own_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    manifests = make_tone_corpus(tmp_path)
+    file = next(iter(read_manifest(manifests["valid"]))).recording.sources[0].source
+    assert main(["align", str(own_copy), file, "AB BA", "--device", "cpu"]) == 0
+    assert [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()] == ["word", "AB", "BA"]
+    assert main(["calibrate", str(own_copy), str(manifests["valid"]), "--device", "cpu"]) == 0
+    assert Transcriber.from_hparams(own_copy, device="cpu").calibration == Calibration.read(own_copy) != Calibration()
+    assert main(["export", str(own_copy), str(tmp_path / "out")]) == 2
+    assert "a model of transformers, which stands alone; only runs are exported" in capsys.readouterr().err
+
+
+def test_transcriber_of_one_kind_says_that_it_is_of_another(model: Path):
+    with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
+        TransducerASR.from_hparams(model)
 
 
 def test_a_link_out_of_the_folder_is_refused(own_copy: Path, model: Path):
@@ -389,3 +410,30 @@ def test_unknown_options_are_named(model: Path):
         HuggingFaceCTC.from_hparams(model, overrides={"apha": 1.0})
     with pytest.raises(ModelError, match="no such file or folder"):
         HuggingFaceCTC.from_hparams(model, overrides={"language_model": "nosuch.arpa"})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", {"architectures": [1]}),
+        ("config.json", {"vocab_size": "x"}),
+        ("config.json", {"conv_stride": [0] * 7}),
+        ("preprocessor_config.json", {"sampling_rate": 0}),
+        ("preprocessor_config.json", {"do_normalize": "x", "sampling_rate": [16000]}),
+        ("preprocessor_config.json", {"sampling_rate": "a"}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": 1}}),
+        ("tokenizer_config.json", {"pad_token": 3}),
+    ],
+)
+def test_wrong_values_are_errors_of_the_model(own_copy: Path, name: str, change: dict[str, Any]):
+    (own_copy / "processor_config.json").unlink(missing_ok=True)  # which would go before an older one
+    file = own_copy / name
+    file.write_text(json.dumps((json.loads(file.read_text()) if file.is_file() else {}) | change))
+    with pytest.raises(ToolkitError):
+        Transcriber.from_hparams(own_copy, device="cpu")
+
+
+def test_json_without_end_is_named(own_copy: Path):
+    (own_copy / "vocab.json").write_text('{"a": ' * 100_000)
+    with pytest.raises(TokenizerError, match=r"vocab\.json: not a JSON file, or damaged"):
+        Transcriber.from_hparams(own_copy)

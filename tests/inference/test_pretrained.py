@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from huggingface_hub.utils import filter_repo_objects
 
-from toolkit.errors import ConfigError, ExperimentError
+from toolkit.errors import ConfigError, ExperimentError, ModelError
+from toolkit.hparams import HparamsDocument, reference
 from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.sources import find_folder
 from toolkit.inference.transcriber import Transcriber
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -74,6 +78,33 @@ def test_what_the_cache_has_not_got_is_refused_offline(source: dict[str, str]) -
         Transcriber.from_hparams(**source)
 
 
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["asr.ckpt", "lm.ckpt", "language_model/4gram.bin"], ["asr.ckpt", "lm.ckpt", "language_model/4gram.bin"]),
+    ],
+)
+def test_weights_are_downloaded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: list[str], wanted: list[str]
+) -> None:
+    """Repositories have them for every library there is."""
+    files = [*weights, "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "training_args.bin", "runs/events.1"]
+    files += ["config.json", "README.md", "optimizer.pt"]
+
+    def snapshot(name: str, *, ignore_patterns: list[str], **_: Any) -> str:
+        assert name == "someone/large"
+        for file in filter_repo_objects(files, ignore_patterns=ignore_patterns):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    downloaded = {str(file.relative_to(tmp_path)) for file in find_folder("someone/large").rglob("*") if file.is_file()}
+    assert downloaded == {*wanted, "config.json"}
+
+
 @pytest.mark.parametrize("source", ["no/such/folder", "../nowhere", "owner/name/file"])
 def test_what_is_neither_folder_nor_name_is_refused(source: str) -> None:
     with pytest.raises(ExperimentError, match=f"{source}: no such folder"):
@@ -90,8 +121,12 @@ def test_yaml_of_another_name_and_overrides(run_folder: Path, tmp_path: Path) ->
     (folder / "hyperparams.yaml").rename(folder / "other.yaml")
     with pytest.raises(ConfigError, match=r"no key 'sample_rat' to override.*did you mean"):
         Transcriber.from_hparams(folder, "other.yaml", overrides={"sample_rat": 8000})
-    transcriber = Transcriber.from_hparams(folder, "other.yaml", overrides={"sample_rate": 8000}, device="cpu")
-    assert transcriber.sample_rate == transcriber.hparams.sample_rate == 8000
+    for overrides in ({"sample_rate": 8000}, "sample_rate: 8000\nn_mels: !ref <seed> * 16\n"):
+        transcriber = Transcriber.from_hparams(folder, "other.yaml", None, overrides, "cpu")
+        assert transcriber.sample_rate == transcriber.hparams.sample_rate == 8000
+    for wrong in ("8000", "a: [", "- 1"):
+        with pytest.raises(ConfigError, match=r"overrides: (expected values|not valid YAML)"):
+            Transcriber.from_hparams(folder, "other.yaml", overrides=wrong)
 
 
 def test_interface_of_ones_own(run_folder: Path, recordings: list[Path]) -> None:
@@ -100,6 +135,27 @@ def test_interface_of_ones_own(run_folder: Path, recordings: list[Path]) -> None
     assert not loudness.mods.model.training
     assert not any(parameter.requires_grad for parameter in loudness.parameters())
     assert loudness.load_audio(recordings[0]).dim() == 1
+
+
+class Features(Pretrained):
+    """The example of `Pretrained`: parts of a model, which its YAML declares by themselves or not."""
+
+    MODULES_NEEDED = ("features", "encoder")
+
+
+def test_interface_of_a_part_has_the_weights_of_the_model(run_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    document = HparamsDocument(folder / "hyperparams.yaml")
+    for part in ("features", "encoder"):
+        document.data[part] = document.data["model"][part]
+        document.data["model"][part] = reference(f"<{part}>")
+    (folder / "hyperparams.yaml").write_text(document.text())
+    parts = Features.from_hparams(folder, device="cpu")
+    wav, samples = torch.randn(1, 9000), torch.tensor([9000])
+    encoded, _ = Transcriber.from_hparams(run_folder, device="cpu").model.encode(wav, samples)
+    torch.testing.assert_close(parts.mods.encoder(*parts.mods.features(wav, samples))[0], encoded)
+    with pytest.raises(ConfigError, match="declares no features, encoder"):
+        Features.from_hparams(run_folder)
 
 
 def test_what_an_interface_lacks_is_listed() -> None:
@@ -124,3 +180,21 @@ def test_speechbrains_methods_agree_with_files(run_folder: Path, recordings: lis
     assert [transcriber.tokenizer.decode(row) for row in tokens] == texts
     assert transcriber(padded, shares) == (found, tokens)
     assert transcriber.encode_batch(padded, shares).shape[0] == len(wavs)
+
+
+@pytest.mark.parametrize(
+    "content", ["rank: x\nunixtime: 1\n", "rank: 1\n", "a: [", "!!python/object/apply:os.abort []"]
+)
+def test_damaged_record_of_a_checkpoint_is_named(run_folder: Path, tmp_path: Path, content: str) -> None:
+    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    checkpoint = folder / "save/CKPT+1"
+    checkpoint.mkdir(parents=True)
+    (folder / "model.ckpt").rename(checkpoint / "model.ckpt")
+    (checkpoint / "CKPT.yaml").write_text(content)
+    with pytest.raises(ExperimentError, match=r"CKPT\+1/CKPT\.yaml: damaged"):
+        Transcriber.from_hparams(folder)
+
+
+def test_model_that_is_none_is_an_error_of_the_folder(run_folder: Path) -> None:
+    with pytest.raises(ModelError, match=f"{run_folder}: cannot be loaded; AttributeError"):
+        Transcriber.from_hparams(run_folder, overrides={"model": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import pickle
 import re
@@ -22,7 +23,7 @@ from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper
 from speechbrain.nnet.containers import LengthsCapableSequential
 from torch import Tensor, nn
 
-from toolkit.errors import ConfigError, ModelError, TokenizerError
+from toolkit.errors import ConfigError, ModelError, TokenizerError, ToolkitError
 from toolkit.inference.adapters import LabelTokenizer, ctc_search
 from toolkit.inference.checkpoints import Pretrainer
 from toolkit.inference.interfaces import EncoderASR, EncoderDecoderASR, TransducerASR
@@ -157,6 +158,23 @@ def test_neighbours_change_nothing(published: Callable[[str], Published], name: 
     assert transcriber.transcribe([torch.zeros(0), torch.zeros(10)])[0].text == ""
 
 
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "wav2vec2_commonvoice"])
+def test_equal_lengths_are_encoded_at_once(published: Callable[[str], Published], name: str) -> None:
+    """And are what each is alone: so are most segments of long audio."""
+    model, wavs = load(published(name)).model, noises(5)
+    equal = torch.stack([wav[:12000] * scale for wav, scale in zip(wavs, (1.0, 0.1, 3.0, 0.01, 1.0), strict=True)])
+    samples, sizes = torch.tensor([12000, 12000, 9000, 12000, 0]), []
+    hook = model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        together, frames = model.encode(equal, samples)
+        assert sizes == [3, 1, 1]
+        hook.remove()
+        for row in range(4):
+            alone, _ = model.encode(equal[row : row + 1, : samples[row]], samples[row : row + 1])
+            torch.testing.assert_close(together[row, : frames[row]], alone[0])
+    assert frames[4] == 0
+
+
 def test_ctc_output_is_there_where_its_weights_are(published: Callable[[str], Published]) -> None:
     folder = published("transformer_transformerlm")
     model = load(folder).model
@@ -262,6 +280,8 @@ def test_labels_of_a_ctc_text_encoder(tmp_path: Path) -> None:
 def test_kinds_are_told_apart(published: Callable[[str], Published]) -> None:
     with pytest.raises(ModelError, match="TransducerASR needs a model with joint"):
         load(published("crdnn_rnnlm"), TransducerASR)
+    with pytest.raises(ModelError, match="EncoderASR is of models without decoder; load it as an EncoderDecoderASR"):
+        load(published("transformer_transformerlm"), EncoderASR)
     assert load(published("conformer_streaming"), EncoderDecoderASR).model.joint is not None
 
 
@@ -284,6 +304,31 @@ def test_interface_of_ones_own(published: Callable[[str], Published], tmp_path: 
     MySuperTask.MODULES_NEEDED = ("encoder", "my_searcher")
     with pytest.raises(ConfigError, match=r"needs the modules encoder, my_searcher; missing: my_searcher"):
         MySuperTask.from_hparams(folder.path, overrides=folder.overrides, device="cpu")
+
+
+def test_code_for_speechbrain_finds_what_it_knows(published: Callable[[str], Published], tmp_path: Path) -> None:
+    """Calls as in SpeechBrain's documentation, and in the notebook that its model was published with."""
+    folder, wav = published("crdnn_rnnlm"), noises(1)[0]
+    asr = EncoderDecoderASR.from_hparams(
+        str(folder.path), "hyperparams.yaml", str(tmp_path), folder.overrides, run_opts={"device": "cpu"}
+    )
+    texts, tokens = asr.transcribe_batch(wavs=wav[None], rel_lens=WHOLE)
+    encoded = encoded_by(folder.modules, wav)
+    with torch.no_grad():
+        torch.testing.assert_close(asr.mods.encoder(wav[None], WHOLE), encoded)
+    assert asr.hparams.compute_features(wav[None]).shape[-1] == folder.modules["n_mels"]
+    assert [asr.tokenizer.decode_ids(row) for row in tokens] == texts
+    assert asr.tokenizer.decode_ids(asr.tokenizer.encode_as_ids("ba ce")) == "ba ce"
+    assert "".join(asr.tokenizer.encode("ba ce", out_type=str)) == "▁ba▁ce"
+    assert asr.tokenizer.vocab_size() == len(copy.deepcopy(asr.tokenizer)) == 24
+    soundfile.write(tmp_path / "a.wav", wav.numpy() / 10, 16000)
+    assert asr.load_audio(str(tmp_path / "a.wav"), savedir=str(tmp_path)).shape == wav.shape
+
+
+def test_known_words_are_aligned(published: Callable[[str], Published]) -> None:
+    transcript = load(published("transformer_transformerlm")).align(noises(1)[0], "ba ce")
+    assert [word.text for word in transcript.words] == ["ba", "ce"]
+    assert 0 <= transcript.words[0].start < transcript.words[1].start < 0.75
 
 
 @pytest.mark.slow
@@ -353,6 +398,52 @@ def test_statistics_that_are_none_are_refused(spoilt: Published) -> None:
     torch.save([1, 2], spoilt.path / "normalizer.ckpt")
     with pytest.raises(ModelError, match=r"normalizer\.ckpt: expected the statistics"):
         load(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"seq_lin": {"n_neurons": "many"}}, "hyperparams.yaml: TypeError"),
+        ({"output_neurons": 10**14}, "hyperparams.yaml: RuntimeError"),
+        ({"pretrainer": 3}, "cannot be loaded; AttributeError"),
+        ({"pretrainer": {"paths": {"asr": 5}}}, "cannot be loaded; TypeError"),
+        ({"modules": {"encoder": 1}}, "modules.encoder: expected a torch.nn.Module, got 1"),
+        ({"sample_rate": "a"}, "hyperparams.yaml: TypeError"),
+    ],
+)
+def test_wrong_value_is_an_error_of_the_model(spoilt: Published, overrides: dict[str, Any], said: str) -> None:
+    merged = {**spoilt.overrides, **overrides}
+    with pytest.raises(ToolkitError, match=re.escape(said)):
+        Transcriber.from_hparams(spoilt.path, overrides=merged, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("asr", {1: torch.zeros(2)}),
+        ("normalizer", {"count": 1, "glob_mean": [1.0], "glob_std": [1.0]}),
+        ("normalizer", {"count": 1, "glob_mean": torch.zeros(7), "glob_std": torch.ones(7)}),
+    ],
+)
+def test_files_of_wrong_values_are_refused(spoilt: Published, file: str, content: Any) -> None:
+    torch.save(content, spoilt.path / f"{file}.ckpt")
+    with pytest.raises(ModelError, match=rf"{file}\.ckpt: |cannot be loaded; RuntimeError: The size of tensor"):
+        load(spoilt)
+
+
+@pytest.mark.parametrize(
+    "lines", ["'a' => 0\n'b' => 2\n", "'a' => 0\n7 => 1\n", "[1] => 0\n", "-" * 100_000 + "1 => 0\n"]
+)
+def test_labels_that_are_no_texts_are_refused(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "labels.txt").write_text(lines + "================\n'starting_index' => 0\n")
+
+    def load_labels() -> LabelTokenizer:
+        encoder = CTCTextEncoder()
+        Pretrainer({"tokenizer": encoder}, {"tokenizer": "labels.txt"}).load(Origin(tmp_path))
+        return LabelTokenizer(encoder, tmp_path / "labels.txt")
+
+    with pytest.raises((TokenizerError, ModelError), match=r"labels\.txt"):
+        load_labels()
 
 
 def test_pickle_is_not_unpickled(spoilt: Published) -> None:

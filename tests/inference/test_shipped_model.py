@@ -33,7 +33,7 @@ def test_it_is_whole_and_small() -> None:
 
 def test_it_is_found_from_anywhere_and_hears_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    transcriber = Transcriber.from_run("pretrained/an4-small", device="cpu")
+    transcriber = Transcriber.from_hparams("pretrained/an4-small", device="cpu")
     wavs = sounds(16000)
     together = [one.text for one in transcriber.transcribe(wavs)]
     assert together == [transcriber.transcribe([wav])[0].text for wav in wavs]
@@ -48,7 +48,7 @@ def test_it_is_found_from_anywhere_and_hears_sounds(tmp_path: Path, monkeypatch:
 def test_its_word_error_rate_is_that_of_its_card() -> None:
     transcripts = dict(map(_named, (REAL / "etc/an4_test.transcription").read_text().splitlines()))
     files = sorted((REAL / "wav/an4test_clstk").rglob("*.flac"))
-    transcriber, scored = Transcriber.from_run(MODEL, device="cpu"), ErrorRateTracker()
+    transcriber, scored = Transcriber.from_hparams(MODEL, device="cpu"), ErrorRateTracker()
     for found in transcriber.transcribe_files(files):
         scored.add(found.file, transcripts[Path(found.file).stem], found.text)
     assert len(scored.utterances) == FACTS["comparison"]["utterances"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.transducer import TransducerBeamSearcher
 from toolkit.errors import AudioError, ConfigError, ExperimentError, ModelError, TokenizerError
 from toolkit.inference.transcriber import Transcriber, length_batches
@@ -137,7 +139,7 @@ def test_voice_on_one_channel_is_heard(tones: Transcriber, tmp_path: Path) -> No
 
 
 def test_transcript_is_the_same_alone_and_in_any_batch(run_folder: Path) -> None:
-    transcriber = Transcriber.from_run(run_folder, device="cpu")
+    transcriber = Transcriber.from_hparams(run_folder, device="cpu")
     wavs = noises()
     alone = [transcriber.transcribe([wav])[0].text for wav in wavs]
     assert len(set(alone)) == len(alone)  # else what follows would show nothing
@@ -147,8 +149,8 @@ def test_transcript_is_the_same_alone_and_in_any_batch(run_folder: Path) -> None
         assert [one.text for one in transcriber.transcribe(wavs[::-1], batch_seconds=seconds)] == alone[::-1]
 
 
-def test_from_run_has_the_trained_weights_and_the_declared_search(run_folder: Path) -> None:
-    transcriber = Transcriber.from_run(str(run_folder), device="cpu")
+def test_run_has_the_trained_weights_and_the_declared_search(run_folder: Path) -> None:
+    transcriber = Transcriber.from_hparams(str(run_folder), device="cpu")
     assert isinstance(transcriber.model.encoder.front_end, ConvFrontEnd)
     assert not transcriber.model.training
     wav = noises(1)[0]
@@ -187,9 +189,48 @@ def test_batches_sort_by_length_and_keep_to_their_size() -> None:
 def test_no_audio_no_words(tones: Transcriber, run_folder: Path) -> None:
     empty = torch.zeros(0)
     assert tones.transcribe([empty]) == [Transcript("")]
-    found = Transcriber.from_run(run_folder, device="cpu").transcribe([empty, noises(1)[0], torch.zeros(1)])
+    found = Transcriber.from_hparams(run_folder, device="cpu").transcribe([empty, noises(1)[0], torch.zeros(1)])
     assert [bool(one.text) for one in found[:2]] == [False, True]
     assert (tones.transcribe([]), list(tones.transcribe_files([]))) == ([], [])
+
+
+# What else it may be
+
+
+@pytest.mark.parametrize("kind", ["ctc", "attention", "transducer"])
+def test_as_many_texts_as_asked_for_are_those_of_a_search_for_so_many(tokenizer: Tokenizer, kind: str) -> None:
+    model, tokenizer, search = random_recogniser(tokenizer, kind)
+    search = dataclasses.replace(search, beam_size=5)
+    expected, wavs = dataclasses.replace(search, topk=5), noises(3)
+    expected = Transcriber(model, tokenizer, expected, sample_rate=RATE, device="cpu").transcribe(wavs)
+    transcriber = Transcriber(model, tokenizer, search, sample_rate=RATE, device="cpu")
+    found = transcriber.transcribe(wavs, nbest=5)
+    assert found == expected
+    assert max(len(one.nbest) for one in found) == 5
+    assert all(len(one.nbest) <= 2 for one in transcriber.transcribe(wavs))  # as the search says
+    assert [one.nbest[1:] for one in transcriber.transcribe(wavs, nbest=1)] == [()] * 3
+
+
+def test_a_text_that_tokens_spell_in_two_ways_is_told_once(tokenizer: Tokenizer) -> None:
+    def search(model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:  # noqa: ARG001
+        spelled = [["A"], ["B"], ["▁", "A"], ["▁", "B"], ["C"]]
+        tokens = [[tokenizer.pieces().index(piece) for piece in pieces] for pieces in spelled]
+        return [[Hypothesis(one, -float(place)) for place, one in enumerate(tokens)]]
+
+    transcriber = Transcriber(ToneModel(tokenizer), tokenizer, search, sample_rate=RATE, device="cpu")
+    found = transcriber.transcribe(torch.from_numpy(play("A")))
+    assert found.nbest == (Alternative("A", 0.0), Alternative("B", -1.0), Alternative("C", -4.0))
+
+
+def test_more_texts_than_a_search_keeps_are_refused(tokenizer: Tokenizer, tones: Transcriber, tmp_path: Path) -> None:
+    wav, path = torch.from_numpy(play("A")), save(tmp_path / "a.wav", play("A"))
+    with pytest.raises(ConfigError, match="nbest=2: expected 1 to 1, as the model's CTCGreedySearcher keeps no more"):
+        tones.transcribe(wav, nbest=2)
+    assert len(tones.transcribe(wav, nbest=1).nbest) == 1
+    transcriber = Transcriber(*random_recogniser(tokenizer, "transducer"), sample_rate=RATE, device="cpu")
+    for wrong in (0, 3):
+        with pytest.raises(ConfigError, match=f"nbest={wrong}: expected 1 to 2,"):
+            list(transcriber.transcribe_files([path], nbest=wrong))
 
 
 # When, and how sure
@@ -278,21 +319,21 @@ def test_tokenizer_of_another_model_is_refused(tokenizer: Tokenizer) -> None:
 
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"no hyperparams\.yaml here"):
-        Transcriber.from_run(tmp_path)
+        Transcriber.from_hparams(tmp_path)
     with pytest.raises(ExperimentError, match=r"missing: no such folder"):
-        Transcriber.from_run(tmp_path / "missing")
+        Transcriber.from_hparams(tmp_path / "missing")
 
 
 def test_run_without_weights_is_refused(copied_run: Path) -> None:
     (copied_run / "model.ckpt").unlink()
     with pytest.raises(ExperimentError, match="no finished epoch"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 def test_run_without_tokenizer_is_refused(copied_run: Path) -> None:
     (copied_run / "tokenizer.model").unlink()
     with pytest.raises(TokenizerError, match=r"tokenizer\.model: cannot be read"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 @pytest.mark.parametrize("key", ["model", "test_search", "sample_rate"])
@@ -300,27 +341,27 @@ def test_run_of_something_else_is_refused(copied_run: Path, key: str) -> None:
     hparams = (copied_run / "hyperparams.yaml").read_text().replace("!ref <sample_rate>", "16000")
     (copied_run / "hyperparams.yaml").write_text(hparams.replace(f"\n{key}: ", "\nother: "))
     with pytest.raises(ConfigError, match=rf"hyperparams\.yaml.*{key}"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 def test_weights_of_another_model_are_refused(copied_run: Path) -> None:
     hparams = (copied_run / "hyperparams.yaml").read_text()
     (copied_run / "hyperparams.yaml").write_text(hparams.replace("rnn_neurons: 16", "rnn_neurons: 8"))
     with pytest.raises(ModelError, match="do not fit"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 nor a zip file"])
 def test_damaged_weights_are_refused(copied_run: Path, content: bytes) -> None:
     (copied_run / "model.ckpt").write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.ckpt"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 def test_weights_that_are_no_state_dict_are_refused(copied_run: Path) -> None:
     torch.save([torch.zeros(3)], copied_run / "model.ckpt")
     with pytest.raises(ModelError, match=r"model\.ckpt"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
 
 
 # Hostile folders: MARKER is a file that a successful attack makes
@@ -372,7 +413,7 @@ def test_hostile_yaml_is_refused_before_anything_is_built(
     monkeypatch.setattr(Tokenizer, "__init__", lambda *_, **__: built.append("tokenizer"))
     monkeypatch.setattr(os, "system", lambda command: built.append(command))
     with pytest.raises(ConfigError, match=r"hyperparams\.yaml"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
     assert not marker.exists()
     assert not built
 
@@ -381,7 +422,7 @@ def test_number_of_checkpoints_to_average_is_checked_like_the_rest(copied_run: P
     with (copied_run / "hyperparams.yaml").open("a") as hparams:
         hparams.write("average_checkpoints: !apply:os.getpid\n")
     with pytest.raises(ConfigError, match=r"!apply:os\.getpid"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
     with pytest.raises(ConfigError, match=r"!apply:os\.getpid"):
         trained_weights(copied_run)
 
@@ -391,7 +432,7 @@ def test_what_inference_does_not_need_is_not_built(copied_run: Path, tag: str) -
     marker = copied_run / "marker"
     with (copied_run / "hyperparams.yaml").open("a") as hparams:
         hparams.write(f"opt_class: {tag.replace('MARKER', str(marker))}\n")
-    assert Transcriber.from_run(copied_run, device="cpu").sample_rate == RATE
+    assert Transcriber.from_hparams(copied_run, device="cpu").sample_rate == RATE
     assert not marker.exists()
 
 
@@ -409,5 +450,5 @@ def test_code_in_weights_is_not_run(copied_run: Path) -> None:
     marker = copied_run / "marker"
     torch.save({"ctc_output.bias": Pickled(marker)}, copied_run / "model.ckpt")
     with pytest.raises(ModelError, match=r"model\.ckpt"):
-        Transcriber.from_run(copied_run)
+        Transcriber.from_hparams(copied_run)
     assert not marker.exists()

@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.output:
         require_writable(options.output.parent, "--output")
     text = read_text(options.text)
-    from toolkit.inference.models import load_transcriber
+    from toolkit.inference.transcriber import Transcriber
 
-    transcriber = load_transcriber(options.model, device=options.device)
+    transcriber = Transcriber.from_hparams(options.model, device=options.device)
     found = text_of(transcriber.align(options.audio, text, channel=options.channel), form)
     if options.output:
         write_atomically(options.output, found)

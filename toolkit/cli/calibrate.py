@@ -33,13 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     from toolkit.inference.confidence import Calibration, fit
     from toolkit.inference.transcriber import Transcriber
 
-    transcriber = Transcriber.from_run(options.run_folder, device=options.device)
+    transcriber = Transcriber.from_hparams(options.run_folder, device=options.device)
     transcriber.calibration = Calibration()
     words = {path: words_of(transcriber, path) for path in [options.manifest, *options.test]}
     calibration = fit(*words[options.manifest])
     calibration.write(options.run_folder)
     for path, (confidences, right) in words.items():
-        print(report(path, confidences, right, calibration))
+        fitted = " (the set that it was fitted to)" if path == options.manifest else ""
+        print(report(path, confidences, right, calibration) + fitted)
     return 0
 
 

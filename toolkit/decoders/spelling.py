@@ -24,6 +24,19 @@ def pieces_of(tokenizer: HasPieces | Sequence[str]) -> list[str]:
     return list(tokenizer.pieces() if hasattr(tokenizer, "pieces") else tokenizer)
 
 
+def tokens_of(text: str, pieces: Sequence[str]) -> list[int]:
+    """The tokens that spell a text, at each place the longest; characters that no token has are left out."""
+    numbers = {piece: number for number, piece in reversed(list(enumerate(pieces))) if number and piece}
+    longest, tokens = max(map(len, numbers), default=0), []
+    rest = (text if MARK in numbers else f" {text}").replace(" ", MARK)  # a mark alone stands between words
+    while rest:
+        sizes = (size for size in range(longest, 0, -1) if rest[:size] in numbers)
+        if size := next(sizes, 0):
+            tokens.append(numbers[rest[:size]])
+        rest = rest[size or 1 :]
+    return tokens
+
+
 class Alphabet:
     """The characters of the tokens, numbered from 1; 0 is the space.
 

@@ -5,7 +5,8 @@
     search(model, encoded, frames) -> hypotheses       one of toolkit.decoders
     tokenizer.decode(tokens), .pieces(), len(tokenizer)
 
-Each utterance is encoded alone: SpeechBrain's encoders hear padding, and no transcript may depend on its neighbours.
+Utterances are encoded with those of their own length: SpeechBrain's encoders hear padding, and no transcript may depend
+on its neighbours.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
-from toolkit.errors import ConfigError, ModelError
+from toolkit.decoders.spelling import MARK, tokens_of
+from toolkit.errors import ConfigError, ModelError, TokenizerError
+from toolkit.inference.long_audio import LongAudio
 
 LEAST_S = 0.1  # seconds that an encoder hears at least: a CRDNN pools 40 ms to a frame, and has to have one
 # SpeechBrain's names for the output that CTC reads, beside a decoder or a transducer.
 CTC_OUTPUTS = ("ctc_lin", "proj_ctc")
 # Its names for transducer searchers in YAMLs for streaming, the better one first.
 SEARCHERS = ("decoder", "Beamsearcher", "Greedysearcher")
-MARK = "▁"
 
 
 class Recogniser(NamedTuple):
@@ -39,6 +41,7 @@ class Recogniser(NamedTuple):
     tokenizer: Any
     search: Any
     sample_rate: int
+    long_audio: LongAudio = LongAudio()
 
 
 class EncoderModel(nn.Module):
@@ -47,7 +50,7 @@ class EncoderModel(nn.Module):
     Parameters
     ----------
     encoder : Module
-        Waveforms (1, S) and lengths (1,) as shares of S -> (1, T, D).
+        Waveforms (B, S) and lengths (B,) as shares of S, all of them 1 -> (B, T, D).
     vocab_size : int
         Number of tokens.
     least : int
@@ -64,12 +67,21 @@ class EncoderModel(nn.Module):
 
     def encode(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) with (B,) samples -> encoded (B, T, D) with (B,) frames."""
-        encoded = []
-        for wav, count in zip(wavs, samples.tolist(), strict=True):
-            heard = nn.functional.pad(wav[:count], (0, max(0, self.least - count)))
-            encoded.append(self.encoder(heard[None], heard.new_ones(1))[0])
+        of_row: dict[int, Tensor] = {}
+        for count, rows in _equal(samples.tolist()).items():
+            heard = nn.functional.pad(wavs[rows, :count], (0, max(0, self.least - count)))
+            of_row.update(zip(rows, self.encoder(heard, heard.new_ones(len(rows))), strict=True))
+        encoded = [of_row[row] for row in range(len(wavs))]
         frames = torch.tensor([len(one) for one in encoded], device=wavs.device)
         return pad_sequence(encoded, batch_first=True), frames.masked_fill(samples.to(wavs.device) == 0, 0)
+
+
+def _equal(lengths: Sequence[int]) -> dict[int, list[int]]:
+    """The places of each length."""
+    places: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        places.setdefault(length, []).append(place)
+    return places
 
 
 class CTCEncoderModel(EncoderModel):
@@ -108,7 +120,10 @@ class Chain(nn.Module):
 
 
 class PieceTokenizer:
-    """A SentencePiece model as a tokenizer; any of its pieces may be a token, also the unknown one."""
+    """A SentencePiece model as a tokenizer; any of its pieces may be a token, also the unknown one.
+
+    It has the methods of a ``SentencePieceProcessor``, too, which code for SpeechBrain calls: ``encode_as_ids``.
+    """
 
     def __init__(self, processor: sentencepiece.SentencePieceProcessor, model_file: Path) -> None:
         self.processor, self.model_file = processor, model_file
@@ -124,12 +139,20 @@ class PieceTokenizer:
         """The text of token numbers."""
         return self.processor.decode(list(tokens))
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "processor":  # while a copy is made, there is none yet
+            raise AttributeError(name)
+        return getattr(self.processor, name)
+
 
 class LabelTokenizer:
     """A ``CTCTextEncoder`` as a tokenizer: its labels are letters, and one of them may be a space."""
 
     def __init__(self, encoder: Any, model_file: Path) -> None:
-        self.labels = [encoder.ind2lab[number] for number in range(len(encoder.ind2lab))]
+        numbered = range(len(encoder.ind2lab))
+        if not all(isinstance(encoder.ind2lab.get(number), str) for number in numbered):
+            raise TokenizerError(f"{model_file}: expected a text for each number from 0 to {len(encoder.ind2lab) - 1}")
+        self.labels = [encoder.ind2lab[number] for number in numbered]
         self.model_file = model_file
 
     def __len__(self) -> int:
@@ -138,6 +161,10 @@ class LabelTokenizer:
     def pieces(self) -> list[str]:
         """The labels in the order of their numbers; a space is written as ``▁``."""
         return [MARK if label == " " else label for label in self.labels]
+
+    def encode(self, text: str) -> list[int]:
+        """The token numbers of a text; letters that are unknown are left out."""
+        return tokens_of(text, self.pieces())
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token numbers."""

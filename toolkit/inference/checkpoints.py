@@ -21,7 +21,7 @@ import sentencepiece
 from torch import Tensor, nn
 
 from toolkit.checkpoints import read_plain, read_weights
-from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError
+from toolkit.errors import ConfigError, ExperimentError, ModelError, TokenizerError, ToolkitError
 from toolkit.inference.sources import Origin
 from toolkit.tokenizer import load_model
 
@@ -72,7 +72,12 @@ class Pretrainer:
                 file = origin.file(self.paths.get(name, f"{name}.ckpt"))
             except ExperimentError as error:
                 raise ModelError(f"pretrainer, {name}: {error}") from None
-            _load(thing, file, trusted=origin.trusted)
+            try:
+                _load(thing, file, trusted=origin.trusted)
+            except ToolkitError:
+                raise
+            except Exception as error:  # values of other types than SpeechBrain's, at any place of the file
+                raise ModelError(f"{file}: damaged, or of another class; {type(error).__name__}: {error}") from error
             self.files[name] = file
 
 

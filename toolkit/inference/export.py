@@ -22,8 +22,8 @@ from toolkit.hparams import HparamsDocument, reference, yaml_value
 from toolkit.inference.comparison import Comparison, compare, sounds
 from toolkit.inference.confidence import CALIBRATION_FILE
 from toolkit.inference.model_card import model_card
-from toolkit.inference.provenance import PROVENANCE_FILE, training_facts
-from toolkit.inference.sources import find_folder
+from toolkit.inference.provenance import PROVENANCE_FILE, digest_of, training_facts
+from toolkit.inference.sources import find_folder, is_huggingface
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.onnx import OnnxEncoder, export_encoder
 from toolkit.pretrained import AVERAGE, COLLECTED, HPARAMS_FILE, open_document
@@ -78,7 +78,7 @@ def export_run(run: Path, out: Path, export: Export) -> Comparison:
     run = find_folder(run)
     _check_place(run, out, export.force)
     notes = _read_notes(export.notes)
-    before = Transcriber.from_run(run, device="cpu")
+    before = Transcriber.from_hparams(run, device="cpu")
     _check_form(before, run)
     if export.average:
         if not best_checkpoints(run / "save"):
@@ -91,7 +91,7 @@ def export_run(run: Path, out: Path, export: Export) -> Comparison:
                 shutil.copyfile(run / CALIBRATION_FILE, partial / CALIBRATION_FILE)
             if export.form == "onnx":
                 _encoder_to_graph(before, partial)
-            after = Transcriber.from_run(partial, device="cpu")
+            after = Transcriber.from_hparams(partial, device="cpu")
             comparison = compare(before, after, test=export.test, exactly=export.form != "int8")
             facts = {"model": _described(before), **_facts(run, partial, export, comparison)}
             write_atomically(partial / PROVENANCE_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
@@ -172,6 +172,7 @@ def _described(transcriber: Transcriber) -> dict[str, Any]:
         "search": type(transcriber.search).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": len(transcriber.tokenizer),
+        "pieces": digest_of(transcriber.tokenizer.pieces()),
         "sample_rate": transcriber.sample_rate,
     }
 
@@ -216,6 +217,8 @@ def _check_form(transcriber: Transcriber, run: Path) -> None:
     """Refuse what is no run's: what was exported in another form than plain weights, and models of SpeechBrain's."""
     if are_int8(run) or isinstance(getattr(transcriber.model, "encoder", None), OnnxEncoder):
         raise ConfigError(f"{run}: exported as int8 or ONNX already; export the run that it was made from")
+    if is_huggingface(run, HPARAMS_FILE):
+        raise ConfigError(f"{run}: a model of transformers, which stands alone; only runs are exported")
     if "model" not in open_document(run):
         raise ConfigError(f"{run}: a published model of SpeechBrain's, which stands alone; only runs are exported")
 

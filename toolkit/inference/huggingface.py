@@ -1,4 +1,4 @@
-"""HuggingFace's CTC models (wav2vec 2.0, HuBERT, WavLM ...) with their processor, as a transcriber.
+"""HuggingFace's CTC models (wav2vec 2.0, HuBERT, WavLM ...) with their processor, as recognisers.
 
 transformers reads the network; tokens, audio and search are ours, so that results have words with times, long audio is
 heard in windows, and a file's transcript does not depend on its neighbours.
@@ -17,14 +17,13 @@ from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.options import check_range
 from toolkit.errors import ConfigError, ExperimentError, MissingDependencyError, ModelError, did_you_mean
+from toolkit.inference.adapters import Recogniser
 from toolkit.inference.huggingface_language import FOLDER, check_alphabet, find_language_model, read_unigrams
 from toolkit.inference.huggingface_model import HuggingFaceModel
 from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_json
 from toolkit.inference.long_audio import LongAudio
-from toolkit.inference.sources import check_links, find_folder
-from toolkit.inference.transcriber import Transcriber
+from toolkit.inference.sources import CONFIG_FILE, Origin, check_links
 
-CONFIG_FILE = "config.json"
 OF_FOLDER: Any = object()  # the value of an option that the model's folder decides on
 
 # What ``overrides`` may set. Numbers of the language model are those of its folder, or else pyctcdecode's.
@@ -44,68 +43,41 @@ OPTIONS = {
 }
 
 
-class HuggingFaceCTC(Transcriber):
-    """A transcriber with a ``...ForCTC`` model of transformers.
+def read_huggingface(origin: Origin, overrides: Mapping[str, Any]) -> Recogniser:
+    """The recogniser of a folder: ``config.json``, weights, and what a processor saves.
 
-    ::
+    Code in the folder is never run, even where it is trusted.
 
-        HuggingFaceCTC.from_hparams("facebook/wav2vec2-base-960h").transcribe_file("speech.wav")
-        HuggingFaceCTC.from_hparams("folder", overrides={"language_model": "4gram.arpa.gz", "alpha": 0.6})
+    Parameters
+    ----------
+    overrides
+        Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows.
+
+    Raises
+    ------
+    ConfigError
+        An option is unknown or impossible, or a file is a link out of the folder.
+    ModelError
+        It is no CTC model of waveforms, its weights are incomplete, or the language model is of another alphabet.
+    TokenizerError
+        A file of the processor is missing or damaged, or its tokens are not those of the model.
+    MissingDependencyError
+        transformers is not installed.
     """
-
-    @classmethod
-    def from_hparams(
-        cls,
-        source: str | Path,
-        hparams_file: str = CONFIG_FILE,
-        savedir: str | Path | None = None,
-        *,
-        overrides: Mapping[str, Any] | None = None,
-        device: str | torch.device | None = None,
-        revision: str | None = None,
-        trust_source_code: bool = False,
-    ) -> HuggingFaceCTC:
-        """The model of a folder: ``config.json``, weights, and what a processor saves.
-
-        Parameters
-        ----------
-        source, savedir, device, revision
-            As in `Pretrained.from_hparams`.
-        hparams_file
-            The configuration in it.
-        overrides
-            Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows.
-        trust_source_code
-            Let files of the folder be links out of it. Code in the folder is never run.
-
-        Raises
-        ------
-        ExperimentError
-            There is no such model.
-        ConfigError
-            An option is unknown or impossible, or a file is a link out of the folder.
-        ModelError
-            It is no CTC model of waveforms, its weights are incomplete, or the language model is of another alphabet.
-        TokenizerError
-            A file of the processor is missing or damaged, or its tokens are not those of the model.
-        MissingDependencyError
-            transformers is not installed.
-        """
-        options = _options(overrides or {})
-        folder = find_folder(source, savedir, revision)
-        if not trust_source_code:
-            check_links(folder, hparams_file)
-        config = _ctc_config(folder / hparams_file)
-        extractor = _feature_extractor(folder)
-        tokenizer = HuggingFaceTokenizer(folder, config["vocab_size"])
-        network = _network(folder, hparams_file)
-        model = HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True))
-        search = _search(folder, tokenizer, options)
-        rate = extractor.get("sampling_rate", 16000)
-        transcriber = cls(model, tokenizer, search, sample_rate=rate, device=device)
-        if options["chunk_length_s"] is not None:
-            transcriber.long_audio = _windows(options["chunk_length_s"], options["stride_length_s"])
-        return transcriber
+    options, folder = _options(overrides), origin.folder
+    if not origin.trusted:
+        check_links(folder, CONFIG_FILE)
+    config = _ctc_config(folder / CONFIG_FILE)
+    extractor = _feature_extractor(folder)
+    tokenizer = HuggingFaceTokenizer(folder, config["vocab_size"])
+    network = _network(folder, CONFIG_FILE)
+    return Recogniser(
+        HuggingFaceModel(network, tokenizer.order, normalise=extractor.get("do_normalize", True)),
+        tokenizer,
+        _search(folder, tokenizer, options),
+        extractor.get("sampling_rate", 16000),
+        _windows(options["chunk_length_s"], options["stride_length_s"]),
+    )
 
 
 def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +90,10 @@ def _options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return OPTIONS | dict(overrides)
 
 
-def _windows(chunk: float, stride: float | None) -> LongAudio:
+def _windows(chunk: float | None, stride: float | None) -> LongAudio:
     """How long audio is heard with transformers' numbers; audio of one window is heard whole."""
+    if chunk is None:
+        return LongAudio()
     check_range("chunk_length_s", chunk, 1.0)
     stride = chunk / 6 if stride is None else stride
     check_range("stride_length_s", stride, 0.0, 0.4 * chunk)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.decoders.spelling import MARK
+from toolkit.decoders.spelling import MARK, tokens_of
 from toolkit.errors import TokenizerError
 
 DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}  # of transformers
@@ -57,6 +57,10 @@ class HuggingFaceTokenizer:
         """The tokens in the order of their numbers; a space is written as ``▁``."""
         return list(self._pieces)
 
+    def encode(self, text: str) -> list[int]:
+        """The token numbers of a text; letters that are unknown are left out."""
+        return tokens_of(text, self.pieces())
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token numbers, its words one space apart; zeros are skipped."""
         text = "".join(self._pieces[token] for token in tokens if token).replace(MARK, " ")
@@ -105,7 +109,7 @@ def read_json(path: Path, default: Any = None) -> Any:
         raise TokenizerError(
             f"{path}: missing; expected the files of a HuggingFace processor beside the model"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"{path}: not a JSON file, or damaged: {error}") from None
     if not isinstance(content, dict):
         raise TokenizerError(f"{path}: expected an object, found {type(content).__name__}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.dataio.corpus import Corpus
 from toolkit.dataio.statistics import Statistics
-from toolkit.errors import ToolkitError
+from toolkit.errors import ConfigError, ModelError, ToolkitError
 from toolkit.hparams import HparamsDocument
-from toolkit.pretrained import COLLECTED, HPARAMS_FILE
+from toolkit.pretrained import COLLECTED, HPARAMS_FILE, has_tokens_of
 
 PROVENANCE_FILE = "provenance.json"
 # "2026-11-25 18:39:36 command: train.py hparams/transducer.yaml"
@@ -27,7 +28,7 @@ def training_facts(run: Path) -> dict[str, Any]:
     Of an exported folder, what its export found.
     """
     if (run / PROVENANCE_FILE).is_file():
-        return json.loads((run / PROVENANCE_FILE).read_text(encoding="utf-8"))["training"]
+        return read_facts(run / PROVENANCE_FILE)["training"]
     commands, packages = _environment(_text(run / "env.log"))
     return {
         "commands": commands,
@@ -38,6 +39,42 @@ def training_facts(run: Path) -> dict[str, Any]:
         "tests": {file.stem.removeprefix("wer_"): _rates(file) for file in sorted(run.glob("wer_*.txt"))},
         "packages": packages,
     }
+
+
+def digest_of(pieces: Iterable[str]) -> str:
+    """What tells a tokenizer from another, of its pieces in the order of their numbers."""
+    return hashlib.sha256("\n".join(pieces).encode()).hexdigest()
+
+
+def check_tokens(tokenizer: Any, folder: Path, lm_folder: str | Path | None) -> None:
+    """Raise a ModelError unless a tokenizer's pieces are those that a folder's model was exported, or has a LM, with.
+
+    As many pieces, of other texts, would be other words without a word.
+    """
+    advice = "use the tokenizer that the model was trained with"
+    if lm_folder is not None and not has_tokens_of(lm_folder, tokenizer.model_file):
+        raise ModelError(f"{tokenizer.model_file}: other tokens than those of the language model {lm_folder}; {advice}")
+    file = folder / PROVENANCE_FILE
+    digest = read_facts(file).get("model", {}).get("pieces") if file.is_file() else None
+    if digest not in (None, digest_of(tokenizer.pieces())):
+        raise ModelError(f"{tokenizer.model_file}: other tokens than those that {file} tells of; {advice}")
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """What provenance.json tells.
+
+    Raises
+    ------
+    ConfigError
+        It is damaged.
+    """
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(facts.get("model", {}), dict):
+            return facts
+    except (OSError, ValueError, RecursionError, AttributeError):
+        pass
+    raise ConfigError(f"{file}: expected what `asr export` writes; export the model again")
 
 
 def data_sets(hyperparams: Path) -> dict[str, dict[str, Any]]:

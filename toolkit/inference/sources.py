@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from toolkit.errors import ExperimentError
@@ -13,8 +14,12 @@ from toolkit.shipped import shipped
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-# What a hub repository has beside the model: read-me pictures and sound examples, which nothing here reads.
+# What a hub repository has beside the model, which nothing here reads: read-me pictures and sound examples; the same
+# weights for other libraries; what a training leaves.
 NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
+NOT_NEEDED += ["*.h5", "*.msgpack", "*.ot", "optimizer.pt", "scheduler.pt", "training_args.bin", "runs/*"]
+PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights, where both are there
+CONFIG_FILE = "config.json"  # of transformers
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +54,20 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
     return _from_hub(str(source), savedir, revision)
 
 
+def is_huggingface(folder: Path, hparams_file: str) -> bool:
+    """Whether a folder holds a model of transformers: a configuration, and no YAML."""
+    return (folder / CONFIG_FILE).is_file() and not (folder / hparams_file).is_file()
+
+
 def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download  # takes half a second to load
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    download = partial(snapshot_download, name, revision=revision, local_dir=savedir)
     try:
-        found = snapshot_download(name, revision=revision, local_dir=savedir, ignore_patterns=NOT_NEEDED)
+        found = Path(download(ignore_patterns=[*NOT_NEEDED, PICKLED]))
+        if not any(found.glob(SAFE)):
+            found = Path(download(ignore_patterns=NOT_NEEDED))
     except LocalEntryNotFoundError:
         raise ExperimentError(
             f"{name}: no such folder here, the hub's cache has no {revision or 'copy'} of it, and the hub cannot be "
@@ -64,7 +77,7 @@ def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Pa
         raise ExperimentError(
             f"{name}: no such folder here, and the hub says: {' '.join(str(error).split())}"
         ) from None
-    return Path(found)
+    return found
 
 
 @dataclass(frozen=True)

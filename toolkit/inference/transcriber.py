@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -15,13 +18,16 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import Audio, name_of, read_audio
 from toolkit.dataio.batches import pad_wavs
 from toolkit.decoders.hypothesis import Hypothesis
-from toolkit.errors import AudioError, DataError, ModelError
-from toolkit.inference.adapters import recogniser_of
+from toolkit.errors import AudioError, ConfigError, DataError, ModelError
+from toolkit.inference.adapters import Recogniser, recogniser_of
 from toolkit.inference.confidence import Calibration
+from toolkit.inference.huggingface import read_huggingface
 from toolkit.inference.long_audio import Counted, LongAudio, batches_of, is_sound, take
-from toolkit.inference.pretrained import Pretrained
+from toolkit.inference.pretrained import Options, Pretrained
+from toolkit.inference.provenance import check_tokens
 from toolkit.inference.segments import Segment, segments
-from toolkit.inference.timing import ctc_output, samples_per_frame, spelled, timed_words, with_frames
+from toolkit.inference.sources import Origin, is_huggingface
+from toolkit.inference.timing import SHORT_S, ctc_output, samples_per_frame, spelled, timed_words, with_frames
 from toolkit.inference.transcript import Alternative, Transcript, Word
 from toolkit.inference.windows import Output, laid_out, merged
 
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from toolkit.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
@@ -38,6 +46,14 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+# Mean confidence of a text's tokens, below which the audio hardly says it: silence and noise have 0.04 to 0.29, and
+# what is said in AN4's test set 0.56 or more (an4-small, ctc_seed3).
+DOUBTFUL = 0.3
+
+
+# Sampling rates that a model may hear.
+LOWEST_HZ, HIGHEST_HZ = 1000, 384_000
 
 
 class Transcriber(Pretrained):
@@ -59,7 +75,7 @@ class Transcriber(Pretrained):
     Raises
     ------
     ConfigError
-        When there is no such device.
+        When there is no such device, or sampling rate.
     ModelError
         When model and tokenizer differ in their number of tokens.
 
@@ -83,6 +99,8 @@ class Transcriber(Pretrained):
         sample_rate: int,
         device: str | torch.device | None = None,
     ) -> None:
+        if not isinstance(sample_rate, int) or not LOWEST_HZ <= sample_rate <= HIGHEST_HZ:
+            raise ConfigError(f"sample_rate: expected a whole number, {LOWEST_HZ} to {HIGHEST_HZ}, got {sample_rate!r}")
         if model.vocab_size != len(tokenizer):
             raise ModelError(
                 f"{tokenizer.model_file}: {len(tokenizer)} tokens, but the model was trained with {model.vocab_size}; "
@@ -94,19 +112,36 @@ class Transcriber(Pretrained):
         self.calibration, self.long_audio = Calibration(), LongAudio()
 
     @classmethod
-    def from_run(cls, folder: str | Path, *, device: str | torch.device | None = None) -> Self:
-        """The model that a training run left in its output folder: `from_hparams` without options."""
-        return cls.from_hparams(folder, device=device)
+    def _from_folder(cls, origin: Origin, options: Options) -> Self:
+        if is_huggingface(origin.folder, options.hparams_file):
+            return cls._of(read_huggingface(origin, options.overrides), origin.folder, options.device)
+        return super()._from_folder(origin, options)
 
     @classmethod
     def _from_loaded(cls, loaded: Mapping[str, Any], folder: Path, device: str | torch.device | None) -> Self:
-        if "pretrainer" in loaded:
-            model, tokenizer, search, sample_rate = recogniser_of(loaded)
-        else:
-            model, tokenizer, search, sample_rate = (loaded[key] for key in ("model", *cls.HPARAMS_NEEDED))
-        transcriber = cls(model, tokenizer, search, sample_rate=sample_rate, device=device)
-        transcriber.calibration = Calibration.read(folder)
+        if "pretrainer" not in loaded:
+            parts = Recogniser(*(loaded[key] for key in ("model", *cls.HPARAMS_NEEDED)))
+            check_tokens(parts.tokenizer, folder, loaded.get("lm_folder"))
+            return cls._of(parts, folder, device)
+        transcriber = cls._of(recogniser_of(loaded), folder, device)
+        # what its YAML calls so, as code for SpeechBrain has it: mods.encoder, hparams.compute_features
+        known = vars(transcriber.hparams)
+        others = {name: module for name, module in loaded["modules"].items() if name not in transcriber.mods}
+        transcriber._keep(others, {name: value for name, value in loaded.items() if name not in known})
         return transcriber
+
+    @classmethod
+    def _of(cls, parts: Recogniser, folder: Path, device: str | torch.device | None) -> Self:
+        """The transcriber of what was loaded from a folder, which is heard to work."""
+        transcriber = cls(parts.model, parts.tokenizer, parts.search, sample_rate=parts.sample_rate, device=device)
+        transcriber.long_audio, transcriber.calibration = parts.long_audio, Calibration.read(folder)
+        transcriber._check_hears()
+        return transcriber
+
+    @torch.no_grad()
+    def _check_hears(self) -> None:
+        """Let the model hear a moment of silence: parts that do not fit together raise an error now."""
+        self.encode_batch(torch.zeros(1, round(SHORT_S * self.sample_rate)), torch.ones(1))
 
     def transcribe_file(self, path: str | Path) -> str:
         """The words of one audio file."""
@@ -114,24 +149,24 @@ class Transcriber(Pretrained):
         return transcript.text
 
     @torch.no_grad()
-    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def transcribe_batch(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """Waveforms (B, S), lengths (B,) as shares of S -> the words and the tokens of each."""
-        found = self.search(self.model, *self._encode_relative(wavs, wav_lens))
+        found = self.search(self.model, *self._encode_relative(wavs, rel_lens))
         tokens = [best.tokens for best, *_ in found]
         return [self.tokenizer.decode(row) for row in tokens], tokens
 
-    def encode_batch(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def encode_batch(self, wavs: Tensor, rel_lens: Tensor) -> Tensor:
         """Waveforms (B, S), lengths (B,) as shares of S -> what the encoder makes of them (B, T, D)."""
-        return self._encode_relative(wavs, wav_lens)[0]
+        return self._encode_relative(wavs, rel_lens)[0]
 
-    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[str], list[list[int]]]:
+    def forward(self, wavs: Tensor, rel_lens: Tensor) -> tuple[list[str], list[list[int]]]:
         """The same as `transcribe_batch`."""
-        return self.transcribe_batch(wavs, wav_lens)
+        return self.transcribe_batch(wavs, rel_lens)
 
-    def _encode_relative(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_relative(self, wavs: Tensor, rel_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded (B, T, D) with (B,) frames."""
         wavs = wavs.float().to(self.device)
-        return self.model.encode(wavs, torch.round(wav_lens.to(self.device) * wavs.shape[1]).long())
+        return self.model.encode(wavs, torch.round(rel_lens.to(self.device) * wavs.shape[1]).long())
 
     @cached_property
     def frame_samples(self) -> int:
@@ -145,6 +180,7 @@ class Transcriber(Pretrained):
         sample_rate: int | None = None,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
     ) -> Transcript | list[Transcript]:
         """What is said in audio of any kind and length: a transcript, or of a list of audio one for each, in its order.
 
@@ -159,15 +195,21 @@ class Transcriber(Pretrained):
             Which one to hear, from 0 on; by default their mean.
         batch_seconds
             Seconds of audio computed at once, padding included.
+        nbest
+            How many hypotheses to search for, at most its beam size; by default as many as its ``topk`` says. Some may
+            be of one text, which is told once.
 
         Raises
         ------
         AudioError
             Names the audio and why it cannot be heard.
+        ConfigError
+            The search cannot find so many texts, or ``batch_seconds`` is not above zero.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
-        found = list(self._transcripts([audio] if one else audio, reader, batch_seconds, _raise))
+        named = ((name_of(single), reader(single)) for single in ([audio] if one else audio))
+        found = list(self._finding(nbest)._transcripts(named, batch_seconds, _raise))
         return found[0] if one else found
 
     def transcribe_files(
@@ -176,6 +218,7 @@ class Transcriber(Pretrained):
         *,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
         on_error: Callable[[AudioError], None] | None = None,
     ) -> Iterator[Transcript]:
         """The transcripts of audio files, in their order, as they are made; only a few batches of audio are in memory.
@@ -184,7 +227,7 @@ class Transcriber(Pretrained):
         ----------
         paths : iterable of str or Path
             Files of any container, sample rate, channel count and length.
-        channel, batch_seconds
+        channel, batch_seconds, nbest
             As of `transcribe`.
         on_error : callable, optional
             Called with the AudioError of each file that cannot be read, which then has no transcript.
@@ -196,15 +239,38 @@ class Transcriber(Pretrained):
         """
         failed: list[AudioError] = []
         reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
-        yield from self._transcripts(paths, reader, batch_seconds, on_error or failed.append)
+        named = ((name_of(path), reader(path)) for path in paths)
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
+
+    def transcribe_waveforms(
+        self, waveforms: Mapping[str, Tensor], *, batch_seconds: float = 60.0, nbest: int | None = None
+    ) -> Iterator[Transcript]:
+        """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
+        named = ((name, iter([wav])) for name, wav in waveforms.items())
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
+
+    def _finding(self, nbest: int | None) -> Self:
+        """The same with a search that finds so many texts."""
+        if nbest is None or nbest == getattr(self.search, "topk", 1):
+            return self
+        most = getattr(self.search, "beam_size", 1)
+        if not 1 <= nbest <= most:
+            kind = type(self.search).__name__
+            raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
+        self.frame_samples  # noqa: B018  (found once, and not by every copy)
+        other = copy.copy(self)
+        other.search = dataclasses.replace(self.search, topk=nbest)
+        return other
 
     @torch.inference_mode()
     def align(
         self, audio: Audio, text: str, *, sample_rate: int | None = None, channel: int | None = None
     ) -> Transcript:
         """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
+
+        Warns where the audio hardly says it.
 
         Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
 
@@ -234,6 +300,8 @@ class Transcriber(Pretrained):
                 f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
                 "tokens of the text; is it the text of this audio?"
             )
+        if sum(found.confidence) < DOUBTFUL * len(tokens):
+            logger.warning("%s: hardly says this text; is it the text of this audio?", name_of(audio) or "waveform")
         return Transcript(
             " ".join(words),
             self._timed(Piece(0, [found]), " ".join(words)),
@@ -245,18 +313,18 @@ class Transcriber(Pretrained):
 
     def _transcripts(
         self,
-        audios: Iterable[Audio],
-        reader: Callable[[Audio], Iterator[Tensor]],
+        named: Iterable[tuple[str, Iterator[Tensor]]],
         batch_seconds: float,
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
-        """The transcripts of audio, in its order: what is short in batches, what is long by itself."""
+        """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
+        if not batch_seconds > 0:
+            raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
         held: list[tuple[str, Tensor]] = []
         samples = 0
-        for audio in audios:
-            name = name_of(audio)
+        for name, blocks in named:
             try:
-                wav, rest = take(reader(audio), self.long_audio.whole_s * self.sample_rate)
+                wav, rest = take(blocks, self.long_audio.whole_s * self.sample_rate)
                 if rest is not None:
                     yield from self._transcribe(held, batch_seconds)
                     held, samples = [], 0
@@ -309,10 +377,15 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
+        found = self._segments(blocks, frame, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
+
+    def _segments(self, blocks: Iterable[Tensor], frame: int, **options: float) -> Iterator[Segment]:
+        """The parts of long audio in which somebody speaks."""
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        return segments(blocks, speech, pause_s=self.long_audio.pause_s, **options)
 
     @torch.inference_mode()
     def _recognise_windows(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
@@ -327,7 +400,7 @@ class Transcriber(Pretrained):
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
         options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        found = self._segments(blocks, self.frame_samples, **options)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
@@ -359,15 +432,16 @@ class Transcriber(Pretrained):
             words += self._timed(piece, text)
             tokens += [spellings[token] for token in piece.hypotheses[0].tokens]
         text, score = " ".join(texts), sum(best.score for _, (best, *_) in pieces)
-        nbest = [Alternative(text, score)]
-        if len(pieces) == 1:
-            nbest += [Alternative(self.tokenizer.decode(one.tokens), one.score) for one in pieces[0].hypotheses[1:]]
+        nbest = {text: Alternative(text, score)} if pieces else {}
+        for one in pieces[0].hypotheses[1:] if len(pieces) == 1 else ():
+            other = self.tokenizer.decode(one.tokens)
+            nbest.setdefault(other, Alternative(other, one.score))  # some differ only in how tokens spell them
         return Transcript(
             text,
             tuple(words),
             tokens=tuple(tokens),
             score=score,
-            nbest=tuple(nbest) if pieces else (),
+            nbest=tuple(nbest.values()),
             duration=samples / self.sample_rate,
             file=name,
         )

@@ -45,7 +45,8 @@ def without_ctc(arguments: CommentedMap, *, keep: bool = False) -> list[str]:
     modules = arguments.get("modules")
     if not isinstance(modules, CommentedSeq) or len(modules) < 3:
         return []
-    ctc = modules.pop()
+    *model, ctc = modules
+    arguments["modules"] = CommentedSeq(model)  # other searchers may have the same list
     if keep:
         arguments["ctc_linear"] = ctc
         return []

@@ -6,15 +6,15 @@ for CTC and language model. Training's augmentations become those of SpeechBrain
 
 from __future__ import annotations
 
-import pydoc
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, merge_attrib
 
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.class_names import exists, nearest
+from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument, tag_of, yaml_value
 from toolkit.inference.translated_augment import AUGMENTER, environment, spectrogram, time_domain
 from toolkit.inference.translated_search import TRANSFORMER, transformer, with_causal, with_scorers, without_ctc
@@ -86,11 +86,6 @@ RULES: dict[str, Rule] = {
     "speechbrain.lobes.models.huggingface_wav2vec.HuggingFaceWav2Vec2": Rule(
         f"{_HF}.wav2vec2.Wav2Vec2", {"pretrain": GONE}
     ),
-    "speechbrain.lobes.models.huggingface_wav2vec.HuggingFaceWav2Vec2Pretrain": Rule(
-        f"{_HF}.wav2vec2.Wav2Vec2Pretrain"
-    ),
-    "speechbrain.lobes.models.huggingface_whisper.HuggingFaceWhisper": Rule(f"{_HF}.whisper.Whisper"),
-    "speechbrain.lobes.models.huggingface_gpt.HuggingFaceGPT": Rule(f"{_HF}.gpt.GPT"),
     "speechbrain.nnet.loss.transducer_loss.TransducerLoss": Rule(
         "speechbrain.integrations.numba.transducer_loss.TransducerLoss"
     ),
@@ -99,10 +94,6 @@ RULES: dict[str, Rule] = {
     "speechbrain.pretrained.Pretrained": Rule("toolkit.inference.pretrained.Pretrained"),
     "speechbrain.pretrained.EncoderDecoderASR": Rule("toolkit.inference.interfaces.EncoderDecoderASR"),
     "speechbrain.pretrained.EncoderASR": Rule("toolkit.inference.interfaces.EncoderASR"),
-    "speechbrain.pretrained.WhisperASR": Rule("speechbrain.inference.ASR.WhisperASR"),
-    "speechbrain.pretrained.EncoderClassifier": Rule("speechbrain.inference.classifiers.EncoderClassifier"),
-    "speechbrain.pretrained.SpeakerRecognition": Rule("speechbrain.inference.speaker.SpeakerRecognition"),
-    "speechbrain.pretrained.SepformerSeparation": Rule("speechbrain.inference.separation.SepformerSeparation"),
     # augmentation, of training
     "speechbrain.lobes.augment.TimeDomainSpecAugment": Rule(AUGMENTER, change=time_domain),
     "speechbrain.lobes.augment.SpecAugment": Rule(AUGMENTER, change=spectrogram),
@@ -154,14 +145,38 @@ def translate(document: HparamsDocument) -> list[Change]:
     ConfigError
         It names a class of SpeechBrain that is not known; the message says the nearest that is.
     """
-    changes = list(_drop(document))
-    for parent, key, place in reversed(list(_places(document.data, ""))):  # what is inside first
-        changes += [Change(_line(parent, key), place, text) for text in _translate(document, parent, key)]
-    return sorted([*changes, *_add_normalizers(document)], key=lambda change: change.line)
+    changes = [*_drop(document), *_translated(document, document.data, "", {}), *_add_normalizers(document)]
+    return sorted(changes, key=lambda change: change.line)
+
+
+def _translated(document: HparamsDocument, tree: Any, path: str, done: dict[int, tuple[Any, Any]]) -> Iterator[Change]:
+    """Translate all values of a tree, the inner ones first; ``done`` is what became of each, which may have aliases."""
+    for key, value in _entries(tree):
+        place = f"{path}.{key}".lstrip(".") if isinstance(tree, CommentedMap) else f"{path}[{key}]"
+        if id(value) not in done:
+            yield from _translated(document, value, place, done)
+            for text in _translate(document, tree, key):
+                yield Change(_line(tree, key), place, text)
+            done[id(value)] = value, tree[key]  # with the value, whose id is then no other's
+        elif done[id(value)][1] is not value:
+            tree[key] = done[id(value)][1]
+
+
+def _entries(tree: Any) -> list[tuple[Any, Any]]:
+    """What a tree has by itself, not merged from elsewhere, by keys or numbers."""
+    if isinstance(tree, CommentedMap):
+        return list(tree.non_merged_items())
+    return list(enumerate(tree)) if isinstance(tree, CommentedSeq) else []
 
 
 def _translate(document: HparamsDocument, parent: Any, key: Any) -> list[str]:
-    """Translate one value, not what is inside it; what was changed."""
+    """Translate one value, not what is inside it; what was changed.
+
+    Raises
+    ------
+    ConfigError
+        It is of a class that is not known; or its arguments have changed, and have no names.
+    """
     node = parent[key]
     kind, _, old = (tag_of(node) or "").partition(":")
     if kind not in ("!new", "!name", "!apply") or not old.startswith("speechbrain."):
@@ -169,15 +184,31 @@ def _translate(document: HparamsDocument, parent: Any, key: Any) -> list[str]:
     name = old
     for pattern, replacement in ALIASES:
         name = re.sub(f"^{pattern}", replacement, name)
-    rule = RULES.get(name) or Rule(name if _exists(name) else _unknown(document, old, _line(parent, key)))
-    arguments = node if isinstance(node, CommentedMap) else CommentedMap()
+    rule = RULES.get(name) or Rule(name if exists(name) else _unknown(document, old, _line(parent, key)))
+    arguments = _arguments(node)
+    if isinstance(node, CommentedSeq) and node and (rule.arguments or rule.change):
+        raise ConfigError(
+            f"{document.path}, line {_line(parent, key)}: the arguments of {old} have changed since; give them by name"
+        )
     new = rule.name if isinstance(rule.name, str) else rule.name(arguments)
     said = _rename(arguments, rule.arguments)
     said += rule.change(arguments) if rule.change else []
     if new != old or said:
-        parent[key] = arguments if arguments or not isinstance(node, CommentedSeq) else node
+        parent[key] = node if isinstance(node, CommentedSeq) else arguments
         parent[key].yaml_set_ctag(yaml_value(f"{kind}:{new} {{}}").tag)
     return [f"{old} -> {new}"] * (new != old) + said
+
+
+def _arguments(node: Any) -> CommentedMap:
+    """The arguments that a node gives by name; what is merged from elsewhere (``<<: *options``) is written out."""
+    if not isinstance(node, CommentedMap):
+        return CommentedMap()
+    if getattr(node, merge_attrib, None):
+        own = dict(node.non_merged_items())
+        merged = {key: value for key, value in node.items() if key not in own}
+        delattr(node, merge_attrib)
+        node.update(merged)
+    return node
 
 
 def _rename(arguments: CommentedMap, names: Mapping[str, str | None]) -> list[str]:
@@ -194,19 +225,7 @@ def _rename(arguments: CommentedMap, names: Mapping[str, str | None]) -> list[st
 
 def _unknown(document: HparamsDocument, name: str, line: int) -> str:
     """Raise the error for a class that is neither in the table nor in SpeechBrain."""
-    package, _, class_name = name.rpartition(".")
-    beside = dir(pydoc.locate(package)) if _exists(package) else []
-    known = {*RULES, *(f"{package}.{one}" for one in beside if not one.startswith("_"))}
-    elsewhere = [one for one in sorted(known) if one.endswith(f".{class_name}")]
-    near = f" (did you mean {elsewhere[0]!r}?)" if elsewhere else did_you_mean(name, known)
-    raise ConfigError(f"{document.path}, line {line}: SpeechBrain has no {name}{near}")
-
-
-def _exists(name: str) -> bool:
-    try:
-        return pydoc.locate(name) is not None
-    except pydoc.ErrorDuringImport:  # of a package that is not installed: it is there
-        return True
+    raise ConfigError(f"{document.path}, line {line}: SpeechBrain has no {name}{nearest(name, RULES)}")
 
 
 def _drop(document: HparamsDocument) -> Iterator[Change]:
@@ -229,17 +248,6 @@ def _add_normalizers(document: HparamsDocument) -> Iterator[Change]:
         if is_normalizer and is_global and key not in loaded and "normalizer" not in loadables:
             loadables["normalizer"] = yaml_value(f"!ref <{key}>")
             yield Change(document.line("pretrainer"), "pretrainer", f"loads normalizer: !ref <{key}>, its statistics")
-
-
-def _places(tree: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
-    """Every value of a tree as its parent, its key and how it is called, the outer ones first."""
-    pairs = (
-        tree.items() if isinstance(tree, CommentedMap) else enumerate(tree) if isinstance(tree, CommentedSeq) else ()
-    )
-    for key, value in pairs:
-        place = f"{path}.{key}".lstrip(".") if isinstance(tree, CommentedMap) else f"{path}[{key}]"
-        yield tree, key, place
-        yield from _places(value, place)
 
 
 def _line(parent: Any, key: Any) -> int:
