@@ -154,7 +154,7 @@ def arguments(node: Node, called: Callable[..., object]) -> list[tuple[str, Node
 
 
 def _keywords(node: Node) -> Iterator[tuple[str, Node]]:
-    """The entries of a mapping, and of those that are merged into it with ``<<``, as which ruamel.yaml also writes ``!!merge x``."""
+    """The entries of a mapping, and of those that are merged into it; ruamel.yaml writes ``!!merge x`` as ``<<``."""
     for key, value in node.value if isinstance(node, MappingNode) else ():
         if key.value == "<<":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
