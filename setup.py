@@ -58,6 +58,8 @@ setup(
         "scale": ["ray>=2.50,<3"],
         "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "kenlm>=0.3,<0.4", "ruff>=0.14,<0.18"],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+        # its dependencies are ours; its data are ONNX graphs, which onnxruntime computes
+        "vad": ["silero-vad>=6,<7", "onnxruntime>=1.20,<2"],
         "hf": ["transformers>=5,<6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },

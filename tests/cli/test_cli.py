@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from toolkit import __version__
 from toolkit.cli import new
 from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
+from toolkit.dataio.transcripts import read_transcripts
 from toolkit.inference.archive_outputs import LinesFile
 from toolkit.inference.transcriber import Transcriber
 from toolkit.shipped import shipped
@@ -206,6 +208,91 @@ def test_transcribe_killed_goes_on_with_resume(
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_transcribe_resumed_shows_what_is_done_from_the_beginning(
+    run_folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["transcribe", str(run_folder), "--output", str(tmp_path / "out.txt"), "--resume"]
+    assert main([*command, str(recordings / "b.wav")]) == 0
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main([*command, str(recordings)]) == 0
+    assert "1/3" in terminal.getvalue()
+    assert "0/3" not in terminal.getvalue()
+
+
+def test_transcribe_does_not_go_on_with_another_model(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, output = shutil.copytree(run_folder, tmp_path / "other"), tmp_path / "out.txt"
+    files = [str(recordings / name) for name in ("a.flac", "b.wav")]
+    assert main(["transcribe", str(run_folder), files[0], "--output", str(output)]) == 0
+    resume = [*files, "--output", str(output), "--resume"]
+    assert main(["transcribe", str(other), *resume]) == 2
+    message = capsys.readouterr().err
+    assert f"1 transcripts are of {run_folder.resolve()} as of" in message
+    assert f"would be of {other.resolve()} as of" in message
+    assert output.read_text().splitlines() == lines[:1]
+    assert not list(tmp_path.glob("*.part"))
+    assert main(["transcribe", str(run_folder), *resume]) == 0
+    assert output.read_text().splitlines() == lines[:2]
+    assert main(["transcribe", str(other), *resume[:-1]]) == 0  # all anew
+
+
+def test_transcribe_goes_on_in_a_folder_though_there_is_more_to_do(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    command = ["transcribe", str(run_folder), "--output", str(output), "--format", "srt", "--resume"]
+    assert main([*command, f"{recordings}/deeper/*.ogg"]) == 0
+    assert main([*command, f"{recordings}/deeper/*.ogg", f"{recordings}/*.*"]) == 1  # notes.txt
+    assert "1 were done before" in capsys.readouterr().err
+    assert files_of(output) == {".model.json", "a.srt", "b.srt", "c.srt"}
+
+
+def test_transcribe_writes_a_ctm_of_many_files(
+    run_folder: Path, recordings: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.ctm"
+    command = ["transcribe", str(run_folder), str(recordings)]
+    assert main([*command, "--output", str(output)]) == 0
+    assert main([*command, "--format", "ctm"]) == 0
+    assert capsys.readouterr().out == output.read_text()
+    found = {name: one.text for name, one in read_transcripts(output).items()}
+    assert found == {Path(line.partition("\t")[0]).stem: line.partition("\t")[2] for line in lines}
+
+
+def test_transcribe_finds_as_many_texts_as_asked_for(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beam = shutil.copytree(run_folder, tmp_path / "beam")
+    yaml = (beam / "hyperparams.yaml").read_text()
+    assert "CTCGreedySearcher" in yaml
+    (beam / "hyperparams.yaml").write_text(yaml.replace("CTCGreedySearcher", "CTCPrefixSearcher"))
+    command = ["transcribe", str(beam), str(recordings), "--nbest", "3"]
+    assert main([*command, "--format", "jsonl"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [len({alternative["text"] for alternative in one["nbest"]}) for one in found] == [3, 3, 3]
+    assert [one["nbest"][0]["text"] for one in found] == [one["text"] for one in found]
+    assert main(command) == 2
+    assert "--nbest: txt has one text of a recording; use --format json or jsonl" in capsys.readouterr().err
+    assert main(["transcribe", str(run_folder), *command[2:], "--format", "jsonl"]) == 2
+    assert "nbest=3: expected 1 to 1, as the model's CTCGreedySearcher" in capsys.readouterr().err
+
+
+def test_transcribe_of_nothing_that_can_be_read_fails_as_a_whole(
+    run_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, output = str(recordings / "notes.txt"), tmp_path / "out.txt"
+    command = ["transcribe", "--output", str(output), str(run_folder), broken]
+    output.write_text("of an earlier run")
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith(f"error: {broken}: not audio")
+    assert output.read_text() == "of an earlier run"
+    assert main([*command, str(recordings / "a.flac")]) == 1
+    assert main([*command, str(recordings / "a.flac"), "--resume"]) == 1  # the other was done before
+
+
 def test_transcribe_stopped_keeps_what_is_done(
     run_folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +316,7 @@ def test_transcribe_of_many_files_as_subtitles_is_a_folder(
     assert main(command) == 2
     assert "srt is a file a recording, and there are 3" in capsys.readouterr().err
     assert main([*command, "--output", str(tmp_path / "subtitles")]) == 0
-    assert files_of(tmp_path / "subtitles") == {"a.srt", "b.srt", "deeper/c.srt"}
+    assert files_of(tmp_path / "subtitles") == {".model.json", "a.srt", "b.srt", "deeper/c.srt"}
     assert " --> " in (tmp_path / "subtitles/deeper/c.srt").read_text()
     one = tmp_path / "one.srt"
     assert main(["transcribe", str(run_folder), str(recordings / "a.flac"), "--output", str(one)]) == 0

@@ -15,6 +15,8 @@ import pytest
 import soundfile
 
 from toolkit.cli.main import main
+from toolkit.metrics.error_rate import ErrorRateTracker
+from toolkit.metrics.report import totals
 
 WORDS = ["GO", "STOP", "YES", "NO", "ON", "OFF"]
 
@@ -72,6 +74,7 @@ def test_errors_of_each_speaker_the_worst_first(tmp_path: Path, capsys: pytest.C
         ["bob", "1", "2", "2", "100.00"],
         ["ann", "2", "4", "1", "25.00"],
     ]
+    assert all(line.endswith("  too few utterances") for line in printed[-2:])
     assert main(["score", str(tmp_path / "ref.jsonl"), str(tmp_path / "hyp.jsonl"), "--by", "speker"]) == 2
     assert "no reference has this field (did you mean 'speaker'?)" in capsys.readouterr().err
 
@@ -114,6 +117,26 @@ def test_two_systems_are_compared_in_pairs(
     change = 100 * (jiwer.wer(joined[0], joined[2]) - jiwer.wer(joined[0], joined[1]))
     assert last.startswith(f"{tmp_path}/half.txt: WER {change:+.2f} against {tmp_path}/hyp.txt, 95 % confidence inter")
     assert "better in 100.0 % of resamples" in last
+
+
+def test_of_few_utterances_nothing_is_said_to_be_sure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ref.txt").write_text("a\tGO ON\n")
+    (tmp_path / "hyp.txt").write_text("a\tGO\n")
+    printed = shown(capsys, tmp_path / "ref.txt", tmp_path / "hyp.txt", tmp_path / "ref.txt")
+    assert "Scored 1 utterances. They are too few for a confidence interval." in printed
+    assert printed.endswith(
+        f"ref.txt: WER -50.00 against {tmp_path}/hyp.txt; too few utterances for a confidence interval\n"
+    )
+
+
+def test_intervals_are_those_of_the_training_report(
+    texts: tuple[dict, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    references, hypotheses = texts
+    tracker = ErrorRateTracker()
+    for name in sorted(references, reverse=True):
+        tracker.add(name, references[name], hypotheses[name])
+    assert shown(capsys, tmp_path / "ref.txt", tmp_path / "hyp.txt").splitlines() == list(totals(tracker))
 
 
 def test_ids_that_differ_are_an_error_or_deletions(

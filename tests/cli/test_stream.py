@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,22 @@ def test_half_a_sample_is_reported_below_what_was_understood(
     assert shown.err.startswith("error: the input ends in the middle of a sample")
 
 
+def test_words_have_times_from_the_beginning_of_the_stream(
+    streaming_folder: Path, speech: Path, asr: StreamingASR, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["transcribe", str(streaming_folder), "--stream", str(speech), "--format", "jsonl", "--pause"]
+    assert main([*command, "inf"]) == 0
+    (whole,) = asr.transcribe_files([speech])
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["text"] == whole.text
+    assert [word["start"] for word in line["words"]] == pytest.approx([word.start for word in whole.words], abs=1e-3)
+    assert main([*command, "0.2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    times = [word["start"] for line in lines for word in line["words"]]
+    assert len(lines) > 1
+    assert times == sorted(times)
+
+
 class SwitchedOff(io.BytesIO):
     """A microphone that is switched off by Ctrl-C."""
 
@@ -104,10 +121,10 @@ def test_a_model_that_needs_whole_utterances_is_refused(
 
 def test_a_chunk_of_other_length(streaming_folder: Path, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(stream, "write", lambda asr, _, pause: seen.append((asr.context.chunk_frames, pause)))
+    monkeypatch.setattr(stream, "write", lambda asr, _, *options: seen.append((asr.context.chunk_frames, *options)))
     command = ["transcribe", str(streaming_folder), "--stream", str(speech), "--chunk", "0.64", "--pause", "2"]
     assert main(command) == 0
-    assert seen == [(16, 2.0)]
+    assert seen == [(16, 2.0, "txt")]
 
 
 class Parrot:
@@ -124,14 +141,17 @@ class Parrot:
         text = " ".join(self.words)
         return PartialTranscript(text, max(0, len(text) - 2), 0.0, self.pause)
 
-    def finish(self) -> Transcript:
-        return Transcript(" ".join(self.words))
+    def end_line(self) -> Transcript:
+        line, self.words = Transcript(" ".join(self.words)), []
+        return line
+
+    finish = end_line
 
 
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def write(pieces: list[str], pause: float) -> str:
-        stream.write(Parrot(), iter(pieces), pause)
+        stream.write(Parrot(), iter(pieces), pause, "txt")
         return capsys.readouterr().out
 
     return write
@@ -161,5 +181,5 @@ def test_words_are_printed_when_the_input_breaks_off(capsys: pytest.CaptureFixtu
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        stream.write(Parrot(), broken(), 2)
+        stream.write(Parrot(), broken(), 2, "txt")
     assert capsys.readouterr().out == "ONE\n"

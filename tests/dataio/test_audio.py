@@ -120,6 +120,8 @@ def test_only_paths_have_names(flac: Path) -> None:
         (io.BytesIO(b"RIFF\x00\x00\x00\x00WAVE"), r"BytesIO of audio: "),
         (np.zeros((0, 100)), r"waveform: expected samples \(S,\) or \(channels, S\).* shape \(0, 100\)"),
         (np.zeros((16000, 2)), r"waveform: expected samples .* shape \(16000, 2\)"),
+        (np.zeros((1000, 2)), r"waveform: expected samples .* shape \(1000, 2\)"),
+        (io.StringIO("words"), "a file: is opened for text; open it with mode 'rb'"),
         (np.zeros((1, 2, 100)), r"waveform: expected samples .* shape \(1, 2, 100\)"),
         (torch.tensor(0.5), r"waveform: expected samples .* shape \(\)"),
         (np.array([0.1, np.nan]), "waveform: holds samples that are not finite numbers"),
@@ -150,7 +152,7 @@ def test_a_channel_that_is_not_there_is_named(flac: Path, channel: int) -> None:
         load_audio(flac, channel=channel)
 
 
-@pytest.mark.parametrize("rate", [16, 10**7])
+@pytest.mark.parametrize("rate", [0, -1, 16, 10**7])
 def test_a_rate_that_is_none_is_refused(rate: int) -> None:
     with pytest.raises(AudioError, match=f"waveform: a sample rate of {rate} Hz; expected 1000 to 768000"):
         load_audio(tone(300), given_rate=rate)
@@ -164,3 +166,47 @@ def test_clipped_audio_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> No
     caplog.clear()
     load_audio(1.99 * tone(300))
     assert not caplog.records
+
+
+def test_channels_that_cancel_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wav = 0.5 * tone(300)
+    noise = np.random.default_rng(1).normal(0, 0.1, (64, RATE))
+    soundfile.write(tmp_path / "a.wav", np.stack([wav, -wav], axis=1), RATE)
+    load_audio(tmp_path / "a.wav")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{tmp_path}/a.wav: its channels cancel each other out, words may be lost; choose one with channel=0"
+    )
+    caplog.clear()
+    load_audio(tmp_path / "a.wav", channel=1)
+    for fine in (np.stack([wav, wav]), np.stack([wav, 0 * wav]), np.zeros((2, 100)), noise):
+        load_audio(fine)
+    assert not caplog.records
+
+
+def test_numbers_of_the_other_byte_order(flac: Path) -> None:
+    samples = soundfile.read(flac, dtype="int16", always_2d=True)[0].T
+    for kind in (">i2", ">i4", ">f4", ">f8"):
+        shift = 16 if kind == ">i4" else 0
+        scale = 2.0**-15 if "f" in kind else 1
+        other = (samples.astype(np.float64) * scale * 2**shift).astype(kind)
+        torch.testing.assert_close(load_audio(other), load_audio(samples))
+
+
+def test_a_file_that_was_read_before_is_at_its_end(flac: Path) -> None:
+    with flac.open("rb") as file:
+        file.read()
+        with pytest.raises(AudioError, match=r"a\.flac: was read to its end before; call its seek\(0\)"):
+            load_audio(file)
+        file.seek(0)
+        assert len(load_audio(file))
+
+
+def test_an_error_names_no_copy_and_no_path_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.m4a").write_bytes(b"not a sound " * 50)
+    for audio in (tmp_path / "a.m4a", (tmp_path / "a.m4a").read_bytes()):
+        with pytest.raises(AudioError) as caught:
+            load_audio(audio)
+        assert "/tmp/audio-" not in str(caught.value)
+        assert "Errno" not in str(caught.value)
+        assert str(caught.value).count("a.m4a") == isinstance(audio, Path)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,16 +24,18 @@ import soundfile
 import torch
 from lhotse import CutSet, Recording
 
+from toolkit.decoders.ctc import CTCPrefixSearcher
 from toolkit.errors import AudioError, ConfigError, DataError, ExperimentError, MissingDependencyError, ToolkitError
-from toolkit.inference import archive
+from toolkit.inference import archive, engines
 from toolkit.inference.archive import Item, Shard, Worker, in_order, shards_of
 from toolkit.inference.archive_inputs import read_archive
-from toolkit.inference.archive_outputs import Files, LinesFile, places_in
+from toolkit.inference.archive_outputs import Files, LinesFile
+from toolkit.inference.archive_places import Place, places_in
 from toolkit.inference.engines import transcribe_here, transcribe_in_processes
 from toolkit.inference.formats import text_of
-from toolkit.inference.ray_engine import transcribe_with_ray
+from toolkit.inference.ray_engine import resources, transcribe_with_ray
 from toolkit.inference.transcriber import Transcriber
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Transcript, Word
 
 RATE = 16000
 
@@ -137,6 +142,33 @@ def test_one_channel_can_be_heard(
     assert "has no channel 2" in str(error)
 
 
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_clipping_is_warned_of_once_and_by_name(
+    run_folder: Path,
+    tmp_path: Path,
+    longest: float,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    loud = str(tmp_path / "loud.wav")
+    soundfile.write(loud, np.sign(np.random.default_rng(0).standard_normal(RATE)), RATE)
+    (found,) = Worker(str(run_folder), "cpu")([list(read_archive([loud]).items.values())]).values()
+    assert [record.getMessage().partition(": clipped: ")[0] for record in caplog.records] == [loud]
+    assert found.file == loud
+
+
+@pytest.mark.parametrize("longest", [0.5, 600.0])
+def test_as_many_texts_are_found_as_asked_for(
+    corpus: Path, run_folder: Path, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LONG_S", longest)
+    items = list(read_archive([str(corpus)]).items.values())
+    worker = Worker(str(run_folder), "cpu", nbest=3)
+    worker.transcriber.search = CTCPrefixSearcher(beam_size=4)
+    assert max(len(one.nbest) for one in worker([items]).values()) == 3
+
+
 def test_a_model_that_is_none_is_an_error_of_the_parent(corpus: Path, tmp_path: Path) -> None:
     shards = shards_of(list(read_archive([str(corpus)]).items.values()), 2.0)
     for engine in (transcribe_here, partial(transcribe_in_processes, workers=1)):
@@ -171,6 +203,47 @@ class Sleeps(Worker):
         Path(self.model).write_text(str(os.getpid()))
         time.sleep(600)
         return {}
+
+
+def test_processes_take_the_gpus_in_turn_unless_told_otherwise(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(threading, "Thread", Mock())
+    begun = multiprocessing.Value("i", 0)
+
+    def devices(asked: str | None) -> list[str | None]:
+        found = []
+        for _ in range(3):
+            engines._Process.begin(Worker(str(corpus), asked), torch.get_num_threads(), begun)
+            found.append(engines._Process.worker.device)
+        return found
+
+    assert devices(None) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices("cuda:1") == ["cuda:1"] * 3
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices(None) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "expected"),
+    [
+        (None, 0, (0, "cpu")),
+        (None, 2, (1, "cuda")),
+        ("cpu", 2, (0, "cpu")),
+        ("cuda", 2, (1, "cuda")),
+        ("cuda:1", 2, (1, "cuda")),  # Ray shows an actor its GPU alone, as cuda:0
+    ],
+)
+def test_ray_gives_each_worker_a_gpu_where_there_is_one(
+    device: str | None, gpus: int, expected: tuple[int, str]
+) -> None:
+    assert resources(device, gpus) == expected
+
+
+def test_ray_does_not_wait_for_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="--device cuda: the Ray cluster has no GPU; expected cpu"):
+        resources("cuda", 0)
 
 
 @pytest.mark.slow
@@ -408,27 +481,96 @@ def test_a_name_that_would_break_a_line_is_refused_by_txt_and_kept_by_jsonl(tmp_
         assert output.done == {"a\tb\n"}
 
 
-def test_a_file_a_recording_lies_as_the_recordings_do(tmp_path: Path) -> None:
-    names = ["talks/a/one.wav", "talks/two.mp3", "talks/a/../three.v2.webm", "talks/dr. no"]
-    places = places_in(tmp_path / "out", "srt", names)
-    assert [path.relative_to(tmp_path / "out").as_posix() for path in places.values()] == [
-        "a/one.srt",
-        "two.srt",
-        "three.v2.srt",
-        "dr. no.srt",
-    ]
+def test_a_file_a_recording_lies_as_the_recordings_do(corpus: Path, tmp_path: Path) -> None:
+    talks, out = tmp_path / "talks", tmp_path / "out"
+    for name in ("a/one.wav", "a/b/two.v2.wav", "three.WAV"):
+        (talks / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(corpus / "00.wav", talks / name)
+    items = read_archive([f"{talks}/a/*", str(talks), f"{talks}/**/*.wav", f"{talks}/a/b/two.v2.wav"]).items
+    places = places_in(out, "srt", items.values())
+    assert list(places.values()) == [out / "one.srt", out / "a/b/two.v2.srt", out / "three.srt"]
+    one = f"{talks}/a/one.wav"
     output = Files(places, "srt")
-    output.write(names[0], say(names[0]))
-    assert "A B" in (tmp_path / "out/a/one.srt").read_text()
-    assert Files(places, "srt", resume=True).done == {names[0]}
+    output.write(one, say(one))
+    assert "A B" in (out / "one.srt").read_text()
+    assert Files(places, "srt", resume=True).done == {one}
     assert Files(places, "srt").done == set()
-    with pytest.raises(ConfigError, match=r"x\.wav and x\.mp3 would both be written to"):
-        places_in(tmp_path, "srt", ["x.wav", "x.mp3"])
+
+
+def test_where_a_recording_lies_does_not_depend_on_the_others(corpus: Path, tmp_path: Path) -> None:
+    """So that a run with more recordings, or fewer that can be read, goes on where one was stopped."""
+    for name in ("ann/1.wav", "bob/2.wav", "bob/deep/3.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(corpus / "00.wav", tmp_path / name)
+    sources = [f"{tmp_path}/ann/*.wav", f"{tmp_path}/bob", f"{tmp_path}/bob/2.wav"]
+    together = places_in(tmp_path, "srt", read_archive(sources).items.values())
+    for source in sources:
+        alone = places_in(tmp_path, "srt", read_archive([source]).items.values())
+        assert alone
+        assert alone.items() <= together.items()
+
+
+def test_two_recordings_do_not_share_a_file(corpus: Path, tmp_path: Path) -> None:
+    for name in ("ann", "bob"):
+        (tmp_path / name).mkdir()
+        shutil.copy(corpus / "00.wav", tmp_path / name / "x.wav")
+    both = read_archive([f"{tmp_path}/ann/x.wav", f"{tmp_path}/bob/x.wav"]).items.values()
+    with pytest.raises(ConfigError, match=r"ann/x\.wav and .*bob/x\.wav would both be written to .*; name the folder"):
+        places_in(tmp_path / "out", "srt", both)
+    with pytest.raises(ConfigError, match=r"ann/x\.wav and .*bob/x\.wav have one name in a ctm, x; use jsonl"):
+        Place.of(tmp_path / "out.ctm", None).open(both)
 
 
 def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
-    places = places_in(tmp_path / "out", "txt", ["../../../etc/passwd", "a", "/b"])
-    assert all(path.resolve().is_relative_to(tmp_path / "out") for path in places.values())
+    items = [Item(name, name, 1.0, name) for name in ("../../../etc/passwd", "a", "/b", "//c", "dr. no")]
+    places = places_in(tmp_path, "txt", items)
+    names = ["etc/passwd.txt", "a.txt", "b.txt", "c.txt", "dr. no.txt"]
+    assert list(places.values()) == [tmp_path / name for name in names]
+
+
+def test_a_ctm_of_many_recordings_is_whole_though_its_lines_name_no_path(tmp_path: Path) -> None:
+    path = tmp_path / "out.ctm"
+    words = (Word("A", 0.5, 0.75, 1.0), Word("B", 1.0, 1.25, 0.5))
+    found = {f"talks/{name}.wav": Transcript("A B", words, file=f"talks/{name}.wav") for name in "ab"}
+    found["talks/silent.wav"] = Transcript("", file="talks/silent.wav")
+    output = LinesFile(path, "ctm")
+    for name in ("talks/silent.wav", "talks/b.wav"):
+        output.write(name, found[name])
+    output.stream.write('{"file": "talks/a.wav", "lines": "a 1 0.5')  # and then it was killed
+    output.close()
+    output = LinesFile(path, "ctm", resume=True)
+    assert output.done == {"talks/silent.wav", "talks/b.wav"}
+    output.write("talks/a.wav", found["talks/a.wav"])
+    output.close()
+    output.finish(found)
+    assert path.read_text().splitlines() == [
+        "a 1 0.500 0.250 A 1.000",
+        "a 1 1.000 0.250 B 0.500",
+        "b 1 0.500 0.250 A 1.000",
+        "b 1 1.000 0.250 B 0.500",
+    ]
+    with pytest.raises(ConfigError, match=r"out\.ctm: is finished, and ctm does not say of which recordings"):
+        LinesFile(path, "ctm", resume=True)
+
+
+@pytest.mark.parametrize(("output", "form"), [("out.jsonl", None), ("subtitles", "srt")])
+def test_an_output_is_of_one_model(tmp_path: Path, output: str, form: str | None) -> None:
+    place = Place.of(tmp_path / output, form)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.ckpt").write_text(name)
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    place.keep_to(first, done=[])
+    place.keep_to(first, done=["a.wav"])
+    with pytest.raises(
+        ConfigError, match=r"1 transcripts are of .*/first as of .*, the others would be of .*/second as"
+    ):
+        place.keep_to(second, done=["a.wav"])
+    os.utime(tmp_path / "first/model.ckpt", (0, 0))  # the same folder with other weights
+    with pytest.raises(ConfigError, match=r"are of .*/first as of .*, the others would be of .*/first as of 19"):
+        place.keep_to(first, done=["a.wav"])
+    place.keep_to(second, done=[])  # nothing is there of the first
+    place.keep_to(second, done=["a.wav"])
 
 
 def test_in_order_gives_each_as_soon_as_those_before_it_are_there() -> None:

@@ -14,14 +14,15 @@ from test_transcriber import RATE, TONES, ToneModel, play
 from torch import Tensor
 
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
-from toolkit.errors import AudioError, DataError
+from toolkit.errors import AudioError, ConfigError, DataError
 from toolkit.inference.long_audio import LongAudio, take
 from toolkit.inference.segments import pause_after, quietest, segments
+from toolkit.inference.speech import Levels
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.windows import Output, laid_out, merged, seam
 from toolkit.tokenizer import Tokenizer
 
-SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0)
+SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0, pause_s=0.6)
 
 
 class WholeSearch:
@@ -164,12 +165,29 @@ def test_a_text_that_cannot_be_aligned(transcriber: Transcriber, text: str, said
         transcriber.align(play("AB"), text)
 
 
+def test_a_text_that_the_audio_hardly_says_is_warned_of(
+    transcriber: Transcriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    transcriber.align(play("ABCAB"), "ABCAB")
+    assert not caplog.records
+    for wav in (torch.zeros(2 * RATE), play("CCACC")):
+        caplog.clear()
+        transcriber.align(wav, "BAB")
+        assert caplog.messages == ["waveform: hardly says this text; is it the text of this audio?"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_batches_of_no_seconds_are_refused(transcriber: Transcriber, seconds: float) -> None:
+    with pytest.raises(ConfigError, match="batch_seconds: expected seconds"):
+        transcriber.transcribe(play("A"), batch_seconds=seconds)
+
+
 # Segments and windows
 
 
 def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
-    found = list(segments(wav.split(7777), RATE, frame=640, longest_s=30.0))
+    found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6))
     assert len(found) == 3
     for segment in found:
         assert segment.start % 640 == 0
@@ -185,7 +203,7 @@ def test_segments_end_in_pauses_and_leave_silence_out() -> None:
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
 def test_without_pauses_segments_cover_everything(overlap: float) -> None:
     wav = torch.from_numpy(play(letters(50)))
-    found = list(segments(wav.split(5000), RATE, frame=320, longest_s=4.0, overlap_s=overlap))
+    found = list(segments(wav.split(5000), Levels(RATE, 320), longest_s=4.0, pause_s=0.6, overlap_s=overlap))
     assert max(len(segment.wav) for segment in found) <= 4 * RATE
     end = found[0].start
     for segment in found:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from toolkit.dataio.audio import load_audio
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
+from toolkit.inference import timing
 from toolkit.inference.streaming import PartialTranscript, StreamingASR
 from toolkit.inference.transcript import Transcript
 from toolkit.models.chunks import Context
@@ -124,11 +126,49 @@ def test_a_partial_transcript_comes_with_its_chunk_and_what_is_stable_stays(asr:
     assert len({one.text for one in partials}) > 10
 
 
-def test_long_audio_is_heard_as_a_stream_and_not_in_windows(asr: StreamingASR) -> None:
+def test_long_audio_is_heard_as_a_stream_and_not_in_windows(asr: StreamingASR, monkeypatch: pytest.MonkeyPatch) -> None:
     wav = babble(6.0)
+    monkeypatch.setattr("toolkit.inference.streaming.LINE_PAUSE_S", math.inf)
     (whole,) = asr.transcribe([wav])
     asr.long_audio = replace(asr.long_audio, whole_s=2.0)
     assert_alike(asr.transcribe([wav])[0], whole)
+
+
+def test_long_audio_is_put_away_in_pauses(asr: StreamingASR, monkeypatch: pytest.MonkeyPatch) -> None:
+    letter, heard, aligned = asr.tokenizer.pieces().index("A"), [], []
+
+    def ctc_log_probs(encoded: Tensor) -> Tensor:
+        """An A in the fourth frame of every tenth chunk, of 0.32 s."""
+        logits = torch.zeros(*encoded.shape[:2], len(asr.tokenizer)).index_fill(2, torch.tensor([0]), 9.0)
+        if len(heard) % 10 == 1:
+            logits[0, 3, [0, letter]] = logits[0, 3, [letter, 0]]
+        heard.append(len(logits))
+        return logits.log_softmax(dim=-1)
+
+    def with_frames(best: Hypothesis, log_probs: Tensor) -> Hypothesis:
+        aligned.append(len(log_probs))
+        return timing.with_frames(best, log_probs)
+
+    asr.model.ctc_log_probs = ctc_log_probs
+    monkeypatch.setattr("toolkit.inference.streaming.with_frames", with_frames)
+    found = asr.transcribe(babble(64.0))
+    assert found.text == " ".join("A" * 20)
+    assert [word.start for word in found.words] == pytest.approx([0.44 + 3.2 * count for count in range(20)])
+    assert found.duration == 64.0
+    assert max(aligned) <= 10 * 8  # not 1600 frames
+
+
+def test_a_line_ends_and_the_stream_goes_on(asr: StreamingASR) -> None:
+    one, other = babble(3.2, seed=1), babble(2.5, seed=2)
+    stream, other_stream = asr.stream(), asr.stream()
+    stream.feed(one)
+    first = stream.end_line()
+    assert_alike(first, asr.transcribe([one])[0])
+    assert stream.words() == ()
+    assert stream.feed(other).text == other_stream.feed(other).text
+    second, alone = stream.finish(), other_stream.finish()
+    assert (second.text, second.duration) == (alone.text, 2.5)
+    assert [word.start for word in second.words] == pytest.approx([3.2 + word.start for word in alone.words])
 
 
 def test_an_array_that_is_filled_again_and_again(asr: StreamingASR) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from toolkit.decoders.attention import AttentionSearcher
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
+from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.decoders.transducer import TransducerBeamSearcher
 from toolkit.errors import AudioError, ConfigError, ExperimentError, ModelError, TokenizerError
 from toolkit.inference.transcriber import Transcriber, length_batches
@@ -190,6 +192,45 @@ def test_no_audio_no_words(tones: Transcriber, run_folder: Path) -> None:
     found = Transcriber.from_hparams(run_folder, device="cpu").transcribe([empty, noises(1)[0], torch.zeros(1)])
     assert [bool(one.text) for one in found[:2]] == [False, True]
     assert (tones.transcribe([]), list(tones.transcribe_files([]))) == ([], [])
+
+
+# What else it may be
+
+
+@pytest.mark.parametrize("kind", ["ctc", "attention", "transducer"])
+def test_as_many_texts_as_asked_for_are_those_of_a_search_for_so_many(tokenizer: Tokenizer, kind: str) -> None:
+    model, tokenizer, search = random_recogniser(tokenizer, kind)
+    search = dataclasses.replace(search, beam_size=5)
+    expected, wavs = dataclasses.replace(search, topk=5), noises(3)
+    expected = Transcriber(model, tokenizer, expected, sample_rate=RATE, device="cpu").transcribe(wavs)
+    transcriber = Transcriber(model, tokenizer, search, sample_rate=RATE, device="cpu")
+    found = transcriber.transcribe(wavs, nbest=5)
+    assert found == expected
+    assert max(len(one.nbest) for one in found) == 5
+    assert all(len(one.nbest) <= 2 for one in transcriber.transcribe(wavs))  # as the search says
+    assert [one.nbest[1:] for one in transcriber.transcribe(wavs, nbest=1)] == [()] * 3
+
+
+def test_a_text_that_tokens_spell_in_two_ways_is_told_once(tokenizer: Tokenizer) -> None:
+    def search(model: nn.Module, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:  # noqa: ARG001
+        spelled = [["A"], ["B"], ["▁", "A"], ["▁", "B"], ["C"]]
+        tokens = [[tokenizer.pieces().index(piece) for piece in pieces] for pieces in spelled]
+        return [[Hypothesis(one, -float(place)) for place, one in enumerate(tokens)]]
+
+    transcriber = Transcriber(ToneModel(tokenizer), tokenizer, search, sample_rate=RATE, device="cpu")
+    found = transcriber.transcribe(torch.from_numpy(play("A")))
+    assert found.nbest == (Alternative("A", 0.0), Alternative("B", -1.0), Alternative("C", -4.0))
+
+
+def test_more_texts_than_a_search_keeps_are_refused(tokenizer: Tokenizer, tones: Transcriber, tmp_path: Path) -> None:
+    wav, path = torch.from_numpy(play("A")), save(tmp_path / "a.wav", play("A"))
+    with pytest.raises(ConfigError, match="nbest=2: expected 1 to 1, as the model's CTCGreedySearcher keeps no more"):
+        tones.transcribe(wav, nbest=2)
+    assert len(tones.transcribe(wav, nbest=1).nbest) == 1
+    transcriber = Transcriber(*random_recogniser(tokenizer, "transducer"), sample_rate=RATE, device="cpu")
+    for wrong in (0, 3):
+        with pytest.raises(ConfigError, match=f"nbest={wrong}: expected 1 to 2,"):
+            list(transcriber.transcribe_files([path], nbest=wrong))
 
 
 # When, and how sure

@@ -115,10 +115,10 @@ def test_interval_is_that_of_the_normal_approximation():
     assert low == pytest.approx(2.5 - half, abs=0.05)
     assert high == pytest.approx(2.5 + half, abs=0.05)
     assert tracker.wer_interval(resamples=4000) == (low, high)
-    assert tracker.wer_interval(resamples=4000, seed=1) != (low, high)
 
 
 def test_interval_without_reference_words():
     tracker = ErrorRateTracker()
-    tracker.add("1", "", "")
+    for number in range(10):
+        tracker.add(str(number), "", "")
     assert tracker.wer_interval() == (0.0, 0.0)

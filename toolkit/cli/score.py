@@ -113,9 +113,10 @@ def groups(tracker: ErrorRateTracker, references: References, by: str) -> Iterat
     width = max(map(len, [by, *parts]))
     yield f"{by:{width}}  utterances  words  errors    WER  95 % interval"
     for value, total in sorted(sums.items(), key=lambda pair: (-pair[1].rate, pair[0])):
-        low, high = interval(parts[value])
+        found = interval(parts[value])
+        ends = f"{found[0]:.2f} to {found[1]:.2f}" if found else "too few utterances"
         counts = f"{len(parts[value]):10}  {total.reference_length:5}  {total.errors:6}"
-        yield f"{value:{width}}  {counts}  {total.rate:5.2f}  {low:.2f} to {high:.2f}"
+        yield f"{value:{width}}  {counts}  {total.rate:5.2f}  {ends}"
 
 
 def field_of(references: References, name: str) -> dict[str, str]:
@@ -141,9 +142,14 @@ def comparisons(names: Sequence[Path], trackers: Sequence[ErrorRateTracker]) -> 
     first, *others = ([utterance.words for utterance in tracker.utterances.values()] for tracker in trackers)
     for name, other in zip(names[1:], others, strict=True):
         found = difference(first, other)
+        change = f"{name}: WER {found.rate:+.2f} against {names[0]}"
+        if found.interval is None:
+            yield f"{change}; too few utterances for a confidence interval"
+            continue
+        low, high = found.interval
         yield (
-            f"{name}: WER {found.rate:+.2f} against {names[0]}, 95 % confidence interval {found.low:+.2f} to "
-            f"{found.high:+.2f}; better in {100 * found.better:.1f} % of resamples (paired bootstrap over utterances)"
+            f"{change}, 95 % confidence interval {low:+.2f} to {high:+.2f}; better in {100 * found.better:.1f} % of "
+            "resamples (paired bootstrap over utterances)"
         )
 
 

@@ -4,7 +4,8 @@
     asr transcribe results/streaming --stream speech.wav
 
 Reads samples from standard input as they come (raw, 16 bits, one channel), or a file of any container. Prints a line
-whenever the speaker pauses, and at the end; on a terminal, what is understood so far stands below, in grey what may
+whenever the speaker pauses, and at the end: its words, or with --format jsonl also their times, from the stream's
+beginning, and how sure each is. On a terminal, what is understood so far stands below, in grey what may
 change.
 """
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from toolkit.inference.streaming import PartialTranscript, StreamingASR
+    from toolkit.inference.transcript import Transcript
 
 FILE_PIECE_S = 0.1
+FORMATS = ("txt", "jsonl")  # those of toolkit.inference.formats that have a line a transcript
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     asr = StreamingASR.from_hparams(options.model, device=options.device)
     if options.chunk is not None:
         asr.context = replace(asr.context, chunk_frames=max(1, round(options.chunk / asr.frame_seconds)))
-    write(asr, pieces_of(options.stream, options.sample_rate, asr), options.pause)
+    write(asr, pieces_of(options.stream, options.sample_rate, asr), options.pause, options.format)
     return 0
 
 
@@ -53,6 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--pause", type=_seconds, default=1.0, metavar="SECONDS", help="of silence that end a line (1); inf: none does"
     )
+    parser.add_argument("--format", choices=FORMATS, default="txt", help="of a line (txt)")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
     return parser.parse_args(arguments)
 
@@ -73,7 +77,7 @@ def _hertz(text: str) -> int:
     return int(text)
 
 
-def write(asr: StreamingASR, pieces: Iterator[Tensor | NDArray[np.float32]], pause: float) -> None:
+def write(asr: StreamingASR, pieces: Iterator[Tensor | NDArray[np.float32]], pause: float, form: str) -> None:
     """Print a line for every utterance in the pieces; between two there is a pause of so many seconds."""
     stream, shown = asr.stream(), None
     try:
@@ -83,18 +87,19 @@ def write(asr: StreamingASR, pieces: Iterator[Tensor | NDArray[np.float32]], pau
                 show_partial(partial)
             shown = partial
             if partial.pause >= pause:
-                print_line(stream.finish().text)
-                stream = asr.stream()
+                print_line(stream.end_line(), form)
     finally:  # what was heard before the input ended badly
-        print_line(stream.finish().text)
+        print_line(stream.finish(), form)
 
 
-def print_line(text: str) -> None:
-    """Print a final line over the partial one."""
+def print_line(transcript: Transcript, form: str) -> None:
+    """Print a transcript, where there are words, over the partial line."""
+    from toolkit.inference.formats import text_of
+
     if sys.stdout.isatty():
         print("\r\x1b[K", end="")
-    if text:
-        print(text, flush=True)
+    if transcript.text:
+        print(text_of(transcript, form), end="", flush=True)
 
 
 def show_partial(partial: PartialTranscript) -> None:

@@ -10,9 +10,10 @@ Prints a line a file, its path and its words with a tab between them. Files are 
 channel count; folders are searched for audio; of a manifest (SpeechBrain's, NeMo's, Lhotse's) or a folder of data
 (Kaldi's, tar shards), its segments are transcribed, named by their ids.
 
-With --output, transcripts are kept as they are made (in FILE.part), and --resume goes on where a run was stopped; in
-the end the file is in the order of the input. A file that cannot be read is reported and left out, and the exit
-status is then 1.
+With --output, transcripts are kept as they are made (in FILE.part), and --resume goes on where a run was stopped, with
+the same model (.FILE.model.json says which); in the end the file is in the order of the input. In a folder of output,
+files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out, and the
+exit status is then 1, or 2 where none can be read.
 
 --engine torchrun: each process that torchrun starts, on any number of machines with one file system, does its share:
   torchrun --nproc-per-node 8 -m toolkit transcribe MODEL FILES --engine torchrun --output out.jsonl
@@ -25,13 +26,13 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli.stream import main as stream
-from toolkit.errors import AudioError, ConfigError, DataError
+from toolkit.errors import AudioError, ConfigError, DataError, ToolkitError
 
 if TYPE_CHECKING:
     from toolkit.inference.archive import Item
@@ -42,17 +43,15 @@ if TYPE_CHECKING:
     Output = LinesFile | Files | "Printed"
     Found = tuple[str, Transcript | AudioError]
 
+VADS = ("energy", "silero")  # toolkit.inference.long_audio.DETECTORS, which takes a second to import
 ENGINES = ("local", "torchrun", "ray")
 
-# Formats that have a line a transcript, so that all are one file.
-LINE_FORMATS = ("txt", "jsonl")
-
-# Files that are sorted by length together where their transcripts are printed, in their order.
-PRINTED_TOGETHER = 64
+# Formats that have a place for more than one text.
+NBEST_FORMATS = ("json", "jsonl")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Transcribe as the command line says; the exit status: 1 when a file could not be read."""
+    """Transcribe as the command line says; the exit status: 1 when some files could not be read, 2 when none could."""
     if any(word.partition("=")[0] == "--stream" for word in arguments):
         return stream(arguments)
     options = parse(arguments)
@@ -61,27 +60,28 @@ def main(arguments: Sequence[str]) -> int:
     archive = read_archive(options.files)
     if options.engine == "torchrun":
         return transcribe_share(archive, options)
-    output = open_output(options, archive.items)
-    failed = transcribe(archive, output, options)
-    output.finish(archive.items)
-    return 1 if failed else 0
+    output = open_output(options, archive.items.values())
+    report = transcribe(archive, output, options)
+    if report.status < 2:
+        output.finish(archive.items)
+    return report.status
 
 
 def transcribe_share(archive: Archive, options: argparse.Namespace) -> int:
     """Transcribe the share of this process of torchrun's; the first of them puts the shares together."""
-    from toolkit.inference.engines import Ranks
+    from toolkit.inference.engines import Ranks, own_device
 
     ranks = Ranks.from_environment()
     with ranks.joined():
-        output = open_output(options, archive.items, ranks.rank)
+        output = open_output(options, archive.items.values(), ranks.rank)
         ranks.wait()  # until all know what was done before
-        options.device = options.device or ranks.device()
-        failed = transcribe(ranks.share_of(archive), output, options)
+        options.device = options.device or own_device(ranks.local_rank)
+        report = transcribe(ranks.share_of(archive), output, options)
         ranks.wait()
         if ranks.rank == 0:
             output.finish(archive.items)
         ranks.wait()  # torchrun stops all others when one reports a failure
-    return 1 if failed else 0
+    return min(report.status, 1)  # where this share cannot be read, others may be
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -101,6 +101,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--batch-seconds", type=_seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
+    parser.add_argument("--nbest", type=_positive, metavar="N", help="texts of each, in json and jsonl (the model's)")
+    parser.add_argument(
+        "--vad",
+        choices=VADS,
+        default="energy",
+        help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)",
+    )
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
@@ -122,49 +129,31 @@ def _positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
 
 
-def open_output(options: argparse.Namespace, names: Iterable[str], rank: int | None = None) -> Output:
-    """Where the transcripts of these names go.
+def open_output(options: argparse.Namespace, items: Collection[Item], rank: int | None = None) -> Output:
+    """Where the transcripts of these items go.
 
     Raises
     ------
     ConfigError
-        The file or folder cannot be written, or the format does not suit it.
+        The file or folder cannot be written, the format does not suit it, or it has transcripts of another model.
     """
-    from toolkit.inference.archive_outputs import Files, LinesFile, places_in
+    from toolkit.inference.archive_places import Place
 
-    names = list(names)
-    path, form, is_file = options.output, *format_of(options)
-    if form not in LINE_FORMATS and is_file and len(names) > 1:
-        raise ConfigError(f"{form} is a file a recording, and there are {len(names)}: --output FOLDER --format {form}")
-    if path is None:
-        return Printed(form)
-    if not is_file:
-        return Files(places_in(path, form, names), form, resume=options.resume)
-    if form in LINE_FORMATS:
-        return LinesFile(path, form, resume=options.resume, rank=rank)
-    return Files(dict.fromkeys(names, path), form, resume=options.resume)
-
-
-def format_of(options: argparse.Namespace) -> tuple[str, bool]:
-    """The format of the transcripts, and whether the output is a file (or printed) rather than a folder.
-
-    Raises
-    ------
-    ConfigError
-        There is no such format.
-    """
-    from toolkit.inference.formats import FORMATS
-
-    suffix = options.output.suffix.removeprefix(".") if options.output else ""
-    form = options.format or suffix or ("" if options.output else "txt")
-    if form not in FORMATS:
+    place = Place.of(options.output, options.format)
+    if options.nbest and place.form not in NBEST_FORMATS:
         raise ConfigError(
-            f"{f'--format {form}' if options.format else f'--output {options.output}'}: expected a file that ends in "
-            f"{', '.join(f'.{name}' for name in FORMATS)}, or a folder and --format with one of these"
+            f"--nbest: {place.form} has one text of a recording; use --format {' or '.join(NBEST_FORMATS)}"
         )
-    if suffix in FORMATS and suffix != form:
-        raise ConfigError(f"--output {options.output} is not {form}, which --format says; leave one of them out")
-    return form, options.output is None or suffix == form
+    if place.path is None:
+        place.check(items)
+        return Printed(place.form)
+    output = place.open(items, resume=options.resume, rank=rank)
+    try:
+        place.keep_to(options.model, output.done)
+    except ToolkitError:
+        output.close()
+        raise
+    return output
 
 
 @dataclass(frozen=True)
@@ -190,12 +179,23 @@ class Printed:
         """Nothing: all is printed."""
 
 
-def transcribe(archive: Archive, output: Output, options: argparse.Namespace) -> int:
-    """Transcribe what is not done yet; how many recordings could not be."""
+def transcribe(archive: Archive, output: Output, options: argparse.Namespace) -> Report:
+    """Transcribe what is not done yet; how it went."""
+    from toolkit.inference.archive import Worker
+    from toolkit.inference.engines import transcribe_items
+
     todo = [item for name, item in archive.items.items() if name not in output.done]
+    report = Report(len(archive.items), len(archive.items) - len(todo))
+    if options.vad == "silero":
+        from toolkit.inference.silero import graph_file
+
+        graph_file()  # missing: before anything is transcribed
+    worker = Worker(
+        options.model, options.device, options.batch_seconds, options.channel, nbest=options.nbest, vad=options.vad
+    )
+    how = {"engine": options.engine, "workers": options.workers, "ordered": options.output is None}
     try:
-        found = found_in(todo, options)
-        report = Report(len(todo))
+        found = transcribe_items(todo, worker, **how)
         for error in archive.broken:
             report.add_failure(error)
         for name, transcript in report.watch(found):
@@ -206,29 +206,16 @@ def transcribe(archive: Archive, output: Output, options: argparse.Namespace) ->
     finally:
         output.close()
     if options.output is not None:
-        print(report.summary(len(output.done)), file=sys.stderr)
-    return report.failed
-
-
-def found_in(items: Sequence[Item], options: argparse.Namespace) -> Iterator[Found]:
-    """What the engine finds, as it finds it; in the order of the items, where it is printed."""
-    from toolkit.inference.archive import Worker, in_order, shards_of
-    from toolkit.inference.engines import transcribe_shards
-
-    worker = Worker(options.model, options.device, options.batch_seconds, options.channel)
-    together = len(items) if options.output else PRINTED_TOGETHER
-    blocks = [items[start : start + together] for start in range(0, len(items), together or 1)]
-    shards = [shard for block in blocks for shard in shards_of(block, options.batch_seconds, options.workers)]
-    found = transcribe_shards(shards, worker, engine=options.engine, workers=options.workers)
-    pairs = (pair for one in found for pair in one.items())
-    return pairs if options.output else in_order(pairs, [item.id for item in items])
+        print(report.summary(), file=sys.stderr)
+    return report
 
 
 @dataclass
 class Report:
-    """How far it is: on a terminal a progress bar, and in the end a summary."""
+    """How far it is: on a terminal a progress bar, and in the end a summary; of ``total``, some were done before."""
 
     total: int
+    before: int
     failed: int = 0
     audio: float = 0.0
     wall: float = 0.0
@@ -239,7 +226,8 @@ class Report:
         from tqdm import tqdm
 
         start = time.perf_counter()
-        with tqdm(total=self.total, unit="file", disable=None, leave=False) as bar:  # None: on a terminal only
+        options = {"disable": None, "leave": False}  # None: on a terminal only
+        with tqdm(total=self.total, initial=self.before, unit="file", **options) as bar:
             for name, transcript in found:
                 yield name, transcript
                 self.wall = time.perf_counter() - start
@@ -254,6 +242,11 @@ class Report:
         """Seconds of work for a second of audio."""
         return f"real-time factor {self.wall / self.audio:.4f}" if self.audio else ""
 
+    @property
+    def status(self) -> int:
+        """0: all is done. 1: some. 2: nothing, for there was nothing that could be read."""
+        return 0 if not self.failed else 1 if self.count or self.before else 2
+
     def add_failure(self, error: DataError) -> None:
         """Say why a recording has no transcript."""
         from tqdm import tqdm
@@ -262,10 +255,10 @@ class Report:
         with tqdm.external_write_mode():
             print(f"error: {error}", file=sys.stderr)
 
-    def summary(self, before: int) -> str:
+    def summary(self) -> str:
         """One line: how many, how long, how fast."""
         parts = [f"{self.count} recordings, {self.audio:.0f} s of audio in {self.wall:.1f} s"]
         parts += [self.speed] if self.audio else []
-        parts += [f"{before} were done before"] if before else []
+        parts += [f"{self.before} were done before"] if self.before else []
         parts += [f"{self.failed} could not be read"] if self.failed else []
         return "; ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shutil
@@ -25,9 +26,10 @@ logger = logging.getLogger(__name__)
 Audio: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | Tensor"
 
 RATES = range(1000, 768001)  # Hz; telephones have 8000, studios 96000
-MOST_CHANNELS = 1024  # of an array: more are samples, and the samples channels
+MANY_CHANNELS = 64  # of an array that has fewer samples: it is (S, C)
 FULL_SCALE = 1 - 2**-14  # the two largest values of 16 bits
 CLIPPED_SHARE = 0.001  # of the samples at full scale: single peaks are fewer, a voice that was too loud has more
+CANCELLED_SHARE = 0.001  # of the power of channels left in their mean, or less: one is the other, inverted
 LOUDEST = 100.0  # beyond are whole numbers that were not scaled
 
 
@@ -64,7 +66,7 @@ def read_audio(
         if isinstance(source, Path):
             decoded = decode_blocks(source)
         else:
-            decoded = iter([(_as_channels(source, name), given_rate or sample_rate)])
+            decoded = iter([(_as_channels(source, name), sample_rate if given_rate is None else given_rate)])
         try:
             yield from _resampled(_watched(_mixed(decoded, channel, name), name), sample_rate, name)
         except AudioError as error:
@@ -96,8 +98,12 @@ def _as_source(audio: Audio) -> Iterator[tuple[Path | np.ndarray, str]]:
 def _copy(audio: bytes | BinaryIO, file: BinaryIO) -> None:
     if isinstance(audio, (bytes, bytearray, memoryview)):
         file.write(audio)
+    elif isinstance(audio, io.TextIOBase):
+        raise AudioError(f"{getattr(audio, 'name', 'a file')}: is opened for text; open it with mode 'rb'")
     elif hasattr(audio, "read"):
         shutil.copyfileobj(audio, file)
+        if not file.tell() and audio.seekable() and audio.tell():
+            raise AudioError(f"{getattr(audio, 'name', 'a file')}: was read to its end before; call its seek(0)")
     else:
         raise AudioError(
             f"{type(audio).__name__}: expected the path of a file, its bytes, the file opened for reading, or an array"
@@ -107,7 +113,7 @@ def _copy(audio: bytes | BinaryIO, file: BinaryIO) -> None:
 def _as_channels(samples: np.ndarray, name: str) -> np.ndarray:
     """Samples (C, S) float32 in [-1, 1] of an array; integers are scaled."""
     rows = samples[None] if samples.ndim == 1 else samples
-    if rows.ndim != 2 or not rows.shape[0] or (rows.shape[0] > MOST_CHANNELS and rows.shape[1]):
+    if rows.ndim != 2 or not rows.shape[0] or rows.shape[0] > max(MANY_CHANNELS, rows.shape[1]):
         raise AudioError(f"{name}: expected samples (S,) or (channels, S), got an array of shape {samples.shape}")
     if rows.dtype.kind == "f":
         if not np.isfinite(rows).all():
@@ -115,7 +121,7 @@ def _as_channels(samples: np.ndarray, name: str) -> np.ndarray:
         if np.abs(rows).max(initial=0.0) > LOUDEST:
             raise AudioError(f"{name}: samples of {np.abs(rows).max():g}; expected [-1, 1]: divide by 32768 or so")
         return rows.astype(np.float32, copy=False)
-    if rows.dtype not in (np.uint8, np.int16, np.int32):
+    if rows.dtype.newbyteorder("=") not in (np.uint8, np.int16, np.int32):
         raise AudioError(f"{name}: samples of type {rows.dtype}; expected floating point, int16, int32 or uint8")
     shift = 128 if rows.dtype == np.uint8 else 0
     return (rows.astype(np.float32) - shift) / 2.0 ** (8 * rows.dtype.itemsize - 1)
@@ -124,11 +130,20 @@ def _as_channels(samples: np.ndarray, name: str) -> np.ndarray:
 def _mixed(
     blocks: Iterator[tuple[np.ndarray, int]], channel: int | None, name: str
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """One channel (S,) of blocks (C, S): the one that is asked for, or their mean."""
+    """One channel (S,) of blocks (C, S): the one that is asked for, or their mean, with a warning if little is left."""
+    power = left = 0.0
     for samples, rate in blocks:
         if channel is not None and not 0 <= channel < len(samples):
             raise AudioError(f"{name}: has no channel {channel}, only 0 to {len(samples) - 1}")
-        yield samples.mean(axis=0) if channel is None else samples[channel], rate
+        if channel is not None or len(samples) == 1:
+            yield samples[channel or 0], rate
+            continue
+        mean = samples.mean(axis=0)
+        power += float(np.square(samples).sum()) / len(samples)
+        left += float(np.square(mean).sum()) * len(samples)  # of channels that have nothing in common, all
+        yield mean, rate
+    if left < CANCELLED_SHARE * power:
+        logger.warning("%s: its channels cancel each other out, words may be lost; choose one with channel=0", name)
 
 
 def _watched(blocks: Iterator[tuple[np.ndarray, int]], name: str) -> Iterator[tuple[np.ndarray, int]]:

@@ -344,4 +344,5 @@ def _ffmpeg(path: str | Path) -> Iterator[av.container.InputContainer]:
         with av.open(str(path)) as container:
             yield container
     except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({error})") from error
+        reason = getattr(error, "strerror", None) or error  # without the path, which may be that of a copy
+        raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({reason})") from error

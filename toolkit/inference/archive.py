@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,11 +49,15 @@ class Item:
         The file, or the cut of a manifest.
     seconds
         As the file or the manifest says, to sort by; infinite where it does not say.
+    place
+        The file's path within the folder or pattern that it was found by, its name, or the id of a segment: whatever
+        else there is to transcribe.
     """
 
     id: str
     audio: str | Cut
     seconds: float
+    place: str = field(default="", compare=False)
 
 
 Batch = list[Item]
@@ -90,19 +94,29 @@ class Worker:
         Of audio in a batch, padding included.
     channel
         Of files, which one to hear, from 0 on; by default their mean. Manifests say theirs.
+    nbest
+        How many texts to find; by default as many as the model's YAML says.
+    vad
+        Who says where somebody speaks in long audio: a name of `toolkit.inference.long_audio.DETECTORS`.
     """
 
     model: str
     device: str | None = None
     batch_seconds: float = 60.0
     channel: int | None = None
+    nbest: int | None = None
+    vad: str = "energy"
 
     @cached_property
     def transcriber(self) -> Transcriber:
         """The model, loaded."""
-        from toolkit.inference.transcriber import Transcriber  # torch: not for processes that only hand out work
+        # torch: not for processes that only hand out work
+        from toolkit.inference.long_audio import DETECTORS
+        from toolkit.inference.transcriber import Transcriber
 
-        return Transcriber.from_hparams(self.model, device=self.device)
+        loaded = Transcriber.from_hparams(self.model, device=self.device)
+        loaded.long_audio = replace(loaded.long_audio, speech=DETECTORS[self.vad])
+        return loaded
 
     def __call__(self, shard: Shard) -> Found:
         """For each item its transcript, or why there is none."""
@@ -127,7 +141,7 @@ class Worker:
     def _transcribe(self, batch: Batch, wavs: Sequence[Future[Tensor | None]]) -> Found:
         """For each item of a batch its transcript, or why there is none."""
         found: Found = {}
-        ready: list[tuple[Item, Tensor]] = []
+        ready: dict[str, Tensor] = {}
         for item, wav in zip(batch, wavs, strict=True):
             try:
                 samples = wav.result()
@@ -137,19 +151,14 @@ class Worker:
             if samples is None:
                 found[item.id] = self._transcribe_long(item)
             else:
-                ready.append((item, samples))
-        transcripts = self.transcriber.transcribe([wav for _, wav in ready], batch_seconds=self.batch_seconds)
-        for (item, _), transcript in zip(ready, transcripts, strict=True):
-            found[item.id] = replace(transcript, file=item.id)
-        return found
+                ready[item.id] = samples
+        options = {"batch_seconds": self.batch_seconds, "nbest": self.nbest}
+        return found | {one.file: one for one in self.transcriber.transcribe_waveforms(ready, **options)}
 
     def _transcribe_long(self, item: Item) -> Transcript | AudioError:
         errors: list[AudioError] = []
-        transcripts = list(
-            self.transcriber.transcribe_files(
-                [item.audio], channel=self.channel, batch_seconds=self.batch_seconds, on_error=errors.append
-            )
-        )
+        options = {"channel": self.channel, "batch_seconds": self.batch_seconds, "nbest": self.nbest}
+        transcripts = list(self.transcriber.transcribe_files([item.audio], **options, on_error=errors.append))
         return (transcripts + errors)[0]
 
 

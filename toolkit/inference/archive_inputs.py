@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -69,14 +70,16 @@ def _find(source: str) -> Iterator[Item | DataError]:
     elif path.name.lower().endswith(MANIFESTS):
         yield from _of_manifest(path)
     elif path.exists() or not glob.has_magic(source):
-        yield _of_file(source)
+        yield _of_file(source, path.parent)
     else:
-        yield from map(_of_file, _matching(source))
+        folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        yield from (_of_file(file, folder) for file in _matching(source))
 
 
-def _of_file(path: str | Path) -> Item | AudioError:
+def _of_file(path: str | Path, folder: Path) -> Item | AudioError:
+    """The file, or why it is none, as one of a folder."""
     try:
-        return Item(str(path), str(path), header_seconds(path) or math.inf)
+        return Item(str(path), str(path), header_seconds(path) or math.inf, str(Path(path).relative_to(folder)))
     except AudioError as error:
         return error
 
@@ -88,7 +91,7 @@ def _of_folder(folder: Path) -> Iterator[Item | DataError]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise DataError(f"{folder}: no audio in this folder; looked for {', '.join(SUFFIXES)}")
-    yield from map(_of_file, found)
+    yield from (_of_file(file, folder) for file in found)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -108,4 +111,4 @@ def _of_manifest(path: Path) -> Iterator[Item | DataError]:
         except DataError as error:
             yield error
         else:
-            yield Item(cut.id, cut, cut.duration)
+            yield Item(cut.id, cut, cut.duration, cut.id)

@@ -12,23 +12,23 @@ from pathlib import Path
 
 from toolkit.errors import ConfigError
 from toolkit.files import replacing, require_writable, write_atomically
-from toolkit.inference.archive_inputs import SUFFIXES
 from toolkit.inference.formats import text_of
 from toolkit.inference.transcript import Transcript
 
 
 class LinesFile:
-    """A file of a line a transcript, txt or jsonl, in the order of the archive once all is done.
+    """A file of all transcripts, in the order of the archive once all is done.
 
-    Until then the lines are in ``FILE.part``, in the order in which they were made, or ``FILE.N.part`` of process N.
-    A process that is killed may leave half a line, which does not count.
+    Until then they are in ``FILE.part``, in the order in which they were made, or ``FILE.N.part`` of process N, a line
+    each; where its text has more or fewer lines, that is ``{"file": "a.wav", "lines": "..."}``. A process that is
+    killed may leave half a line, which does not count.
 
     Parameters
     ----------
     path
         The file.
     form
-        ``txt`` or ``jsonl``.
+        One of `toolkit.inference.formats.STREAMS`.
     resume
         Whether what is there of an earlier run stays.
     rank
@@ -51,6 +51,8 @@ class LinesFile:
         self.part = path.with_name(f"{path.name}.part" if rank is None else f"{path.name}.{rank}.part")
         if not resume and (parts := self._parts()):
             raise ConfigError(f"{parts[0]}: of a run that was stopped; go on with it by --resume, or remove the file")
+        if resume and not self._in_lines and path.is_file():
+            raise ConfigError(f"{path}: is finished, and {form} does not say of which recordings; --resume needs jsonl")
         self.done = {name for file in self._files() for name, _ in _lines_of(file, form)}
         path.parent.mkdir(parents=True, exist_ok=True)
         _drop_half_line(self.part)
@@ -60,7 +62,8 @@ class LinesFile:
         """Add a line."""
         if self.form == "txt" and ("\t" in name or "\n" in name):
             raise ConfigError(f"{name!r}: txt has no place for a tab or a line break in a name; use jsonl")
-        self.stream.write(text_of(transcript, self.form))
+        text = text_of(transcript, self.form)
+        self.stream.write(text if self._in_lines else json.dumps({"file": name, "lines": text}) + "\n")
 
     def close(self) -> None:
         """End writing; what was written stays."""
@@ -77,9 +80,15 @@ class LinesFile:
                 if name in lines:
                     file, start = lines[name]
                     sources[file].seek(start)
-                    target.write(sources[file].readline())
+                    line = sources[file].readline()
+                    target.write(line if self._in_lines else json.loads(line)["lines"].encode())
         for part in self._parts():
             part.unlink()
+
+    @property
+    def _in_lines(self) -> bool:
+        """Whether a transcript's text is one line, which names it."""
+        return self.form in ("txt", "jsonl")
 
     def _files(self) -> list[Path]:
         """Where there are lines that count."""
@@ -144,25 +153,3 @@ class Files:
 
     def finish(self, order: Iterable[str]) -> None:
         """Nothing: files have no order."""
-
-
-def places_in(folder: Path, form: str, names: Iterable[str]) -> dict[str, Path]:
-    """``talks/a/b.wav`` and ``talks/c.wav`` become ``folder/a/b.srt`` and ``folder/c.srt``.
-
-    Raises
-    ------
-    ConfigError
-        The folder cannot be written, or two files would have one name.
-    """
-    require_writable(folder, "--output")
-    paths = {name: Path(os.path.normpath(Path(name).absolute())) for name in names}
-    root = os.path.commonpath([path.parent for path in paths.values()]) if paths else "."
-    places: dict[Path, str] = {}
-    for name, path in paths.items():
-        inner = path.relative_to(root)
-        inner = inner.with_suffix("") if inner.suffix.lower() in SUFFIXES else inner
-        place = folder / f"{inner}.{form}"
-        if place in places:
-            raise ConfigError(f"--output {folder}: {places[place]} and {name} would both be written to {place}")
-        places[place] = name
-    return {name: place for place, name in places.items()}

@@ -14,16 +14,38 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.process import BaseProcess as Process
+from typing import TYPE_CHECKING
 
-from toolkit.errors import ConfigError, ToolkitError
-from toolkit.inference.archive import Found, Shard, Worker
+from toolkit.errors import AudioError, ConfigError, ToolkitError
+from toolkit.inference.archive import Found, Item, Shard, Worker, in_order, shards_of
 from toolkit.inference.archive_inputs import Archive
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+    from toolkit.inference.transcript import Transcript
 
 # Shards that a process has: the one it computes, and the next.
 AHEAD = 2
+
+
+# Items that are sorted by length together where the order of what is found matters.
+SORTED_TOGETHER = 64
+
+
+def transcribe_items(
+    items: Sequence[Item], worker: Worker, *, engine: str, workers: int, ordered: bool = False
+) -> Iterator[tuple[str, Transcript | AudioError]]:
+    """For each item its id and what the workers of an engine find, as they find it, or in the order of the items."""
+    together = SORTED_TOGETHER if ordered else max(1, len(items))
+    blocks = (items[start : start + together] for start in range(0, len(items), together))
+    shards = [shard for block in blocks for shard in shards_of(block, worker.batch_seconds, workers)]
+    found = transcribe_shards(shards, worker, engine=engine, workers=workers)
+    pairs = (pair for one in found for pair in one.items())
+    return in_order(pairs, [item.id for item in items]) if ordered else pairs
 
 
 def transcribe_shards(shards: Sequence[Shard], worker: Worker, *, engine: str, workers: int) -> Iterator[Found]:
@@ -52,11 +74,12 @@ def transcribe_in_processes(shards: Sequence[Shard], worker: Worker, workers: in
         A process was killed; what it worked at is not done.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
+    spawn = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
     pool = ProcessPoolExecutor(
         min(workers, max(1, len(shards))),
-        mp_context=multiprocessing.get_context("spawn"),  # a forked process cannot use a GPU
+        mp_context=spawn,
         initializer=_Process.begin,
-        initargs=(worker, threads),
+        initargs=(worker, threads, spawn.Value("i", 0)),
     )
     waiting = iter(shards)
     running = {pool.submit(_Process.transcribe, shard) for shard in itertools.islice(waiting, AHEAD * workers)}
@@ -80,14 +103,16 @@ class _Process:
     worker: Worker
 
     @classmethod
-    def begin(cls, worker: Worker, threads: int) -> None:
-        """Remember the worker, and end when the parent does; Ctrl-C is the parent's."""
+    def begin(cls, worker: Worker, threads: int, begun: Synchronized[int]) -> None:
+        """Remember the worker, with a device of its own, and end when the parent does; Ctrl-C is the parent's."""
         import torch
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=cls._end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
         torch.set_num_threads(threads)
-        cls.worker = worker
+        with begun:
+            number, begun.value = begun.value, begun.value + 1
+        cls.worker = replace(worker, device=worker.device or own_device(number))
 
     @staticmethod
     def _end_with(parent: Process) -> None:
@@ -99,6 +124,13 @@ class _Process:
     def transcribe(cls, shard: Shard) -> Found:
         """What the worker finds."""
         return cls.worker(shard)
+
+
+def own_device(number: int) -> str | None:
+    """The GPU of one of the processes of this machine, which take them in turn; None where there are none."""
+    import torch
+
+    return f"cuda:{number % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
 
 @dataclass(frozen=True)
@@ -130,12 +162,6 @@ class Ranks:
         """What this process transcribes, and what it reports."""
         items = itertools.islice(archive.items.items(), self.rank, None, self.world)
         return Archive(dict(items), archive.broken[self.rank :: self.world])
-
-    def device(self) -> str | None:
-        """A GPU of its own for each process of a machine, where it has GPUs."""
-        import torch
-
-        return f"cuda:{self.local_rank % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:

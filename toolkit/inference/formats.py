@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConfigError, did_you_mean
+from toolkit.inference.archive_inputs import SUFFIXES
 from toolkit.inference.transcript import Transcript, Word
 
 # What a viewer can read: two lines of 42 characters, for seven seconds at most (Netflix, Timed Text Style Guide).
@@ -73,9 +74,15 @@ def as_vtt(transcript: Transcript) -> str:
 
 def as_ctm(transcript: Transcript) -> str:
     """``speech 1 0.200 0.400 HELLO 0.970``."""
-    name = "_".join(Path(transcript.file).stem.split()) or "audio"
+    name = ctm_name(transcript.file)
     rows = (f"{name} 1 {w.start:.3f} {w.end - w.start:.3f} {w.text} {w.confidence:.3f}\n" for w in transcript.words)
     return "".join(rows)
+
+
+def ctm_name(file: str) -> str:
+    """What a ctm calls a recording: its name without folder, suffix of audio and spaces."""
+    path = Path(file)
+    return "_".join((path.stem if path.suffix.lower() in SUFFIXES else path.name).split()) or "audio"
 
 
 def as_tsv(transcript: Transcript) -> str:

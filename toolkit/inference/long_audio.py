@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from toolkit.inference.segments import Segment
+from toolkit.inference.silero import Silero
+from toolkit.inference.speech import Detector, Levels
 
 SILENCE = 1.5 / 2**15  # in 16 bits, no sample above is nothing but rounding
+
+
+# Who says where somebody speaks, by the name that `asr transcribe --vad` has for it.
+DETECTORS: dict[str, Callable[[int, int], Detector]] = {"energy": Levels, "silero": Silero}
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,19 @@ class LongAudio:
         For CTC: length of the windows on what is said without a pause, and how much of one is in the next, too.
     segment_s
         For attention and transducers: how long a segment between pauses may be.
+    pause_s
+        Of quiet end a segment. With more of it a segment is of several sentences or speakers, of which models that were
+        trained with one at a time lose words; with less, words are cut.
+    speech
+        Makes, for a sample rate and the samples of a frame, who says where somebody speaks: one of `DETECTORS`.
     """
 
     whole_s: float = 40.0
     window_s: float = 24.0
     overlap_s: float = 8.0
     segment_s: float = 20.0
+    pause_s: float = 0.3
+    speech: Callable[[int, int], Detector] = Levels
 
 
 class Counted:

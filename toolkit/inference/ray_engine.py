@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import MissingDependencyError, ToolkitError
+from toolkit.errors import ConfigError, MissingDependencyError, ToolkitError
 from toolkit.inference.archive import Found, Shard, Worker
 
 if TYPE_CHECKING:
@@ -36,17 +37,16 @@ def transcribe_with_ray(shards: Sequence[Shard], worker: Worker, workers: int) -
     ------
     MissingDependencyError
         Ray is not installed.
+    ConfigError
+        It has not the GPUs that are asked for.
     ToolkitError
         A shard has killed its workers, or the cluster is gone.
     """
     ray = _import_ray()
     with _cluster(ray):
-        kind = ray.remote(_Actor).options(
-            num_cpus=1,
-            num_gpus=1 if (worker.device or "").startswith("cuda") else 0,
-            max_restarts=-1,
-            max_task_retries=MOST_RETRIES,
-        )
+        gpus, device = resources(worker.device, ray.cluster_resources().get("GPU", 0))
+        kind = ray.remote(_Actor).options(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=MOST_RETRIES)
+        worker = replace(worker, device=device)
         actors = [kind.remote(worker, str(Path.cwd())) for _ in range(min(workers, len(shards)))]
         try:
             yield from _hand_out(ray, shards, actors)
@@ -55,6 +55,23 @@ def transcribe_with_ray(shards: Sequence[Shard], worker: Worker, workers: int) -
                 f"ray: {str(error).splitlines()[0]} Most likely memory ran out: try smaller --batch-seconds, with "
                 "--resume to go on"
             ) from error
+
+
+def resources(device: str | None, gpus: float) -> tuple[int, str | None]:
+    """How many GPUs an actor asks for, in a cluster of so many, and the device that it computes on, which Ray numbers.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for, and there is none: actors would wait for it for ever.
+    """
+    if device is None:
+        return (1, "cuda") if gpus else (0, "cpu")
+    if not device.startswith("cuda"):
+        return 0, device
+    if not gpus:
+        raise ConfigError(f"--device {device}: the Ray cluster has no GPU; expected cpu")
+    return 1, "cuda"  # which is the one that the actor sees
 
 
 def _hand_out(ray: ModuleType, shards: Sequence[Shard], actors: Sequence[Any]) -> Iterator[Found]:

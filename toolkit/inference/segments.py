@@ -1,7 +1,4 @@
-"""Long audio in segments that end where nobody speaks, so that each can be recognised alone, in constant memory.
-
-Where somebody speaks is told by the level of the sound, against the quiet and the loud parts of the minute around.
-"""
+"""Long audio in segments that end where nobody speaks, so that each can be recognised alone, in constant memory."""
 
 from __future__ import annotations
 
@@ -13,17 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEVEL_S = 0.01  # what a level is measured in: within a frame of 80 ms, a t may be all there is
-AROUND_S = 60.0  # what a level is compared with
-# Of the way, in decibels, from the quiet parts' level to the loud parts': below, noise is heard as words (0.2: 1 % more
-# WER on AN4, joined), and much above, quiet words as noise.
-SPEECH_SHARE = 0.3
-LEAST_RANGE_DB = 6.0  # less between quiet and loud is one sound, all of which is heard
-SILENCE_DB = -80.0  # of full scale: below is nothing in any recording
+from toolkit.inference.speech import Detector
 
-# Of quiet end a segment. On AN4, joined, which spells with pauses between letters, 0.4 to 0.6 are as good as to know
-# where the utterances end, and 0.8 are worse by 1 % WER, as a segment then is of many speakers.
-PAUSE_S = 0.6
+AROUND_S = 60.0  # what is heard is compared with
 MARGIN_S = 0.2  # of quiet kept around speech: consonants are quiet, and more of it costs words of the transducer
 
 
@@ -36,26 +25,25 @@ class Segment(NamedTuple):
 
 
 def segments(
-    blocks: Iterable[Tensor], sample_rate: int, *, frame: int, longest_s: float, overlap_s: float = 0.0
+    blocks: Iterable[Tensor], speech: Detector, *, longest_s: float, pause_s: float, overlap_s: float = 0.0
 ) -> Iterator[Segment]:
     """Segments of audio that comes in blocks (S,), in each of which somebody speaks; a minute is held at most.
 
-    They begin at multiples of ``frame`` samples. Where nobody pauses for ``longest_s`` seconds, a segment ends there
-    and the next begins ``overlap_s`` seconds before; without overlap it ends where it is quietest, as the next begins.
+    They begin at multiples of the detector's frame, and end in pauses of more than ``pause_s`` seconds. Where nobody
+    pauses for ``longest_s`` seconds, a segment ends there and the next begins ``overlap_s`` seconds before; without
+    overlap it ends where it is quietest, as the next begins.
     """
+    frame = speech.frame
     longest, overlap, pause, margin, around = (
-        round(seconds * sample_rate / frame) for seconds in (longest_s, overlap_s, PAUSE_S, MARGIN_S, AROUND_S)
+        round(seconds * speech.sample_rate / frame) for seconds in (longest_s, overlap_s, pause_s, MARGIN_S, AROUND_S)
     )
-    parts = max(1, round(frame / sample_rate / LEVEL_S))
     held, levels, before = torch.zeros(0), np.zeros(0), np.zeros(0)
     start, continues = 0, False
     for block in _and_the_end(blocks):
         held = torch.cat([held, block])
-        levels = np.concatenate(
-            [levels, levels_of(held[len(levels) * frame :], frame, parts=parts, last=not len(block))]
-        )
+        levels = np.concatenate([levels, speech.feed(block)])
         while len(levels) >= longest or (len(levels) and not len(block)):
-            loud = levels - speech_level(np.concatenate([before, levels]))
+            loud = levels - speech.threshold(np.concatenate([before, levels]))
             loud[0] = max(loud[0], float(continues))
             end = cut = pause_after(loud[:longest], pause) or (None if len(levels) >= longest else len(levels))
             if cut is None:
@@ -67,22 +55,6 @@ def segments(
             continues = cut < end
             before = np.concatenate([before, levels[:cut]])[-around:]
             held, levels, start = held[cut * frame :], levels[cut:], start + cut * frame
-
-
-def levels_of(wav: Tensor, frame: int, *, parts: int, last: bool) -> NDArray[np.float64]:
-    """Decibels of full scale (T,) of the loudest part of each frame of a waveform (S,); ``last`` may be incomplete."""
-    count = -(-len(wav) // frame) if last else len(wav) // frame
-    wav = torch.nn.functional.pad(wav[: count * frame], (0, max(0, count * frame - len(wav))))
-    powers = wav.view(count, frame)[:, : frame // parts * parts].unflatten(1, (parts, -1)).double().square().mean(dim=2)
-    return 10 * powers.amax(dim=1).clamp_min(1e-12).log10().numpy()
-
-
-def speech_level(levels: NDArray[np.float64]) -> float:
-    """The level, in decibels, above which a sound is speech, from the levels (T,) around it."""
-    quiet, loud = np.percentile(levels, [10, 95])
-    if loud - quiet < LEAST_RANGE_DB:
-        return SILENCE_DB
-    return max(SILENCE_DB, quiet + SPEECH_SHARE * (loud - quiet))
 
 
 def pause_after(loud: NDArray[np.float64], pause: int) -> int | None:

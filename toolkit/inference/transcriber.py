@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
     from toolkit.tokenizer import Tokenizer
 
+logger = logging.getLogger(__name__)
+
 # Audio read ahead, in batches: enough to sort by length, little enough to hold in memory.
 READ_AHEAD_BATCHES = 8
 
@@ -41,6 +46,10 @@ PADDING_S = 4
 
 # Segments of models whose CTC output is not merged begin at multiples of so many seconds.
 SEGMENT_FRAME_S = 0.04
+
+# Mean confidence of a text's tokens, below which the audio hardly says it: silence and noise have 0.04 to 0.29, and
+# what is said in AN4's test set 0.56 or more (an4-small, ctc_seed3).
+DOUBTFUL = 0.3
 
 
 # Sampling rates that a model may hear.
@@ -171,6 +180,7 @@ class Transcriber(Pretrained):
         sample_rate: int | None = None,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
     ) -> Transcript | list[Transcript]:
         """What is said in audio of any kind and length: a transcript, or of a list of audio one for each, in its order.
 
@@ -185,15 +195,21 @@ class Transcriber(Pretrained):
             Which one to hear, from 0 on; by default their mean.
         batch_seconds
             Seconds of audio computed at once, padding included.
+        nbest
+            How many hypotheses to search for, at most its beam size; by default as many as its ``topk`` says. Some may
+            be of one text, which is told once.
 
         Raises
         ------
         AudioError
             Names the audio and why it cannot be heard.
+        ConfigError
+            The search cannot find so many texts, or ``batch_seconds`` is not above zero.
         """
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
-        found = list(self._transcripts([audio] if one else audio, reader, batch_seconds, _raise))
+        named = ((name_of(single), reader(single)) for single in ([audio] if one else audio))
+        found = list(self._finding(nbest)._transcripts(named, batch_seconds, _raise))
         return found[0] if one else found
 
     def transcribe_files(
@@ -202,6 +218,7 @@ class Transcriber(Pretrained):
         *,
         channel: int | None = None,
         batch_seconds: float = 60.0,
+        nbest: int | None = None,
         on_error: Callable[[AudioError], None] | None = None,
     ) -> Iterator[Transcript]:
         """The transcripts of audio files, in their order, as they are made; only a few batches of audio are in memory.
@@ -210,7 +227,7 @@ class Transcriber(Pretrained):
         ----------
         paths : iterable of str or Path
             Files of any container, sample rate, channel count and length.
-        channel, batch_seconds
+        channel, batch_seconds, nbest
             As of `transcribe`.
         on_error : callable, optional
             Called with the AudioError of each file that cannot be read, which then has no transcript.
@@ -222,15 +239,38 @@ class Transcriber(Pretrained):
         """
         failed: list[AudioError] = []
         reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
-        yield from self._transcripts(paths, reader, batch_seconds, on_error or failed.append)
+        named = ((name_of(path), reader(path)) for path in paths)
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
+
+    def transcribe_waveforms(
+        self, waveforms: Mapping[str, Tensor], *, batch_seconds: float = 60.0, nbest: int | None = None
+    ) -> Iterator[Transcript]:
+        """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
+        named = ((name, iter([wav])) for name, wav in waveforms.items())
+        yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
+
+    def _finding(self, nbest: int | None) -> Self:
+        """The same with a search that finds so many texts."""
+        if nbest is None or nbest == getattr(self.search, "topk", 1):
+            return self
+        most = getattr(self.search, "beam_size", 1)
+        if not 1 <= nbest <= most:
+            kind = type(self.search).__name__
+            raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
+        self.frame_samples  # noqa: B018  (found once, and not by every copy)
+        other = copy.copy(self)
+        other.search = dataclasses.replace(self.search, topk=nbest)
+        return other
 
     @torch.inference_mode()
     def align(
         self, audio: Audio, text: str, *, sample_rate: int | None = None, channel: int | None = None
     ) -> Transcript:
         """A transcript that is known, with the times of its words; its score is the sum of its tokens' log confidence.
+
+        Warns where the audio hardly says it.
 
         Words stand as they are written. Case and punctuation that the tokenizer does not know are not looked for.
 
@@ -260,6 +300,8 @@ class Transcriber(Pretrained):
                 f"{name_of(audio) or 'waveform'}: {len(log_probs)} frames of audio have no room for the {len(tokens)} "
                 "tokens of the text; is it the text of this audio?"
             )
+        if sum(found.confidence) < DOUBTFUL * len(tokens):
+            logger.warning("%s: hardly says this text; is it the text of this audio?", name_of(audio) or "waveform")
         return Transcript(
             " ".join(words),
             self._timed(Piece(0, [found]), " ".join(words)),
@@ -271,18 +313,18 @@ class Transcriber(Pretrained):
 
     def _transcripts(
         self,
-        audios: Iterable[Audio],
-        reader: Callable[[Audio], Iterator[Tensor]],
+        named: Iterable[tuple[str, Iterator[Tensor]]],
         batch_seconds: float,
         report: Callable[[AudioError], None],
     ) -> Iterator[Transcript]:
-        """The transcripts of audio, in its order: what is short in batches, what is long by itself."""
+        """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
+        if not batch_seconds > 0:
+            raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
         held: list[tuple[str, Tensor]] = []
         samples = 0
-        for audio in audios:
-            name = name_of(audio)
+        for name, blocks in named:
             try:
-                wav, rest = take(reader(audio), self.long_audio.whole_s * self.sample_rate)
+                wav, rest = take(blocks, self.long_audio.whole_s * self.sample_rate)
                 if rest is not None:
                     yield from self._transcribe(held, batch_seconds)
                     held, samples = [], 0
@@ -335,10 +377,15 @@ class Transcriber(Pretrained):
     def _recognise_segments(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
         """What is said in long audio where somebody speaks, segment by segment."""
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
-        found = segments(blocks, self.sample_rate, frame=frame, longest_s=self.long_audio.segment_s)
+        found = self._segments(blocks, frame, longest_s=self.long_audio.segment_s)
         for batch in batches_of(found, batch_seconds * self.sample_rate):
             hypotheses = self._recognise([segment.wav for segment in batch], PADDING_S * self.sample_rate)
             yield from map(Piece, (segment.start for segment in batch), hypotheses)
+
+    def _segments(self, blocks: Iterable[Tensor], frame: int, **options: float) -> Iterator[Segment]:
+        """The parts of long audio in which somebody speaks."""
+        speech = self.long_audio.speech(self.sample_rate, frame)
+        return segments(blocks, speech, pause_s=self.long_audio.pause_s, **options)
 
     @torch.inference_mode()
     def _recognise_windows(self, blocks: Iterable[Tensor], batch_seconds: float) -> Iterator[Piece]:
@@ -353,7 +400,7 @@ class Transcriber(Pretrained):
     def posteriors(self, blocks: Iterable[Tensor], *, batch_seconds: float = 60.0) -> Iterator[tuple[int, Tensor]]:
         """CTC log-probabilities (T, V) of the parts of long audio in which somebody speaks, and their first frames."""
         options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
-        found = segments(blocks, self.sample_rate, frame=self.frame_samples, **options)
+        found = self._segments(blocks, self.frame_samples, **options)
         longest = round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
         yield from merged(self._outputs(found, batch_seconds), longest)
 
@@ -385,15 +432,16 @@ class Transcriber(Pretrained):
             words += self._timed(piece, text)
             tokens += [spellings[token] for token in piece.hypotheses[0].tokens]
         text, score = " ".join(texts), sum(best.score for _, (best, *_) in pieces)
-        nbest = [Alternative(text, score)]
-        if len(pieces) == 1:
-            nbest += [Alternative(self.tokenizer.decode(one.tokens), one.score) for one in pieces[0].hypotheses[1:]]
+        nbest = {text: Alternative(text, score)} if pieces else {}
+        for one in pieces[0].hypotheses[1:] if len(pieces) == 1 else ():
+            other = self.tokenizer.decode(one.tokens)
+            nbest.setdefault(other, Alternative(other, one.score))  # some differ only in how tokens spell them
         return Transcript(
             text,
             tuple(words),
             tokens=tuple(tokens),
             score=score,
-            nbest=tuple(nbest) if pieces else (),
+            nbest=tuple(nbest.values()),
             duration=samples / self.sample_rate,
             file=name,
         )

@@ -12,7 +12,9 @@ class Word:
     Attributes
     ----------
     start, end
-        Seconds from the beginning of the recording.
+        Seconds from the beginning of the recording. A token is where the model is surest of it, so that a word of a
+        letter is as short as a frame, and words end early: on digits at known places, starts are 33 to 70 ms off in the
+        mean, and ends 45 to 91 ms, in the median 22 to 56 ms early. To end where the next word begins is worse.
     confidence
         How likely the word is right, between 0 and 1.
     """
@@ -46,7 +48,8 @@ class Transcript:
     score
         What the search says of the text: a sum of natural logs, higher is better.
     nbest
-        The best texts, this one first, as many as the search returns.
+        The best texts, this one first, as different ones as the search returns; of audio over 40 s, which is searched
+        in parts, only this one.
     duration
         Seconds of audio.
     language

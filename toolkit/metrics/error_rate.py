@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from toolkit.metrics.alignment import DELETION, HIT, INSERTION, SUBSTITUTION, Edit, align, edit_ops
-from toolkit.metrics.bootstrap import RESAMPLES, interval
+from toolkit.metrics.bootstrap import RESAMPLES, Interval, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class ErrorRateTracker:
         """Sentence error rate: utterances with at least one word error, in percent; 0 when there is none."""
         return 100.0 * self.wrong_sentences / max(len(self.utterances), 1)
 
-    def wer_interval(self, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-        """The 95 % confidence interval of the WER in percent, from resampling utterances with replacement."""
+    def wer_interval(self, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+        """The 95 % confidence interval of the WER in percent, from resampling utterances; None for fewer than ten."""
         counts = [utterance.words for utterance in self.utterances.values()]
         return interval(counts, resamples=resamples, seed=seed)

@@ -69,14 +69,15 @@ def _counts(name: str, rate: ErrorRate) -> str:
 
 def totals(tracker: ErrorRateTracker) -> Iterator[str]:
     """The error rates of the whole test set."""
-    low, high = tracker.wer_interval()
+    interval = tracker.wer_interval()
     total = len(tracker.utterances)
     yield _counts("WER", tracker.words)
     yield f"%SER {tracker.ser:.2f} [ {tracker.wrong_sentences} / {total} ]"
     yield _counts("CER", tracker.characters)
-    yield (
-        f"Scored {total} utterances. 95 % confidence interval of the WER: {low:.2f} to {high:.2f} "
-        "(bootstrap over utterances)"
+    yield f"Scored {total} utterances. " + (
+        f"95 % confidence interval of the WER: {interval[0]:.2f} to {interval[1]:.2f} (bootstrap over utterances)"
+        if interval
+        else "They are too few for a confidence interval."
     )
 
 

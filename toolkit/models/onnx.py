@@ -99,7 +99,16 @@ def export_encoder(model: nn.Module, features: Tensor, frames: Tensor, file: str
             ) from error
 
 
-def _session(file: Path) -> Any:
+def open_session(file: Path, *, threads: int) -> Any:
+    """A graph in a file, to be computed on the CPU by so many threads.
+
+    Raises
+    ------
+    MissingDependencyError
+        onnxruntime is not installed.
+    ModelError
+        The file is missing or damaged.
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -107,11 +116,15 @@ def _session(file: Path) -> Any:
     if not file.is_file():
         raise ModelError(f"{file}: no such file; export the model again")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class for each reason, and no common one
         raise ModelError(f"{file}: not an ONNX graph, or damaged: {' '.join(str(error).split())}") from error
+
+
+def _session(file: Path) -> Any:
+    session = open_session(file, threads=torch.get_num_threads())
     if tuple(one.name for one in session.get_outputs()) != OUTPUTS:
         raise ModelError(f"{file}: expected a graph that gives {', '.join(OUTPUTS)}, as `asr export --onnx` writes it")
     return session
