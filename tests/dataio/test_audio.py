@@ -100,6 +100,14 @@ def test_a_video_that_is_cut_off_within_its_sound(tmp_path: Path) -> None:
         load_audio(path)
 
 
+def test_samples_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(32000))
+    with pytest.raises(AudioError, match=r"a\.raw: samples without a header"):
+        load_audio(tmp_path / "a.raw")
+    with pytest.raises(AudioError, match=r"b\.raw: no such audio file"):
+        load_audio(tmp_path / "b.raw")
+
+
 def test_only_paths_have_names(flac: Path) -> None:
     assert (name_of(flac), name_of(str(flac)), name_of(b""), name_of(torch.zeros(1))) == (str(flac), str(flac), "", "")
 

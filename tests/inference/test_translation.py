@@ -144,6 +144,12 @@ def test_alias_of_a_class_without_arguments_becomes_what_it_became(tmp_path: Pat
     assert type(augment[0]).__name__ == "Augmenter"
 
 
+def test_what_exists_by_its_name_is_not_renamed(tmp_path: Path) -> None:
+    names = ["speechbrain.decoders.scorer.KenLMScorer", "speechbrain.decoders.seq2seq.S2SBaseSearcher"]
+    (tmp_path / "old.yaml").write_text("".join(f"a{place}: !name:{name}\n" for place, name in enumerate(names)))
+    assert translate(HparamsDocument(tmp_path / "old.yaml")) == []
+
+
 def test_merged_arguments_are_translated(tmp_path: Path) -> None:
     yaml = "options: &o\n  drop_count_high: 7\n  drop_prob: 0.5\n  drop_width: 0.2\n"
     yaml += "it: !new:speechbrain.processing.speech_augmentation.DropFreq\n  <<: *o\n  drop_width: 0.1\n"

@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="output folder of a recogniser's training")
+    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="folder of a model")
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="of the validation set")
     parser.add_argument("--test", type=Path, nargs="+", default=[], metavar="MANIFEST", help="only to be reported on")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")

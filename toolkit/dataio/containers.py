@@ -192,6 +192,11 @@ def _open(path: str | Path) -> soundfile.SoundFile | None:
     """The file opened by libsndfile; None when libsndfile does not know its container, or how long it is."""
     try:
         audio = soundfile.SoundFile(str(path))
+    except TypeError:  # of soundfile, at names that end in .raw
+        _check_file(Path(path))
+        raise AudioError(
+            f"{path}: samples without a header, of no known rate and kind; make a WAV file of it"
+        ) from None
     except soundfile.LibsndfileError as error:
         _check_file(Path(path))
         if error.code == MALFORMED:

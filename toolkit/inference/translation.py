@@ -122,11 +122,12 @@ RULES: dict[str, Rule] = {
 
 # The same things by the other paths that they are imported by.
 ALIASES = (
-    (r"speechbrain\.decoders\.(seq2seq|transducer|scorer)\.", "speechbrain.decoders."),
     (r"speechbrain\.pretrained\.interfaces\.", "speechbrain.pretrained."),
     (r"speechbrain\.processing\.augmentation\.", f"{_OLD_AUGMENT}."),
     (r"speechbrain\.lobes\.models\.huggingface_transformers\.", f"{_HF}."),
 )
+
+DECODERS = re.compile(r"^speechbrain\.decoders\.(seq2seq|transducer|scorer)\.")  # what is in them, is in decoders, too
 
 # Of SpeechBrain's own streaming, what holds the state between two chunks: toolkit.inference.streaming has its own.
 DROPPED = (
@@ -184,12 +185,14 @@ def _translate(document: HparamsDocument, parent: Any, key: Any) -> list[str]:
     name = old
     for pattern, replacement in ALIASES:
         name = re.sub(f"^{pattern}", replacement, name)
-    rule = RULES.get(name) or Rule(name if exists(name) else _unknown(document, old, _line(parent, key)))
-    arguments = _arguments(node)
-    if isinstance(node, CommentedSeq) and node and (rule.arguments or rule.change):
-        raise ConfigError(
-            f"{document.path}, line {_line(parent, key)}: the arguments of {old} have changed since; give them by name"
-        )
+    rule = RULES.get(DECODERS.sub("speechbrain.decoders.", name))
+    rule = rule or Rule(name if exists(name) else _unknown(document, old, _line(parent, key)))
+    arguments = node if isinstance(node, CommentedMap) else CommentedMap()
+    if rule.arguments or rule.change:
+        if isinstance(node, CommentedSeq) and node:
+            where = f"{document.path}, line {_line(parent, key)}"
+            raise ConfigError(f"{where}: the arguments of {old} have changed since; give them by name")
+        _write_merged(arguments)
     new = rule.name if isinstance(rule.name, str) else rule.name(arguments)
     said = _rename(arguments, rule.arguments)
     said += rule.change(arguments) if rule.change else []
@@ -199,16 +202,13 @@ def _translate(document: HparamsDocument, parent: Any, key: Any) -> list[str]:
     return [f"{old} -> {new}"] * (new != old) + said
 
 
-def _arguments(node: Any) -> CommentedMap:
-    """The arguments that a node gives by name; what is merged from elsewhere (``<<: *options``) is written out."""
-    if not isinstance(node, CommentedMap):
-        return CommentedMap()
-    if getattr(node, merge_attrib, None):
-        own = dict(node.non_merged_items())
-        merged = {key: value for key, value in node.items() if key not in own}
-        delattr(node, merge_attrib)
-        node.update(merged)
-    return node
+def _write_merged(arguments: CommentedMap) -> None:
+    """Write out what is merged from elsewhere (``<<: *options``), which others may need as it is."""
+    if getattr(arguments, merge_attrib, None):
+        own = dict(arguments.non_merged_items())
+        merged = {key: value for key, value in arguments.items() if key not in own}
+        delattr(arguments, merge_attrib)
+        arguments.update(merged)
 
 
 def _rename(arguments: CommentedMap, names: Mapping[str, str | None]) -> list[str]:
