@@ -175,7 +175,8 @@ def test_channels_that_cancel_are_warned_of(tmp_path: Path, caplog: pytest.LogCa
     load_audio(tmp_path / "a.wav")
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{tmp_path}/a.wav: its channels cancel each other out, words may be lost; choose one with channel=0"
+        f"{tmp_path}/a.wav: its channels cancel each other out, words may be lost; "
+        "choose one (--channel 0, or channel=0)"
     )
     caplog.clear()
     load_audio(tmp_path / "a.wav", channel=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,19 @@ import torch
 from test_transcriber import RATE, TONES, ToneModel, play
 from torch import Tensor
 
+from toolkit.dataio.audio import load_audio
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.errors import AudioError, ConfigError, DataError
-from toolkit.inference.long_audio import LongAudio, take
+from toolkit.inference.long_audio import DETECTORS, LongAudio, take
 from toolkit.inference.segments import pause_after, quietest, segments
 from toolkit.inference.speech import Levels
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.windows import Output, laid_out, merged, seam
+from toolkit.metrics.error_rate import word_errors
 from toolkit.tokenizer import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+AN4 = Path(os.environ.get("ASR_DATA", ROOT.parent / "shared/data")) / "an4"
 
 SHORT = LongAudio(whole_s=4.0, window_s=3.0, overlap_s=1.2, segment_s=3.0, pause_s=0.6)
 
@@ -99,7 +105,10 @@ def test_silence_has_no_words(transcriber: Transcriber) -> None:
         assert (found.text, found.words, found.duration) == ("", (), len(silent) / RATE)
 
 
-def test_five_hours_are_heard_in_the_memory_of_a_minute(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", [CTCGreedySearcher(), WholeSearch()])
+def test_five_hours_are_heard_in_the_memory_of_a_minute(
+    tokenizer: Tokenizer, search: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     minute, held = torch.from_numpy(np.resize(speech("ABC B CAB"), 60 * RATE)), []
     pad = torch.cat
 
@@ -112,7 +121,7 @@ def test_five_hours_are_heard_in_the_memory_of_a_minute(tokenizer: Tokenizer, mo
         held.append(joined.numel())
         return joined
 
-    made = Transcriber(ToneModel(tokenizer), tokenizer, CTCGreedySearcher(), sample_rate=RATE, device="cpu")
+    made = Transcriber(ToneModel(tokenizer), tokenizer, search, sample_rate=RATE, device="cpu")
     one = made.transcribe(minute.numpy())
     monkeypatch.setattr(
         "toolkit.dataio.audio.decode_blocks", lambda _: ((part.numpy()[None], RATE) for part in recording())
@@ -258,3 +267,18 @@ def test_taking_stops_at_the_limit() -> None:
     wav, rest = take(iter([torch.ones(3), torch.ones(4), torch.ones(5)]), 6)
     assert (len(wav), [len(block) for block in rest]) == (7, [5])
     assert len(take(iter([]), 6)[0]) == 0
+
+
+@pytest.mark.skipif(not AN4.is_dir(), reason="needs the recordings of AN4")
+@pytest.mark.parametrize("detector", ["energy", "silero"])
+def test_utterances_are_heard_joined_as_they_are_alone(detector: str) -> None:
+    if detector == "silero":
+        pytest.importorskip("silero_vad")
+    asr = Transcriber.from_run(ROOT / "pretrained/an4-small", device="cpu")
+    asr.long_audio = LongAudio(speech=DETECTORS[detector])
+    files = sorted(AN4.glob("wav/an4test_clstk/*/*.flac"))[::5]
+    wavs = [load_audio(file) for file in files]
+    alone = " ".join(found.text for found in asr.transcribe(wavs))
+    joined = asr.transcribe(torch.cat(wavs)).text
+    assert len(alone.split()) > 140
+    assert word_errors(alone, joined).errors <= 12  # 19 where segments end after 0.6 s

@@ -143,7 +143,8 @@ def _mixed(
         left += float(np.square(mean).sum()) * len(samples)  # of channels that have nothing in common, all
         yield mean, rate
     if left < CANCELLED_SHARE * power:
-        logger.warning("%s: its channels cancel each other out, words may be lost; choose one with channel=0", name)
+        message = "%s: its channels cancel each other out, words may be lost; choose one (--channel 0, or channel=0)"
+        logger.warning(message, name)
 
 
 def _watched(blocks: Iterator[tuple[np.ndarray, int]], name: str) -> Iterator[tuple[np.ndarray, int]]:

@@ -33,7 +33,8 @@ class LongAudio:
         For attention and transducers: how long a segment between pauses may be.
     pause_s
         Of quiet end a segment. With more of it a segment is of several sentences or speakers, of which models that were
-        trained with one at a time lose words; with less, words are cut.
+        trained with one at a time lose words; with less, words are cut. AN4's test set, joined, has 13 % WER with
+        0.6 s, 9.1 with 0.3, and 9.8 with 0.2, where each utterance alone has 6.1 and the whole file at once 15.
     speech
         Makes, for a sample rate and the samples of a frame, who says where somebody speaks: one of `DETECTORS`.
     """
