@@ -94,7 +94,7 @@ def test_the_same_from_a_file_in_a_list_and_at_any_batch_size(transcriber: Trans
 
 
 def test_short_audio_stays_whole(transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.inference.transcriber.segments", lambda *_, **__: pytest.fail("was cut"))
+    monkeypatch.setattr("toolkit.inference.recognition.segments", lambda *_, **__: pytest.fail("was cut"))
     assert transcriber.transcribe(play("ABCAB")[: 4 * RATE]).text == "ABCAB"
 
 
@@ -274,7 +274,7 @@ def test_taking_stops_at_the_limit() -> None:
 def test_utterances_are_heard_joined_as_they_are_alone(detector: str) -> None:
     if detector == "silero":
         pytest.importorskip("silero_vad")
-    asr = Transcriber.from_run(ROOT / "pretrained/an4-small", device="cpu")
+    asr = Transcriber.from_hparams(ROOT / "pretrained/an4-small", device="cpu")
     asr.long_audio = LongAudio(speech=DETECTORS[detector])
     files = sorted(AN4.glob("wav/an4test_clstk/*/*.flac"))[::5]
     wavs = [load_audio(file) for file in files]

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.long_audio import Counted, is_sound
+from toolkit.inference.recognition import Piece
 from toolkit.inference.timing import with_frames
-from toolkit.inference.transcriber import Piece, Transcriber
+from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Transcript, Word
 from toolkit.models.chunks import Context
 
