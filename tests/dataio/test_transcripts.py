@@ -79,6 +79,7 @@ def test_speechbrain_manifests_are_read_where_their_audio_is_not(tmp_path: Path)
         ("a.jsonl", '{"file": "u1", "text": "A"}\n{"file": "u2"}\n', "line 2: expected"),
         ("a.jsonl", '{"file": "u1", "te', "line 1: expected"),
         ("a.json", '{"u1": {"words": "A"', "damaged JSON at line 1"),
+        ("a.csv", "id,text\nu1,A\n", r"^[^:]*a.csv: has no column 'ID'"),
         ("a.json", '{"u1": 3}', "utterance 'u1': expected an object with 'words'"),
         ("a.csv", "id,wrd\\nu1,A\\n", "no column 'ID'"),
         ("a.trn", "GO ON u1\n", r"line 1: expected WORDS \(ID\)"),

@@ -221,8 +221,9 @@ def _is_number(text: str) -> bool:
 
 def _of_speechbrain(path: Path) -> Iterator[Named]:
     folders = Folders.of(path, None)
+    layout = (CsvLayout if path.suffix.lower() == ".csv" else JsonLayout)(path)
     try:
-        for name, entry in (CsvLayout if path.suffix.lower() == ".csv" else JsonLayout)(path).whole():
+        for name, entry in layout.whole():
             if not isinstance(entry, Mapping) or not isinstance(entry.get("words", ""), str):
                 raise ManifestError(f"utterance {name!r}: expected an object with 'words', not {entry!r}")
             try:
