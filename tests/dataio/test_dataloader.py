@@ -399,6 +399,7 @@ distributed.all_gather_object(
     seeds, get_lhotse_dataloader_from_config(config, rank, 2, None).state_dict()
 )
 assert seeds[0] == seeds[1]
+distributed.destroy_process_group()  # its threads, left to the interpreter's end, may abort it
 """
 
 
