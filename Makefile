@@ -9,7 +9,7 @@ install: .venv/installed
 .venv/installed: setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(if $(wildcard .venv/installed),,--clear) .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,dev,hf,onnx,vad]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,dev,hf,onnx,serve,vad]'
 	# What tests and benchmarks compare with, without the numpy < 2 that it asks for and does not need.
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps 'pyctcdecode==0.5.*' 'pygtrie==2.*'
 	touch $@

@@ -56,7 +56,24 @@ setup(
         # espeak-ng is GPL-3.0: an extra of its own, and only ever run in a process of its own.
         "demo": ["espeakng-loader>=0.2.4,<0.3"],
         "scale": ["ray>=2.50,<3"],
-        "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "jiwer>=4,<5", "kenlm>=0.3,<0.4", "ruff>=0.14,<0.18"],
+        "serve": [
+            "fastapi>=0.120,<1",
+            "uvicorn[standard]>=0.35,<1",
+            "python-multipart>=0.0.20,<0.1",
+            "pydantic-settings>=2.10,<3",
+            "prometheus-client>=0.22,<1",
+            "httpx>=0.28,<1",
+        ],
+        "dev": [
+            "pytest>=8,<10",
+            "hypothesis>=6.100,<7",
+            "jiwer>=4,<5",
+            "kenlm>=0.3,<0.4",
+            "openai>=2,<4",
+            "playwright>=1.50,<2",
+            "ruff>=0.14,<0.18",
+            "schemathesis>=4,<5",
+        ],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         # its dependencies are ours; its data are ONNX graphs, which onnxruntime computes
         "vad": ["silero-vad>=6,<7", "onnxruntime>=1.20,<2"],

@@ -8,7 +8,8 @@
     │   ├── ManifestError        a manifest is missing, damaged or contradicts itself
     │   └── AudioError           an audio file cannot be read, or is not what its manifest says
     ├── TokenizerError           a tokenizer cannot be trained or does not fit the model
-    └── ModelError               weights, vocabulary or input do not fit the model
+    ├── ModelError               weights, vocabulary or input do not fit the model
+    └── ServiceError             the service refuses a request; toolkit/serving/service_errors.py has its kinds
 
 Each message names the thing (file, field, value), what was wanted, and what to do.
 """

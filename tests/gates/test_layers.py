@@ -19,7 +19,8 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "serving": "inference",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
@@ -78,6 +79,10 @@ OPTIONAL = {
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 
+# The extra of a whole part of the toolkit, which imports it wherever it needs to; the commands that begin it, and the
+# client, say when it is missing.
+SERVE = ("toolkit.serving.", "toolkit.cli.serve", "toolkit.cli.client")
+
 # Imported below `if TYPE_CHECKING`, by type checkers, which bring it.
 TYPING_ONLY = {"typing_extensions"}
 
@@ -120,6 +125,7 @@ def part_of(module: str) -> str:
 
 MODULES = {module_name(path): path for top in ("toolkit", "recipes", "templates") for path in files(ROOT / top, "*.py")}
 IMPORTS = [one for path in MODULES.values() for one in imports_of(path)]
+DISTRIBUTIONS = packages_distributions()
 PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
 
 
@@ -156,7 +162,7 @@ def test_few_modules_know_speechbrain():
     assert {one.module for one in IMPORTS if one.target.split(".")[0] == "speechbrain"} == IMPORT_SPEECHBRAIN
 
 
-@pytest.mark.parametrize("extra", sorted({*setup_argument("extras_require"), *OPTIONAL} - {"dev"}))
+@pytest.mark.parametrize("extra", sorted({*setup_argument("extras_require"), *OPTIONAL} - {"dev", "serve"}))
 def test_an_optional_dependency_has_one_module_which_names_its_extra(extra: str):
     name, module = OPTIONAL[extra]
     users = [one for one in IMPORTS if f"{one.target}.{one.name}.".startswith(f"{name}.")]
@@ -165,12 +171,27 @@ def test_an_optional_dependency_has_one_module_which_names_its_extra(extra: str)
     assert f"asr-recipes[{extra}]" in MODULES[module].read_text(encoding="utf-8")
 
 
+def test_only_the_service_imports_what_it_is_built_on():
+    needed = {as_distribution(requirement) for requirement in setup_argument("extras_require")["serve"]}
+    users = [one for one in IMPORTS if distribution_of(one) in needed]
+    assert [one.module for one in users if not one.module.startswith(SERVE)] == []
+    # uvicorn finds websockets and uvloop by itself
+    assert {distribution_of(one) for one in users} == needed
+
+
 def test_what_is_imported_is_what_setup_py_installs():
-    distributions = packages_distributions()
-    used = {one.target.split(".")[0] for one in IMPORTS} - sys.stdlib_module_names - {"toolkit"}
     not_needed = {name for name, _ in OPTIONAL.values()} | TYPING_ONLY
-    imported = {as_distribution(distributions[name][0]) for name in used - not_needed}
+    others = [one for one in IMPORTS if not one.module.startswith(SERVE) and one.target.split(".")[0] not in not_needed]
+    imported = {distribution_of(one) for one in others} - {None}
     assert imported == {as_distribution(requirement) for requirement in setup_argument("install_requires")}
+
+
+def distribution_of(one: Import) -> str | None:
+    """Of what an import is part; None of the standard library and of ourselves."""
+    name = one.target.split(".")[0]
+    if name in sys.stdlib_module_names or name == "toolkit":
+        return None
+    return as_distribution(DISTRIBUTIONS[name][0])
 
 
 def as_distribution(requirement: str) -> str:

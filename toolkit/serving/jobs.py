@@ -1,0 +1,223 @@
+"""What the doors of the service ask of its engine, and what that answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from toolkit.inference.transcript import Transcript
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the engine takes on.
+
+    Attributes
+    ----------
+    devices
+        Where models compute, a process each; by default all GPUs, or the CPU.
+    threads
+        Of a model's process on a CPU; 0: as many as there are cores.
+    decoders
+        Processes that decode files.
+    batch_s, batch_wait_s
+        Seconds of audio in a batch, padding included; and how long an idle device waits for a batch to grow.
+    queue_s, queue_requests
+        Seconds of audio, and requests, that may wait; more are refused.
+    audio_s
+        Of a request, in seconds.
+    timeout_s
+        From when a request is accepted to its answer.
+    memory_bytes
+        Of a model's process: beyond, models that were not used for the longest time leave it.
+    live_sessions
+        Streams of speech at the same time.
+    """
+
+    devices: tuple[str, ...] = ()
+    threads: int = 0
+    decoders: int = 2
+    batch_s: float = 60.0
+    batch_wait_s: float = 0.005
+    queue_s: float = 4 * 3600.0
+    queue_requests: int = 256
+    audio_s: float = 4 * 3600.0
+    timeout_s: float = 600.0
+    memory_bytes: int | None = None
+    live_sessions: int = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to be transcribed.
+
+    Attributes
+    ----------
+    audio
+        Where it is; its owner removes it when the engine has answered.
+    name
+        What the client calls it, for messages and `Transcript.file`.
+    model
+        By its name; the first one by default.
+    channel
+        Which one to hear; by default their mean.
+    hotwords
+        Words that are likely; models that cannot be told so do without.
+    nbest
+        How many alternatives; as many as the model's search gives by default.
+    """
+
+    audio: Path
+    name: str = "audio"
+    model: str = ""
+    channel: int | None = None
+    hotwords: tuple[str, ...] = ()
+    nbest: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model that is served.
+
+    Attributes
+    ----------
+    name
+        What requests call it.
+    created
+        When its folder was written, in seconds since 1970.
+    loaded
+        Whether it is in memory.
+    streaming
+        Whether it was trained to write while somebody speaks; others hear what was said anew every second.
+    provenance
+        ``provenance.json`` of a folder that `asr export` made.
+    """
+
+    name: str
+    created: int
+    loaded: bool
+    streaming: bool
+    sample_rate: int
+    provenance: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a live session tells: a line as it is understood so far, or, ``final``, as it stays.
+
+    Attributes
+    ----------
+    text, words
+        Of the line; words have times from the beginning of the session, and only final lines have words.
+    stable
+        Characters of the text, from the first, that will not change.
+    duration
+        Seconds of the session's audio that were understood.
+    speech_ended
+        A pause ended the line, and not the end of the session.
+    """
+
+    transcript: Transcript
+    final: bool
+    stable: int = 0
+    duration: float = 0.0
+    speech_ended: bool = False
+
+
+@dataclass
+class Status:
+    """What the engine does at the moment, and has done; counters only grow.
+
+    Attributes
+    ----------
+    waiting_requests, waiting_s
+        Accepted and not answered, and seconds of their audio that wait for a device.
+    batches, batched_windows, batched_s
+        Computed so far: batches, the windows in them, and the seconds of audio of these.
+    busy_s
+        Seconds that devices computed.
+    restarts
+        Of model processes that died.
+    """
+
+    waiting_requests: int = 0
+    waiting_s: float = 0.0
+    live_sessions: int = 0
+    batches: int = 0
+    batched_windows: int = 0
+    batched_s: float = 0.0
+    busy_s: float = 0.0
+    restarts: int = 0
+    batch_sizes: list[int] = field(default_factory=list)  # of the batches since the last call of `Engine.status`
+
+
+class LiveSession(Protocol):
+    """Speech while it is spoken: the one side feeds, the other listens."""
+
+    async def feed(self, samples: bytes) -> None:
+        """Take 16-bit little-endian mono samples at the rate that the session was opened with, however many."""
+
+    async def finish(self) -> None:
+        """No more samples come; the last line follows, then `heard` ends."""
+
+    def heard(self) -> AsyncIterator[Heard]:
+        """What was understood, as it comes. Raises ServiceError."""
+
+    async def close(self) -> None:
+        """Forget the session, finished or not."""
+
+
+class Engine(Protocol):
+    """Models in processes of their own, a queue before them, and what decodes files. All methods are of one event loop.
+
+    Methods raise a `ServiceError`; cancelling the task, or closing the iterator, takes the job out of the queue.
+    """
+
+    limits: Limits
+
+    async def start(self) -> None:
+        """Begin the processes and load the first model; returns when it can transcribe."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more jobs, answer those accepted for so many seconds, and end the processes."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model process answers."""
+
+    @property
+    def models(self) -> Sequence[ModelCard]:
+        """The models that are served, the default one first."""
+
+    def check_room(self) -> None:
+        """Raise BusyError when no more requests may wait: before an upload is read."""
+
+    def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
+        """The parts of a file in their order as they are understood: pieces between pauses of what is long.
+
+        Each part has times from the beginning of the file and the duration of what was heard so far; `joined` makes a
+        transcript of all. A file has one part at least.
+        """
+
+    async def open_live(self, model: str, sample_rate: int) -> LiveSession:
+        """A session of speech."""
+
+    def status(self) -> Status:
+        """What goes on."""
+
+
+def joined(parts: Sequence[Transcript]) -> Transcript:
+    """The transcript of a whole file of its parts, of which there is one at least."""
+    if len(parts) == 1:
+        return parts[0]
+    return Transcript(
+        " ".join(part.text for part in parts if part.text),
+        tuple(word for part in parts for word in part.words),
+        tokens=tuple(token for part in parts for token in part.tokens),
+        score=sum(part.score for part in parts),
+        duration=parts[-1].duration,
+        language=parts[-1].language,
+        file=parts[-1].file,
+    )
