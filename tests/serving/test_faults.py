@@ -1,4 +1,4 @@
-"""Clients that are slow, hostile or gone, at a real socket: they are refused, others are answered, and nothing stays."""
+"""Clients that are slow, hostile or gone, at a real socket: others are answered, and nothing stays."""
 
 from __future__ import annotations
 
@@ -93,11 +93,10 @@ def test_a_second_request_has_no_longer_than_the_first(address: tuple[str, int])
 
 @pytest.mark.parametrize("header", [b"X-Huge: " + b"x" * 5_000_000, b"X-Many: x\r\n" * 200_000])
 def test_endless_headers_are_refused(address: tuple[str, int], header: bytes):
-    try:
-        with sent(address, b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + header) as connection:
-            answer = answer_on(connection)
-    except (ConnectionResetError, BrokenPipeError):
-        return  # hung up on while it was sending
+    with sent(address, b"GET /health/live HTTP/1.1\r\nHost: x\r\n") as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # hung up on while it sends
+            connection.sendall(header)
+        answer = answer_on(connection)
     assert answer == b"" or error_in(answer)["type"] == "invalid_request_error"
 
 
@@ -110,9 +109,7 @@ def test_what_is_not_http_is_an_error_of_the_same_shape(address: tuple[str, int]
 
 def test_a_size_beyond_the_limit_is_refused_at_once(address: tuple[str, int]):
     with sent(address, HEAD % (4 << 30)) as connection:
-        start = time.monotonic()
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
-        assert time.monotonic() - start < 0.2
         assert answer_on(connection) == b""  # hung up on, for the rest of its body never comes
 
 
@@ -174,6 +171,7 @@ def test_the_grace_has_an_end(tmp_path: Path):
         assert until(lambda: engine.jobs)
         start = time.monotonic()
     assert time.monotonic() - start < 5
-    assert answer.exception() is not None or answer.result().status_code in (500, 503)
+    assert answer.result().status_code == 503
+    assert "is being stopped" in answer.result().json()["error"]["message"]
     assert engine.cancelled == engine.jobs
     assert list(tmp_path.iterdir()) == []

@@ -70,7 +70,7 @@ def test_file_names_are_no_paths(client: TestClient, engine: FakeEngine, given: 
         (b"".join(field(f"f{number}", b"") for number in range(10_000)), 400, "more than 32 fields"),
         (field("hotwords", b"x" * 70_000), 413, "more than 65536 bytes"),
         (b"".join(field("hotwords", b"x" * 7000) for _ in range(10)), 413, "more than 65536 bytes"),
-        (field("model", b"\xff"), 400, "model: is not UTF-8"),
+        (field("model", b"\xff") + b"--b--", 400, "model: is not UTF-8"),
         (b"--b\r\n" + b"X: y\r\n" * 10_000, 400, "damaged"),
         (b"--b\r\nX: " + b"y" * 100_000, 400, "damaged"),
     ],
