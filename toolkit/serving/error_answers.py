@@ -39,13 +39,17 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
+def error_of(error: ServiceError) -> dict[str, Any]:
+    """The error as JSON says it."""
+    return ErrorAnswer(error=ErrorDetail(message=str(error), type=error.kind, param=error.param)).model_dump()
+
+
 def answer_of(error: ServiceError) -> JSONResponse:
     """The error as HTTP says it."""
-    detail = ErrorDetail(message=str(error), type=error.kind, param=error.param)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": detail.model_dump()}, error.status, headers)
+    return JSONResponse(error_of(error), error.status, headers)
 
 
 def answer_errors(app: FastAPI) -> None:

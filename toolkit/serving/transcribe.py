@@ -1,29 +1,21 @@
-"""``POST /transcribe``: a file in, what is said in it out; and how any route has the engine hear a file."""
+"""``POST /transcribe``: a file in, what is said in it out."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
-
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from toolkit.errors import did_you_mean
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.dependencies import EngineOf, SettingsOf
 from toolkit.serving.error_answers import described
-from toolkit.serving.jobs import Job, joined
+from toolkit.serving.hearing import transcript_of
+from toolkit.serving.jobs import Job
 from toolkit.serving.service_errors import InvalidInputError
 from toolkit.serving.uploads import Form, received
 
-logger = logging.getLogger(__name__)
 router = APIRouter(tags=["transcription"])
-T = TypeVar("T")
 
 FIELDS = ("model", "channel", "hotwords", "nbest")
 MOST_ALTERNATIVES = 100
@@ -96,7 +88,7 @@ async def transcribe(request: Request, engine: EngineOf, settings: SettingsOf) -
     """
     async with received(request, settings) as form:
         job = job_of(form)
-        transcript = joined(await while_connected(request, _all(parts_of(request, job))))
+        transcript = await transcript_of(request, job)
     return answer_of(transcript, job.model or engine.models[0].name)
 
 
@@ -131,42 +123,3 @@ def answer_of(transcript: Transcript, model: str) -> Transcription:
         language=transcript.language,
         nbest=[AlternativeText(**vars(text)) for text in transcript.nbest] or None,
     )
-
-
-async def parts_of(request: Request, job: Job) -> AsyncIterator[Transcript]:
-    """`Engine.transcribe`, counted and logged."""
-    state, start, heard = request.app.state, time.perf_counter(), []
-    async with contextlib.aclosing(state.engine.transcribe(job)) as parts:
-        async for part in parts:
-            heard.append(part)
-            yield part
-    transcript, seconds = joined(heard), time.perf_counter() - start
-    state.metrics.transcribed(transcript.duration, seconds)
-    fields = {"model": job.model, "audio_s": round(transcript.duration, 3), "seconds": round(seconds, 4)}
-    if state.settings.log_content:
-        fields |= {"file": job.name, "text": transcript.text}
-    logger.info("transcribed", extra={"fields": fields})
-
-
-async def _all(parts: AsyncIterator[Transcript]) -> list[Transcript]:
-    async with contextlib.aclosing(parts):
-        return [part async for part in parts]
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns; it is cancelled when the client goes away. Raises ClientDisconnect then."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
