@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -53,7 +53,7 @@ class TranscriptionForm(BaseModel):
     include: list[str] = Field([], alias="include[]", max_length=0, description="Nothing can be included.")
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[str, str]]) -> TranscriptionForm:
+    def of(cls, fields: Mapping[str, Sequence[str]]) -> TranscriptionForm:
         """What the fields of a multipart form say; empty ones say nothing, and of one that comes twice the last counts.
 
         Lists come as ``name[]``, ``name[0]`` or ``name``, many times or once, with commas or as JSON.
@@ -64,11 +64,11 @@ class TranscriptionForm(BaseModel):
             A field has a value that cannot be, or that contradicts another field's.
         """
         values: dict[str, Any] = {}
-        for key, text in fields:
-            name, value = key.partition("[")[0], text.strip()
-            if value and name in cls.model_fields:
+        for key, texts in fields.items():
+            name = key.partition("[")[0]
+            for text in filter(str.strip, texts if name in cls.model_fields else ()):
                 is_list = cls.model_fields[name].alias is not None
-                values[name] = values.get(name, []) + _entries(value) if is_list else value
+                values[name] = values.get(name, []) + _entries(text) if is_list else text.strip()
         try:
             form = cls.model_validate(values)
         except ValidationError as error:
@@ -96,6 +96,14 @@ class TranscriptionForm(BaseModel):
         """The phrases of the prompt, and the keywords."""
         phrases = [*re.split(r"[,;\n]", self.prompt), *self.keywords]
         return tuple(phrase.strip() for phrase in phrases if phrase.strip())
+
+
+def described_form() -> dict[str, Any]:
+    """The form for the documentation of a route, ``openapi_extra=``."""
+    schema = TranscriptionForm.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": "Audio or video in any container."}
+    schema |= {"properties": {"file": file} | schema["properties"], "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 def _entries(value: str) -> list[str]:
