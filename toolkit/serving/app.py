@@ -16,13 +16,14 @@ from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
 from toolkit.serving.logs import RequestLog
 from toolkit.serving.metrics import Metrics
+from toolkit.serving.openai_api import router as openai_api
 from toolkit.serving.settings import Settings
 from toolkit.serving.transcribe import router as transcribe
 from toolkit.serving.upload_folder import upload_folder
 
 # Routers that need a key, and those that do not: probes have none, and a page asks for it.
-GUARDED = (transcribe,)
-OPEN = (health, docs)
+GUARDED = (transcribe, openai_api)
+OPEN = (docs, health)
 
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
