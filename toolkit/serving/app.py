@@ -14,13 +14,14 @@ from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
 from toolkit.serving.logs import RequestLog
 from toolkit.serving.metrics import Metrics
+from toolkit.serving.page import router as page
 from toolkit.serving.settings import Settings
 from toolkit.serving.transcribe import router as transcribe
 from toolkit.serving.uploads import upload_folder
 
 # Routers that need a key, and those that do not: probes have none, and a page asks for it.
 GUARDED = (transcribe,)
-OPEN = (health,)
+OPEN = (health, page)
 
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:

@@ -22,6 +22,7 @@ let recording = null; // the take that is recorded
 function open(take) {
   current = take;
   transcript.hide();
+  find("word").textContent = "";
   render();
   if (take && matchMedia("(max-width: 50rem)").matches) find("work").scrollIntoView();
 }
@@ -49,7 +50,9 @@ function renderWork(take) {
   find("work").dataset.state = take.state;
   find("name").textContent = take.name;
   find("facts").textContent = [summary(take), take.result?.model].filter(Boolean).join(" · ");
-  if (retriable(take)) find("facts").textContent = "";
+  find("facts").hidden = retriable(take);
+  find("again").hidden = take.state !== "done" || find("model").value === take.result.model;
+  find("again").textContent = `Transcribe with ${find("model").value}`;
   player.show(take);
   renderLive(take);
   renderNotice(take);
@@ -74,8 +77,9 @@ function renderNotice(take) {
   find("retry").hidden = !retriable(take);
   progress(find("notice").querySelector("progress"), take);
   const again = take.retryAt ? ` It is asked again in ${secondsLeft(take)} s.` : "";
-  find("notice").firstElementChild.textContent =
-    take.state === "failed" ? take.error.message + again : take.state === "cancelled" ? "Cancelled." : summary(take);
+  const [reason, detail] = find("notice").children;
+  reason.textContent = take.state === "failed" ? take.error.message + again : summary(take);
+  detail.textContent = take.error?.detail ?? "";
 }
 
 function renderTools(take) {
@@ -85,8 +89,7 @@ function renderTools(take) {
   find("undo").disabled = !take.undone.past.length;
   find("redo").disabled = !take.undone.future.length;
   find("next").hidden = !unsure;
-  find("next").textContent = `Next of ${unsure}`;
-  find("next").setAttribute("aria-label", `Next of ${counted(unsure, "word")} that are not sure`);
+  find("next").textContent = `Next unsure (${unsure})`;
 }
 
 // ---- files ----
@@ -128,9 +131,11 @@ queue.addEventListener("change", ({ detail: take }) => {
   if (take.state === "failed") say(`${take.name}: ${take.error.message}`);
   if (take.error?.status === 401) askForKey();
 });
-find("retry").addEventListener("click", () => queue.send(current));
+for (const id of ["retry", "again"]) find(id).addEventListener("click", () => queue.send(current));
+find("model").addEventListener("change", render);
 addEventListener("beforeunload", (event) => {
-  if (queue.pending) event.preventDefault();
+  const edited = queue.takes.some((take) => take.undone.past.length);
+  if (queue.pending || edited) event.preventDefault();
 });
 
 function say(text) {
@@ -140,6 +145,7 @@ function say(text) {
 // ---- recording ----
 
 find("record").addEventListener("click", () => (recording ? stop() : record()));
+find("stop").addEventListener("click", stop);
 
 async function record() {
   trouble("");
@@ -202,7 +208,7 @@ function keepInSight(word) {
 addEventListener("keydown", (event) => {
   const { key, target } = event;
   if (!current || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (transcript.editing) {
+  if (target === transcript.element && transcript.editing) {
     if (key === "Escape") transcript.editing = false;
   } else if (key === " " && !target.closest("button, input, select")) {
     event.preventDefault();

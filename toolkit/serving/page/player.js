@@ -56,6 +56,7 @@ export class Player extends EventTarget {
     URL.revokeObjectURL(this.#address);
     this.#address = "";
     this.#take = null;
+    this.light(null);
     delete this.root.dataset.unplayable;
   }
 

@@ -18,6 +18,7 @@ export class Recording extends EventTarget {
   partial = ""; // what is understood of the line that is spoken
   peaks = [];
   samples = 0;
+  hint = "Listening…"; // while there is no text
 
   /** Ask for the microphone, and begin. */
   async begin(model) {
@@ -91,6 +92,7 @@ export class Recording extends EventTarget {
 
   #lost() {
     this.#ready = false;
+    this.hint = "The service does not write while you speak. The text comes when you stop.";
     this.#finished.resolve(false);
   }
 }

@@ -8,19 +8,18 @@ export const apiKey = {
   set: (key) => sessionStorage.setItem(KEY, key),
 };
 
-/** Why there is no answer, in words. `status` is of HTTP, or 0; `retryAfter` are seconds. */
+/** Why there is no answer, in words; `detail` is what the service says of it, `retryAfter` are seconds. */
 export class ServiceError extends Error {
-  constructor(message, { status = 0, retryAfter = null } = {}) {
+  constructor(message, { status = 0, detail = "", retryAfter = null } = {}) {
     super(message);
-    this.status = status;
-    this.retryAfter = retryAfter;
+    Object.assign(this, { status, detail, retryAfter });
   }
 }
 
 const REASONS = {
   401: "This service wants an API key.",
   404: "The service does not have this.",
-  413: "Too large.",
+  413: "This is more than the service takes at once.",
   415: "This is not audio that can be read.",
   422: "The service cannot use this.",
   429: "The service is busy.",
@@ -30,16 +29,15 @@ const REASONS = {
   504: "The service took too long.",
 };
 
-/** The error that an answer means: what kind it is, and what the service says about it. */
-export function refusal(status, body, retryAfter = null) {
-  const detail = body?.error?.message;
-  const reason = REASONS[status] ?? `The service answered with ${status}.`;
+/** The error that an answer means. */
+function refusal(status, body, retryAfter) {
   const seconds = retryAfter === null ? null : Math.max(1, Math.ceil(Number(retryAfter)) || 1);
-  return new ServiceError(detail ? `${reason} ${sentence(detail)}` : reason, { status, retryAfter: seconds });
+  const reason = REASONS[status] ?? `The service answered with ${status}.`;
+  return new ServiceError(reason, { status, detail: body?.error?.message, retryAfter: seconds });
 }
 
 /** What to say when there was no answer at all. */
-export function unreachable(sending = false) {
+function unreachable(sending = false) {
   if (!navigator.onLine) return new ServiceError("You are offline. Connect, then try again.");
   if (sending) {
     return new ServiceError("The connection ended while the file was sent: it may be larger than the service takes.");
@@ -114,5 +112,3 @@ export function deferred() {
   const promise = new Promise((...settle) => ([resolve, reject] = settle));
   return { promise, resolve, reject };
 }
-
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`).replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
