@@ -14,13 +14,14 @@ from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
 from toolkit.serving.logs import RequestLog
 from toolkit.serving.metrics import Metrics
+from toolkit.serving.openai_api import router as openai_api
 from toolkit.serving.page import router as page
 from toolkit.serving.settings import Settings
 from toolkit.serving.transcribe import router as transcribe
 from toolkit.serving.uploads import upload_folder
 
 # Routers that need a key, and those that do not: probes have none, and a page asks for it.
-GUARDED = (transcribe,)
+GUARDED = (transcribe, openai_api)
 OPEN = (health, page)
 
 
@@ -51,8 +52,14 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine, settings = app.state.engine, app.state.settings
     with upload_folder(settings.temporary_folder) as app.state.folder:
-        await engine.start()
+        try:
+            await engine.start()
+        except Exception as error:
+            app.state.failure = error  # for the server: ASGI has no place for it
+            raise
+        grace_s = 0.0
         try:
             yield
-        finally:
-            await engine.stop(settings.grace_s)
+            grace_s = settings.grace_s
+        finally:  # cancelled: at once
+            await engine.stop(grace_s)
