@@ -52,8 +52,14 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine, settings = app.state.engine, app.state.settings
     with upload_folder(settings.temporary_folder) as app.state.folder:
-        await engine.start()
+        try:
+            await engine.start()
+        except Exception as error:
+            app.state.failure = error  # for the server: ASGI has no place for it
+            raise
+        grace_s = 0.0
         try:
             yield
-        finally:
-            await engine.stop(settings.grace_s)
+            grace_s = settings.grace_s
+        finally:  # cancelled: at once
+            await engine.stop(grace_s)

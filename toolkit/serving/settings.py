@@ -28,6 +28,8 @@ from toolkit.serving.jobs import Limits
 
 Texts = Annotated[tuple[str, ...], NoDecode]  # in the environment with commas between them
 
+MAY_BE_ZERO = ("threads", "batch_wait_s", "live_sessions")  # of Limits
+
 
 class Settings(BaseSettings):
     """What the service is told.
@@ -99,6 +101,14 @@ class Settings(BaseSettings):
         for name in value if isinstance(value, Mapping) else ():
             if name not in known:
                 raise ValueError(f"{name} is no limit{did_you_mean(name, known)}; there are {', '.join(known)}")
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _positive(cls, value: Limits) -> Limits:
+        for name, number in vars(value).items():
+            if isinstance(number, (int, float)) and not (number > 0 or (number == 0 and name in MAY_BE_ZERO)):
+                raise ValueError(f"{name} is {number}; expected more than 0")
         return value
 
 
