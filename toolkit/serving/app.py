@@ -12,6 +12,7 @@ from toolkit.serving.dependencies import require_key
 from toolkit.serving.error_answers import answer_errors
 from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
+from toolkit.serving.live_api import router as live
 from toolkit.serving.logs import RequestLog
 from toolkit.serving.metrics import Metrics
 from toolkit.serving.openai_api import router as openai_api
@@ -20,9 +21,10 @@ from toolkit.serving.settings import Settings
 from toolkit.serving.transcribe import router as transcribe
 from toolkit.serving.uploads import upload_folder
 
-# Routers that need a key, and those that do not: probes have none, and a page asks for it.
+# Routers that need a key, and those that do not: probes have none, a page asks for it,
+# and a live session may be told it in its first message.
 GUARDED = (transcribe, openai_api)
-OPEN = (health, page)
+OPEN = (health, live, page)
 
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
