@@ -22,7 +22,15 @@ from toolkit.serving.error_answers import described, error_of, note
 from toolkit.serving.hearing import parts_of, transcript_of, while_connected
 from toolkit.serving.jobs import Job, ModelCard
 from toolkit.serving.openai_form import TranscriptionForm, described_form
-from toolkit.serving.openai_formats import Text, Verbose, as_json, as_verbose, event, events
+from toolkit.serving.openai_formats import (
+    EXAMPLES,
+    JSONTranscription,
+    VerboseTranscription,
+    as_json,
+    as_verbose,
+    event,
+    events,
+)
 from toolkit.serving.service_errors import NotFoundError, ServiceError
 from toolkit.serving.uploads import received
 
@@ -32,7 +40,7 @@ OWNER = "asr-recipes"
 SUBTITLES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 # nginx collects what it passes on, and would hold events back.
 EVENT_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-TEXTS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", *SUBTITLES.values(), "text/event-stream")}
+TEXTS = {kind: {"schema": {"type": "string"}, "example": example} for kind, example in EXAMPLES.items()}
 
 
 class Model(BaseModel):
@@ -63,10 +71,11 @@ async def until_answered() -> AsyncIterator[AsyncExitStack]:
 
 @router.post(
     "/audio/transcriptions",
-    response_model=Verbose | Text,
+    response_model=VerboseTranscription | JSONTranscription,
     response_model_exclude_none=True,
     openapi_extra=described_form(),
-    responses={200: {"content": TEXTS}} | described(400, 401, 404, 413, 415, 422, 429, 503),
+    responses={200: {"description": "In the format that is asked for", "content": TEXTS}}
+    | described(400, 401, 404, 413, 415, 422, 429, 503),
 )
 async def transcribe(
     request: Request, settings: SettingsOf, stack: Annotated[AsyncExitStack, Depends(until_answered)]
@@ -85,7 +94,7 @@ async def transcribe(
     return StreamingResponse(_told(request, first, lines), media_type="text/event-stream", headers=EVENT_HEADERS)
 
 
-def answer_of(transcript: Transcript, form: TranscriptionForm) -> Text | Response:
+def answer_of(transcript: Transcript, form: TranscriptionForm) -> JSONTranscription | Response:
     """A transcript in the format that is asked for."""
     if form.response_format == "json":
         return as_json(transcript)

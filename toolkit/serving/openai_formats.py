@@ -26,6 +26,13 @@ from toolkit.serving.jobs import joined
 
 UNKNOWN_LANGUAGE = "und"  # ISO 639-3: undetermined
 
+EXAMPLES = {  # of answers that are not JSON, by their types
+    "text/plain": "HELLO WORLD\n",
+    "application/x-subrip": "1\n00:00:00,280 --> 00:00:01,120\nHELLO WORLD\n",
+    "text/vtt": "WEBVTT\n\n00:00:00.280 --> 00:00:01.120\nHELLO WORLD\n",
+    "text/event-stream": 'data: {"type": "transcript.text.delta", "delta": "HELLO WORLD"}\n\n'
+    'data: {"type": "transcript.text.done", "text": "HELLO WORLD"}\n\n',
+}
 SEGMENT_EXAMPLE = {
     "id": 0,
     "seek": 28,
@@ -47,7 +54,7 @@ class Usage(BaseModel):
     seconds: float
 
 
-class Text(BaseModel):
+class JSONTranscription(BaseModel):
     """What is said in a file: response_format=json."""
 
     model_config = ConfigDict(
@@ -86,7 +93,7 @@ class Segment(BaseModel):
     no_speech_prob: float = Field(0.0, description="Always 0: segments are of recognised words, silence makes none.")
 
 
-class Verbose(Text):
+class VerboseTranscription(JSONTranscription):
     """What is said in a file, and when: response_format=verbose_json."""
 
     task: Literal["transcribe"] = "transcribe"
@@ -96,15 +103,15 @@ class Verbose(Text):
     words: list[TimedWord] | None = None
 
 
-def as_json(transcript: Transcript) -> Text:
+def as_json(transcript: Transcript) -> JSONTranscription:
     """The text, and how much audio it took."""
-    return Text(text=transcript.text, usage=_usage(transcript))
+    return JSONTranscription(text=transcript.text, usage=_usage(transcript))
 
 
-def as_verbose(transcript: Transcript, granularities: Set[str], language: str = "") -> Verbose:
+def as_verbose(transcript: Transcript, granularities: Set[str], language: str = "") -> VerboseTranscription:
     """The text, what is known of it, and the times of its ``segment``s (by default), its ``word``s, or both."""
     words = [TimedWord(word=word.text, **_span(word)) for word in transcript.words]
-    return Verbose(
+    return VerboseTranscription(
         text=transcript.text,
         usage=_usage(transcript),
         language=transcript.language or language or UNKNOWN_LANGUAGE,
