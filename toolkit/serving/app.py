@@ -14,16 +14,19 @@ from toolkit.serving.docs import router as docs
 from toolkit.serving.error_answers import answer_errors
 from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
+from toolkit.serving.live_api import router as live
 from toolkit.serving.logs import RequestLog
 from toolkit.serving.metrics import Metrics
 from toolkit.serving.openai_api import router as openai_api
+from toolkit.serving.page import router as page
 from toolkit.serving.settings import Settings
 from toolkit.serving.transcribe import router as transcribe
 from toolkit.serving.upload_folder import upload_folder
 
-# Routers that need a key, and those that do not: probes have none, and a page asks for it.
+# Routers that need a key, and those that do not: probes have none, a page asks for it,
+# and a live session may be told it in its first message.
 GUARDED = (transcribe, openai_api)
-OPEN = (docs, health)
+OPEN = (docs, health, live, page)
 
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
