@@ -95,6 +95,11 @@ class Recognition(Pretrained):
             for (recording, window), row in zip(batch, merged, strict=True)
         ]
 
+    @torch.inference_mode()
+    def recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:
+        """What each of some waveforms (S,), none of them empty, may say; the best with its tokens' frames."""
+        return self._hypotheses(*self._encode_padded(wavs, 0.0))
+
     def _hypotheses(self, encoded: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
         """What encoded (B, T, D) of (B,) frames may say; the best of each with its tokens' frames."""
         if not len(encoded):

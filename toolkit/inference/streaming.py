@@ -312,6 +312,17 @@ class SpeechStream:
             raise ModelError("this stream is finished: begin another with stream()")
 
 
+def as_streaming(asr: Transcriber) -> Transcriber:
+    """The same as a `StreamingASR`, where its model was trained in chunks."""
+    try:
+        _check_can_stream(asr.model, asr.search)
+    except ModelError:
+        return asr
+    made = StreamingASR(asr.model, asr.tokenizer, asr.search, sample_rate=asr.sample_rate, device=asr.device)
+    made.long_audio, made.calibration = asr.long_audio, asr.calibration
+    return made
+
+
 def _check_can_stream(model: nn.Module, search: Callable[..., Any]) -> None:
     """Raise a ModelError for a model or a search that needs whole utterances."""
     parts = {name: getattr(model, name, None) for name in ("features", "encoder")} | {"search": search}

@@ -171,7 +171,7 @@ class Transcriber(Recognition):
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
         named = ((name_of(single), reader(single)) for single in ([audio] if one else audio))
-        found = list(self._finding(nbest)._transcripts(named, batch_seconds, _raise))
+        found = list(self.searching(nbest)._transcripts(named, batch_seconds, _raise))
         return found[0] if one else found
 
     def transcribe_files(
@@ -202,7 +202,7 @@ class Transcriber(Recognition):
         failed: list[AudioError] = []
         reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
         named = ((name_of(path), reader(path)) for path in paths)
-        yield from self._finding(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
+        yield from self.searching(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
 
@@ -211,10 +211,16 @@ class Transcriber(Recognition):
     ) -> Iterator[Transcript]:
         """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
         named = ((name, iter([wav])) for name, wav in waveforms.items())
-        yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
+        yield from self.searching(nbest)._transcripts(named, batch_seconds, _raise)
 
-    def _finding(self, nbest: int | None) -> Self:
-        """The same with a search that finds so many texts."""
+    def searching(self, nbest: int | None = None) -> Self:
+        """The same with a search that finds so many texts.
+
+        Raises
+        ------
+        ConfigError
+            The search cannot find so many.
+        """
         if nbest is None or nbest == getattr(self.search, "topk", 1):
             return self
         most = getattr(self.search, "beam_size", 1)

@@ -26,9 +26,7 @@ class ChildGoneError(Exception):
 class Child:
     """A process that runs ``main(parent, *arguments)`` of a module, with a `Parent`; made by `begin`."""
 
-    def __init__(
-        self, process: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, process: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._process, self._reader, self._writer = process, reader, writer
 
     @classmethod

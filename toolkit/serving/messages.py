@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from toolkit.inference.transcript import Transcript
-from toolkit.serving.jobs import Heard, ModelCard
+from toolkit.inference.transcript import Heard, Transcript
+from toolkit.serving.jobs import ModelCard
 from toolkit.serving.service_errors import ServiceError
 
 # To a model process
@@ -44,7 +44,7 @@ class Transcribe:
     Attributes
     ----------
     samples
-        The file of them; a job may begin by when it is there.
+        The file of them.
     timeout_s
         From now on.
     alone
@@ -98,8 +98,8 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The models that are in memory now."""
+class Models:
+    """Those that are in memory now."""
 
     names: tuple[str, ...]
 
@@ -123,6 +123,14 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """So many bytes of a session were taken in: more may follow."""
+
+    number: int
+    fed: int
+
+
+@dataclass(frozen=True)
 class Failed:
     """A job or session is over, with an error."""
 
@@ -130,4 +138,4 @@ class Failed:
     error: ServiceError
 
 
-FromProcess: TypeAlias = Ready | Loaded | Computed | Told | Failed
+FromProcess: TypeAlias = Ready | Models | Computed | Told | Taken | Failed

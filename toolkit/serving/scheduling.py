@@ -1,8 +1,9 @@
 """Which windows are recognised next, and together: start-time fair queueing (Goyal, Vin and Cheng 1996) of jobs.
 
-A window is due at its job's start tag, in seconds of virtual time, which each window of the job moves on by its length.
-Virtual time runs as fast as each of the jobs that wait would be served if all were served alike; a job that comes
-starts now. So a short one is not behind the windows of a long one, and a long one has its share in a flood of short ones.
+A window is due at its job's start tag, in seconds of virtual time, which each window of the job moves on by its
+length. Virtual time runs as fast as each of the jobs that wait would be served if all were served alike; a job that
+comes starts now. So a short one is not behind the windows of a long one, and a long one has its share in a flood of
+short ones.
 """
 
 from __future__ import annotations
