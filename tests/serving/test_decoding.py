@@ -136,7 +136,7 @@ def test_why_a_file_is_refused(
 
 def test_a_channel_that_is_not_there(pool: Pool, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(1, 2), RATE)
-    with pytest.raises(InvalidInputError, match="my.wav: has no channel 2, only 0 to 1"):
+    with pytest.raises(InvalidInputError, match=r"my\.wav: has no channel 2, only 0 to 1"):
         pool.decode(tmp_path / "a.wav", channel=2)
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_kills_its_decoder_harms_no_other(pool: Pool, tmp_path: Path
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         other = replace(pool.decoding(tmp_path / "b.wav"), samples=pool.folder / "other")
-        with pytest.raises(InvalidInputError, match="my.wav: cannot be decoded"):
+        with pytest.raises(InvalidInputError, match=r"my\.wav: cannot be decoded"):
             await task
         return await pool.decoders.decode(other)
 

@@ -46,13 +46,28 @@ class Child:
     @classmethod
     async def begin(cls, module: str, *arguments: Any) -> Child:
         """Start the process, as a copy of one that has imported `IMPORTED`: at once, and in the same memory."""
+        beginning = asyncio.create_task(cls._begin(module, arguments))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            child = await beginning
+            child.kill()
+            await child.exit_code()
+            raise
+
+    @classmethod
+    async def _begin(cls, module: str, arguments: tuple[Any, ...]) -> Child:
         ours, theirs = socket.socketpair()
         with theirs:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(IMPORTED)
             level = logging.getLogger("toolkit").getEffectiveLevel()
             process = context.Process(target=_run, args=(module, theirs, level, *arguments), daemon=True)
-            await asyncio.to_thread(process.start)
+            try:
+                await asyncio.to_thread(process.start)
+            except BaseException:
+                ours.close()
+                raise
         return cls(process, *await asyncio.open_connection(sock=ours))
 
     @property
