@@ -32,7 +32,10 @@ def serving(folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
     """The command as a process, and its address; it is stopped, and must leave nothing."""
     options = (str(MODEL), "--port", "0", "--device", "cpu", "--temporary-folder", str(folder))
     command = [sys.executable, "-m", "toolkit", "serve", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    quiet = os.environ | {
+        "ASR_LIMITS__THREADS": "1"
+    }  # threads that wait for each other suffer where tests share a core
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet) as process:
         try:
             yield process, process.stdout.readline().split()[0]
             process.terminate()
