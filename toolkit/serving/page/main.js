@@ -6,7 +6,7 @@ import { Player, clock } from "./player.js";
 import { Queue, Take } from "./queue.js";
 import { Recording } from "./recording.js";
 import { ServiceError, apiKey, listModels } from "./service.js";
-import { TranscriptView, UNSURE, described } from "./transcript.js";
+import { TranscriptView, described } from "./transcript.js";
 import { tokens } from "./words.js";
 
 const find = (id) => document.getElementById(id);
@@ -83,7 +83,7 @@ function renderNotice(take) {
 }
 
 function renderTools(take) {
-  const unsure = transcript.words.filter((word) => word.confidence < UNSURE).length;
+  const { unsure } = transcript;
   find("edit").setAttribute("aria-pressed", String(transcript.editing));
   find("edit").textContent = transcript.editing ? "Done" : "Edit";
   find("undo").disabled = !take.undone.past.length;

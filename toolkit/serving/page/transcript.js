@@ -11,11 +11,12 @@ export const DOUBTFUL = 0.5;
 const SETTLE_MS = 200; // after the last key before the words are compared anew
 const LINGER_S = 0.4; // a word stays lit up in the pause after it: the ends of words come early
 
-/** Fires `seek` with seconds, `edit`, and `word` with the word under the caret. */
+/** Fires `seek` with seconds, `edit` when the text or what is known of it changed, and `word` under the caret. */
 export class TranscriptView extends EventTarget {
   #take = null;
   #words = [];
-  #settling = 0;
+  #settling = 0; // the timer
+  #stroke = null; // the last input, {type, caret}
   #spoken = null;
 
   constructor(element) {
@@ -26,7 +27,7 @@ export class TranscriptView extends EventTarget {
     element.addEventListener("pointermove", (event) => this.#pointed(event));
     element.addEventListener("keydown", (event) => this.#pressed(event));
     element.addEventListener("beforeinput", (event) => this.#before(event));
-    element.addEventListener("input", () => this.#typed());
+    element.addEventListener("input", (event) => this.#typed(event));
     document.addEventListener("selectionchange", () => this.#selected());
   }
 
@@ -38,6 +39,11 @@ export class TranscriptView extends EventTarget {
   get words() {
     this.#settle();
     return this.#words;
+  }
+
+  /** How many words are not sure. */
+  get unsure() {
+    return this.#words.filter((word) => word.confidence < UNSURE).length;
   }
 
   get editing() {
@@ -113,21 +119,26 @@ export class TranscriptView extends EventTarget {
   }
 
   #write(text) {
+    this.#stroke = null;
     this.element.textContent = text;
     this.#compare();
   }
 
-  /** Remember the text before the first key of a word, so that undo takes back a word at a time. */
-  #typed() {
+  #typed({ inputType, data }) {
     const take = this.#take;
-    const text = textOf(this.element);
-    const { past } = take.undone;
-    if (!this.#settling || /\s$/.test(text.slice(0, Math.max(0, caretOf(this.element))))) past.push(take.text);
+    const stroke = { type: inputType, caret: caretOf(this.element) };
+    if (!this.#goesOn(stroke) || /\s/.test(data)) take.undone.past.push(take.text);
     take.undone.future = [];
-    take.text = text;
+    take.text = textOf(this.element);
+    this.#stroke = stroke;
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => this.#settle(), SETTLE_MS);
     this.dispatchEvent(new Event("edit"));
+  }
+
+  /** Whether it goes on with the word that was typed last, which undo takes back as one. */
+  #goesOn({ type, caret }) {
+    return this.#stroke?.type === type && Math.abs(this.#stroke.caret - caret) <= 1;
   }
 
   #settle() {
@@ -135,6 +146,7 @@ export class TranscriptView extends EventTarget {
     clearTimeout(this.#settling);
     this.#settling = 0;
     this.#compare();
+    this.dispatchEvent(new Event("edit"));
   }
 
   #compare() {
