@@ -7,28 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Desk, DoubtingEngine, chromium, tone
+from browser import Desk, DoubtingEngine
 from playwright.sync_api import Browser
 from served import SAYS, served
 
 from toolkit.inference.formats import text_of
 from toolkit.inference.transcript import Transcript, Word
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of recordings."""
-    folder = tmp_path_factory.mktemp("files")
-    tone(folder / "seven.wav", 7)
-    tone(folder / "forty.flac", 40)
-    (folder / "notes.wav").write_text("Buy milk.")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser(files: Path) -> Iterator[Browser]:
-    with chromium(files / "seven.wav") as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +171,7 @@ def test_downloads_have_the_edited_text(desk: Desk, files: Path) -> None:
 
 def test_the_keyboard_is_enough(desk: Desk, files: Path) -> None:
     page, press, asked = desk.page, desk.page.keyboard.press, []
-    page.on("filechooser", asked.append)
+    page.on("filechooser", lambda chooser: asked.append(chooser))
     page.wait_for_selector("#models:not([hidden])")
     names = []
     for _ in range(4):
