@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import fake_engine
@@ -16,6 +16,8 @@ from fake_engine import FakeEngine, FakeLive
 from playwright.sync_api import Browser, BrowserContext
 from served import SAYS, served
 
+from toolkit.inference.transcript import Transcript
+from toolkit.serving.jobs import Job
 from toolkit.serving.security import hash_of
 from toolkit.serving.service_errors import BusyError
 
@@ -72,7 +74,7 @@ def test_words_come_while_somebody_speaks(
 
 def test_a_recording_that_was_not_heard_is_sent_as_a_file(context: BrowserContext, tmp_path: Path) -> None:
     class Deaf(FakeEngine):
-        async def open_live(self, model: str, sample_rate: int) -> FakeLive:
+        async def open_live(self, model: str, sample_rate: int) -> FakeLive:  # noqa: ARG002
             raise BusyError("16 sessions are open")
 
     engine = Deaf()
@@ -89,7 +91,11 @@ def test_a_recording_that_was_not_heard_is_sent_as_a_file(context: BrowserContex
 def test_without_a_microphone_the_page_says_so(context: BrowserContext, tmp_path: Path) -> None:
     with desk_at(context, tmp_path, FakeEngine()) as desk:
         desk.page.evaluate(
-            "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'))"
+            """() => {
+                MediaDevices.prototype.getUserMedia = async () => {
+                    throw new DOMException("", "NotAllowedError");
+                };
+            }"""
         )
         desk.page.get_by_role("button", name="Record").click()
         desk.until(lambda: "does not let this page hear the microphone" in desk.page.inner_text("#trouble"))
@@ -106,7 +112,7 @@ class HeldEngine(FakeEngine):
         super().__init__(part_seconds=0.01)
         self.free = threading.Event()
 
-    async def transcribe(self, job):  # noqa: ANN001, ANN201
+    async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         async for part in super().transcribe(job):
             while not self.free.is_set():
                 await asyncio.sleep(0.01)
@@ -165,9 +171,8 @@ def test_a_file_that_is_not_audio(context: BrowserContext, tmp_path: Path, files
     with desk_at(context, tmp_path, FakeEngine()) as desk:
         desk.add(files / "notes.wav", files / "seven.wav")
         desk.until(lambda: desk.states == ["failed", "done"])
-        assert desk.page.inner_text("#notice").startswith(
-            "This is not audio that can be read.\nnotes.wav: is not audio"
-        )
+        assert desk.page.inner_text("#notice p") == "This is not audio that can be read."
+        assert desk.page.inner_text("#notice small") == "notes.wav: is not audio"
         assert "This is not audio" in desk.page.inner_text("#takes li:first-child")
 
 
