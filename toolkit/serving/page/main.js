@@ -67,8 +67,9 @@ function renderLive(take) {
   live.hidden = take.state !== "recording";
   if (live.hidden) return;
   const [final, partial] = live.children;
-  if (final.textContent !== take.live.text) final.textContent = take.live.text;
-  partial.textContent = take.live.partial || (take.live.text ? "" : take.live.hint);
+  const { text, hint } = take.live;
+  if (final.textContent !== text) final.textContent = text; // what is set is read aloud
+  partial.textContent = (text && " ") + (take.live.partial || (text ? "" : hint));
   player.redraw();
 }
 
@@ -122,7 +123,7 @@ addEventListener("drop", (event) => {
 // ---- what happens to takes ----
 
 queue.model = () => find("model").value;
-const told = new Map(); // what was last said of a take
+const told = new WeakMap(); // what was last said of a take
 queue.addEventListener("change", ({ detail: take }) => {
   render();
   if (!take || told.get(take) === take.state) return;
@@ -148,12 +149,15 @@ find("record").addEventListener("click", () => (recording ? stop() : record()));
 find("stop").addEventListener("click", stop);
 
 async function record() {
-  trouble("");
   const live = new Recording();
+  find("record").disabled = true;
   try {
     await live.begin(queue.model());
+    trouble("");
   } catch (error) {
     return trouble(error.message);
+  } finally {
+    find("record").disabled = false;
   }
   recording = new Take(`Recording ${stamp(new Date())}.wav`, { state: "recording" });
   Object.assign(recording, { live, peaks: live.peaks });
@@ -166,10 +170,10 @@ async function stop() {
   recording = null;
   Object.assign(take, { state: "transcribing", peaks: null });
   queue.changed(take);
-  const { file, result } = await take.live.end(take.name, queue.model());
+  const { file, result } = await take.live.end(take.name);
   take.file = file;
-  if (!result) return queue.send(take);
-  take.finish(result);
+  if (take.state === "transcribing" && result) take.finish(result);
+  else if (take.state !== "cancelled") return queue.send(take);
   queue.changed(take);
 }
 
@@ -213,8 +217,8 @@ addEventListener("keydown", (event) => {
   } else if (key === " " && !target.closest("button, input, select")) {
     event.preventDefault();
     player.toggle();
-  } else if (!target.closest("input, select") && player.pressed(event)) {
-    event.preventDefault();
+  } else if (["ArrowLeft", "ArrowRight"].includes(key) && !target.closest("input, select")) {
+    player.pressed(event);
   }
 });
 

@@ -1,6 +1,6 @@
 // The microphone, as 16-bit samples and as a file.
 
-import { deferred } from "./service.js";
+import { deferred, unreachable } from "./service.js";
 
 const RATE = 16000; // what models hear; a browser that cannot resample gives its own
 
@@ -18,7 +18,14 @@ export async function openMicrophone(onSamples) {
     throw new Error(REASONS[error.name] ?? `The microphone cannot be opened: ${error.message}`);
   });
   const [context, source] = listening(stream);
-  await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url));
+  const release = () => {
+    for (const track of stream.getTracks()) track.stop();
+    return context.close();
+  };
+  await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url)).catch(() => {
+    release();
+    throw unreachable();
+  });
   const worklet = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   const { promise: emptied, resolve } = deferred();
   worklet.port.onmessage = ({ data: { samples, last } }) => {
@@ -29,8 +36,7 @@ export async function openMicrophone(onSamples) {
   const close = async () => {
     worklet.port.postMessage("empty");
     await emptied;
-    for (const track of stream.getTracks()) track.stop();
-    await context.close();
+    await release();
   };
   return { sampleRate: context.sampleRate, close };
 }

@@ -23,7 +23,7 @@ export class Take {
   constructor(name, { file = null, state = "waiting" } = {}) {
     this.id = ++Take.#made;
     this.name = name;
-    this.file = file;
+    this.file = file; // of a recording, once it has ended
     this.state = state;
     this.sent = 0; // share of the file
     this.error = null;
@@ -100,7 +100,7 @@ export class Queue extends EventTarget {
   #next() {
     for (const take of this.takes) {
       if (this.#running.size >= AT_A_TIME) return;
-      if (take.state === "waiting" && !this.#running.has(take)) this.#run(take);
+      if (take.state === "waiting" && take.file && !this.#running.has(take)) this.#run(take);
     }
   }
 
