@@ -121,6 +121,9 @@ def test_edits_keep_times_and_can_be_undone(desk: Desk, files: Path) -> None:
     assert desk.text == SAYS.replace("BROWN", "red") + " DOG"
     desk.page.keyboard.press("Control+z")
     assert desk.text == SAYS.replace("BROWN", "red")
+    desk.page.keyboard.type("!")  # the caret is where it was
+    assert desk.text == SAYS.replace("BROWN", "red") + "!"
+    desk.page.keyboard.press("Control+z")
     desk.page.get_by_role("button", name="Undo").click()
     assert desk.text == SAYS
     assert desk.marked("doubtful") == ["BROWN"]

@@ -106,3 +106,10 @@ export class Recording extends EventTarget {
     this.#finished.resolve(false);
   }
 }
+
+/** `Recording 2026-11-26 04.10.33.wav`, which every file system takes. */
+export function recordingName(date) {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+  return `Recording ${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(".")}.wav`;
+}

@@ -2,7 +2,7 @@
 //
 // The text is one string in one element. Marks are CSS highlights, which lie over it and never change the document.
 
-import { caretOf, placeOf, rangeOf, textOf } from "./places.js";
+import { caretOf, placeOf, rangeOf, spotUnder, textOf } from "./places.js";
 import { timedWords } from "./words.js";
 
 /** What counts as sure. A calibrated model's words below are wrong one time in five, and one time in two. */
@@ -112,9 +112,12 @@ export class TranscriptView extends EventTarget {
 
   #swap(from, to) {
     if (!from.length) return;
-    to.push(this.#take.text);
+    const before = this.#take.text;
+    to.push(before);
     this.#take.text = from.pop();
     this.#write(this.#take.text);
+    const end = changeEnd(before, this.#take.text);
+    if (this.editing) getSelection().collapse(this.element.firstChild ?? this.element, end);
     this.dispatchEvent(new Event("edit"));
   }
 
@@ -124,6 +127,7 @@ export class TranscriptView extends EventTarget {
     this.#compare();
   }
 
+  /** Remember the text before a word that is typed, or whatever else is done. */
   #typed({ inputType, data }) {
     const take = this.#take;
     const stroke = { type: inputType, caret: caretOf(this.element) };
@@ -190,9 +194,8 @@ export class TranscriptView extends EventTarget {
   }
 
   #wordUnder(x, y) {
-    const range = document.caretRangeFromPoint?.(x, y);
-    const spot = document.caretPositionFromPoint?.(x, y) ?? { offsetNode: range?.startContainer, offset: range?.startOffset };
-    return this.element.contains(spot.offsetNode) ? this.#wordAt(placeOf(this.element, spot.offsetNode, spot.offset)) : undefined;
+    const [node, offset] = spotUnder(x, y);
+    return this.element.contains(node) ? this.#wordAt(placeOf(this.element, node, offset)) : undefined;
   }
 
   #pressed(event) {
@@ -231,6 +234,13 @@ export class TranscriptView extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** Where in the text the change ends that made it of another one. */
+function changeEnd(before, after) {
+  let same = 0;
+  while (same < Math.min(before.length, after.length) && before.at(-1 - same) === after.at(-1 - same)) same++;
+  return after.length - same;
 }
 
 /** What is known of a word: "fox: 62 % sure, at 0:03.2". */
