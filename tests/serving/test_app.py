@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -198,6 +199,18 @@ def test_metrics_count(client: TestClient, engine: FakeEngine):
 
 
 # a proxy, pages of others, documentation
+
+
+def test_the_documentation_names_all_routes_fields_and_errors(client: TestClient):
+    api = client.get("/openapi.json").json()
+    page = client.get("/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    for path in ("/transcribe", "/health/ready", "/metrics"):
+        assert path in api["paths"]
+        assert path in page.text
+    for said in ("curl -F file=@speech.wav", "hotwords", "Too Many Requests", "&quot;confidence&quot;: 0.98"):
+        assert said in page.text
+    assert re.findall("(?:src|href)=(.*?)>", page.text) == ['"openapi.json"']  # nothing from elsewhere
 
 
 def test_a_proxy_may_show_the_service_below_a_path(tmp_path: Path):

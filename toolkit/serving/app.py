@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolkit.serving.dependencies import require_key
+from toolkit.serving.docs import router as docs
 from toolkit.serving.error_answers import answer_errors
 from toolkit.serving.health import router as health
 from toolkit.serving.jobs import Engine
@@ -25,15 +26,16 @@ from toolkit.serving.upload_folder import upload_folder
 # Routers that need a key, and those that do not: probes have none, a page asks for it,
 # and a live session may be told it in its first message.
 GUARDED = (transcribe, openai_api)
-OPEN = (health, live, page)
+OPEN = (docs, health, live, page)
 
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
     """The app; it starts the engine, and stops it."""
     app = FastAPI(title="Speech recognition", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.engine, app.state.settings, app.state.metrics = engine, settings, Metrics(engine)
+    keys = [Depends(require_key)] if settings.api_key_hashes else []
     for router in GUARDED:
-        app.include_router(router, dependencies=[Depends(require_key)])
+        app.include_router(router, dependencies=keys)
     for router in OPEN:
         app.include_router(router)
     answer_errors(app)
