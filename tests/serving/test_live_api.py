@@ -356,10 +356,12 @@ async def test_a_client_that_does_not_read_is_not_read_from_and_then_left(tmp_pa
     engine.live = Talkative
     async with serving(engine, tmp_path, upload_pause_s=0.2) as url:
         async with connect(f"{url}?sample_rate=8000", max_queue=1, ping_interval=None) as client:
-            with contextlib.suppress(ConnectionClosed):
-                await send_all(client, [silence(1, 8000)] * 1000)
+            sending = asyncio.create_task(send_all(client, [silence(1, 8000)] * 1000))
+            json.loads(await client.recv())
             await asyncio.wait_for(engine.lives[0].closed.wait(), 5)
             client.transport.abort()
+            with contextlib.suppress(ConnectionClosed):
+                await sending
         assert engine.lives[0].samples < 100 * 8000
 
 
