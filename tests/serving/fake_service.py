@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 
 from fake_engine import FakeEngine
 
@@ -13,7 +14,7 @@ from toolkit.serving.jobs import Limits
 
 
 class Engine(FakeEngine):
-    def __init__(self, models: dict[str, str], limits: Limits) -> None:
+    def __init__(self, models: dict[str, str], limits: Limits, folder: Path) -> None:  # noqa: ARG002
         super().__init__(limits, part_seconds=float(sys.argv[1]))
         self.folders = models
 
