@@ -8,17 +8,19 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import soundfile
 from fake_engine import FakeEngine
-from playwright.sync_api import Browser, Download, Page, sync_playwright
 
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.jobs import Job
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Download, Page
 
 RATE = 16000
 CONFIDENCES = (0.97, 0.9, 0.42, 0.99, 0.7)  # of the words, over and over
@@ -50,8 +52,9 @@ def chromium(microphone: Path) -> Iterator[Browser]:
     executable = shutil.which("chromium")
     if executable is None:
         pytest.skip("there is no chromium on the PATH")
+    playwright_api = pytest.importorskip("playwright.sync_api")
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
+    with playwright_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable, args=[*flags, f"--use-file-for-fake-audio-capture={microphone}"]
         )

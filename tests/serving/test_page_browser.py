@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from browser import Desk, DoubtingEngine
-from playwright.sync_api import Browser
 from served import SAYS, served
 
 from toolkit.inference.formats import text_of
 from toolkit.inference.transcript import Transcript, Word
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")

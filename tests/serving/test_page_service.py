@@ -7,19 +7,22 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fake_engine
 import pytest
 import soundfile
 from browser import RATE, Desk
 from fake_engine import WORDS, FakeEngine, FakeLive
-from playwright.sync_api import Browser, BrowserContext
 from served import SAYS, served
 
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.jobs import Job
 from toolkit.serving.security import hash_of
 from toolkit.serving.service_errors import BusyError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 KEY = "asr-a-key-of-the-test"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser
 from served import served
 
 from toolkit.inference.formats import text_of
 from toolkit.inference.transcript import Transcript, Word
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 Call = Callable[[str, str, list[list[Any]]], list[Any]]
 
