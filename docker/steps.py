@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,9 @@ class Image:
         base = place / "base"
         base.mkdir()
         (base / "python").symlink_to(python)
-        self.path = f"{base}:{os.environ['PATH']}"
+        (base / "pip").write_text(f'#!/bin/sh\nexec {sys.executable} -m pip "$@"\n')
+        (base / "pip").chmod(0o755)
+        self.path = f"{base}:/usr/local/bin:/usr/bin:/bin"
 
     def build(self, file: Path) -> None:
         """Carry out all steps of a Dockerfile."""

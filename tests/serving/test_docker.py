@@ -13,7 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from toolkit.serving.settings import Settings
+from toolkit.serving.security import hash_of
+from toolkit.serving.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -83,8 +84,10 @@ def test_what_is_copied_is_there_and_goes_to_docker(dockerfile: str):
 
 @pytest.mark.parametrize(
     "path",
-    [".git/config", ".venv/bin/python", "recipes/AN4/results/ctc/model.safetensors", "toolkit/__pycache__/a.pyc"]
-    + ["tests/conftest.py", "docker/check.py", "templates/asr/corpus/a.wav", "toolkit/serving/__pycache__/b.pyc"],
+    [
+        *(".git/config", ".venv/bin/python", "recipes/AN4/results/ctc/model.safetensors", "toolkit/__pycache__/a.pyc"),
+        *("tests/conftest.py", "docker/check.py", "templates/asr/corpus/a.wav", "toolkit/serving/__pycache__/b.pyc"),
+    ],
 )
 def test_what_no_image_needs_is_not_sent_to_docker(path: str):
     assert steps.is_ignored(path, steps.ignore_patterns(ROOT))
@@ -155,13 +158,16 @@ def test_prometheus_asks_the_service_of_compose():
     assert (DOCKER / build["context"] / build["dockerfile"]).resolve() == DOCKER / "Dockerfile"
 
 
-def test_variables_of_compose_and_kubernetes_are_settings():
+def test_variables_of_compose_and_kubernetes_are_settings(monkeypatch: pytest.MonkeyPatch):
     (container,) = pod()["containers"]
-    given = {*compose()["services"]["asr"]["environment"], *(one["name"] for one in container["env"])}
-    assert given == {"ASR_LIMITS__THREADS", "ASR_API_KEY_HASHES"}
-    told = {"api_key_hashes": "00ff", "limits": {"threads": 4}}
-    assert Settings(models="a", **told).limits.threads == 4
-    assert compose()["services"]["asr"]["environment"]["ASR_LIMITS__THREADS"] == compose()["services"]["asr"]["cpus"]
+    asr = compose()["services"]["asr"]
+    given = {"ASR_LIMITS__THREADS": "4", "ASR_API_KEY_HASHES": hash_of("key")}
+    assert given.keys() == asr["environment"].keys() == {one["name"] for one in container["env"]}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = read_settings({"models": ["a"]})
+    assert found.limits.threads == asr["environment"]["ASR_LIMITS__THREADS"] == asr["cpus"] == 4
+    assert found.api_key_hashes == (hash_of("key"),)
 
 
 def test_containers_are_given_the_time_that_the_service_gives_its_clients():
