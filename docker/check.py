@@ -70,7 +70,7 @@ def try_service(image: Image, audio: Path) -> None:
         port = free.getsockname()[1]
     folder = image.root / "tmp"
     # a container has nothing else in its environment; its /tmp is not this machine's
-    environment = image.environment() | {"ASR_PORT": str(port), "TMPDIR": str(folder)}
+    environment = image.environment | {"ASR_PORT": str(port), "TMPDIR": str(folder)}
     user = image.user() if os.geteuid() == 0 else {}
     container = {"env": environment, "cwd": image.root, **user}
     service = subprocess.Popen(image.command(), start_new_session=True, **container)

@@ -127,9 +127,10 @@ class Image:
         names = "|".join(map(re.escape, sorted(self.folders)))
         return re.sub(rf"(?<![\w./-])/(?=({names})\b)", f"{self.root}/", text)
 
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that a container has."""
-        return {name: self.inside(value) for name, value in self.stage.environment.items()}
+        return self.stage.environment
 
     def command(self) -> list[str]:
         """What a container runs."""
@@ -164,7 +165,7 @@ class Image:
         self.stages[name or "final"] = self.stage
 
     def _env(self, rest: str) -> None:
-        self.stage.environment |= pairs_of(rest, self.stage.environment | self.arguments)
+        self.stage.environment |= pairs_of(self.inside(rest), self.stage.environment | self.arguments)
 
     def _workdir(self, rest: str) -> None:
         self.stage.workdir = rest
@@ -184,7 +185,7 @@ class Image:
     def _run(self, rest: str) -> None:
         # pip may take what this machine has downloaded before
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        said = {name: value for name, value in self.environment().items() if name != "PIP_NO_CACHE_DIR"}
+        said = {name: value for name, value in self.environment.items() if name != "PIP_NO_CACHE_DIR"}
         folder = self.inside(self.stage.workdir) if self.stage.workdir != "/" else self.root
         subprocess.run(["sh", "-ec", self.inside(rest)], cwd=folder, env=kept | self.arguments | said, check=True)
 

@@ -121,7 +121,8 @@ def test_a_model_may_be_an_image_of_its_own(dockerfile: str):
     assert steps.Step("FROM", f"scratch AS {default}") in found
     assert steps.Step("FROM", "${MODEL_IMAGE} AS model") in found
     assert settings(dockerfile).models == {"default": "/model"}
-    assert any(step.word == "COPY" and step.rest.endswith("--from=model / /model") for step in found)
+    (copy,) = (step.rest for step in found if step.word == "COPY" and step.rest.endswith("--from=model / /model"))
+    assert f"--chown={final(dockerfile)['USER']}" in copy
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -229,8 +230,9 @@ def test_steps_are_carried_out_as_docker_does(tmp_path: Path):
     assert (made / "said.txt").read_text() == "you and you\n"
     assert (made / "other.txt").read_text() == "top"
     assert image.command() == [f"{made}/run", "/etc", "it"]
-    assert image.environment()["HOME"] == str(made)
-    assert image.environment()["PATH"].startswith(f"{made}/bin:")
+    assert image.environment["HOME"] == str(made)
+    assert f"{tmp_path}/place/base:" in image.environment["PATH"]
+    assert image.environment["PATH"].startswith(f"{made}/bin:")
     assert image.user() == {"user": 7, "group": 8, "extra_groups": ()}
 
 
