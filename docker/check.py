@@ -27,6 +27,7 @@ from steps import Image
 
 CONTEXT = Path(__file__).parents[1]
 READY_S, STOP_S = 300, 45  # as long as kubernetes.yaml has patience
+ENDS_S = 20  # what the service's children may take to notice that it is gone
 
 
 def main() -> None:
@@ -87,7 +88,7 @@ def try_service(image: Image, audio: Path) -> None:
         print(f"{audio.name}: {answer.json()['text']!r}")
         service.send_signal(signal.SIGTERM)
         require(service.wait(STOP_S) == 0, f"SIGTERM: the service ended with status {service.returncode}")
-        require(not is_there(service.pid), "SIGTERM: the service left processes")
+        require(ends(service.pid), "SIGTERM: the service left processes")
     finally:
         if is_there(service.pid):
             os.killpg(service.pid, signal.SIGKILL)
@@ -108,6 +109,14 @@ def is_there(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def ends(group: int) -> bool:
+    """Whether all processes of a group are gone, or soon are."""
+    until = time.monotonic() + ENDS_S
+    while is_there(group) and time.monotonic() < until:
+        time.sleep(0.2)
+    return not is_there(group)
 
 
 def size_of(folder: Path) -> int:
