@@ -123,9 +123,17 @@ def answer_of(transcript: Transcript, model: str) -> Transcription:
     """A transcript as it is answered."""
     return Transcription(
         text=transcript.text,
-        words=[SpokenWord(**vars(word)) for word in transcript.words],
+        words=[
+            SpokenWord(
+                text=word.text,
+                start=round(word.start, 3),
+                end=round(word.end, 3),
+                confidence=round(word.confidence, 4),
+            )
+            for word in transcript.words
+        ],
         duration=round(transcript.duration, 3),
         model=model,
         language=transcript.language,
-        nbest=[AlternativeText(**vars(text)) for text in transcript.nbest] or None,
+        nbest=[AlternativeText(text=one.text, score=round(one.score, 4)) for one in transcript.nbest] or None,
     )
