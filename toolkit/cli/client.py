@@ -6,13 +6,13 @@
     ASR_API_KEY=... asr client speech.wav --url https://asr.example.org --model an4-small
 
 Prints a line a file, its path and its words with a tab between them, or writes what `asr transcribe` writes: the same
-formats, the same names of files. Files are sent as they are, read while they are sent, some at a time, which keeps the
-service's batches full. A service that has no room (429) is asked again when it says; what breaks on the way is sent again
-a few times.
+formats, the same names of files. Files are sent as they are, read while they are sent, and some at a time, so that the
+service computes them together. One that has no room (429) is asked again when it says; what breaks on the way is sent
+again a few times.
 
 With --output, transcripts are kept as they come (in FILE.part), and --resume goes on where a run was stopped, with the
-same model; in the end the file is in the order of the input. A file that the service refuses is reported, with the reason,
-and left out, and the exit status is then 1, or 2 where there is no transcript at all, or no service any more.
+same model; in the end the file is in the order of the input. A file that is refused is reported, with the reason, and
+left out, and the exit status is then 1, or 2 where all are, or where there is no service (any more).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("files", nargs="+", metavar="FILES", help="audio files, folders, 'patterns'")
     parser.add_argument("--url", default=URL, help=f"of the service ({URL})")
     parser.add_argument(
-        "--api-key", metavar="KEY", help="others can see it here: better in the environment, ASR_API_KEY"
+        "--api-key", metavar="KEY", help="better in the environment, as ASR_API_KEY, where others do not see it"
     )
     parser.add_argument("--model", metavar="NAME", help="at the service (its first one)")
     add_output(parser)
@@ -105,7 +105,7 @@ def read_files(sources: Sequence[str]) -> Archive:
     for item in archive.items.values():
         if not isinstance(item.audio, str):
             raise ConfigError(
-                f"{item.id}: a segment of a manifest; a service takes files, folders or 'patterns' of them"
+                f"{item.id}: is of a manifest; a service takes audio files, folders or 'patterns' of them"
             )
     return archive
 

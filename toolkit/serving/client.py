@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 from toolkit.inference.transcript import Alternative, Transcript, Word
@@ -34,7 +35,7 @@ from toolkit.serving.service_errors import (
 
 Found = tuple[str, Transcript | ServiceError]
 
-# Of a file whose connections break, or that is refused for other reasons than a lack of room: for a quarter of a minute.
+# Of a file whose connections break, or that is refused for other reasons than a lack of room: 16 s in all.
 TRIES = 6
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 30.0
 CONNECT_S = 10.0
@@ -111,10 +112,11 @@ class Client:
         ToolkitError
             There is no use in going on: the service does not answer any more, or asks for another key.
         """
-        with _event_loop() as loop, contextlib.suppress(StopAsyncIteration):
+        # An event loop in a thread of its own sends on while this one writes, and has nothing to do with Ctrl-C.
+        with start_blocking_portal() as portal, contextlib.suppress(StopAsyncIteration):
             found = self._transcribe(iter(paths))
             while True:
-                yield loop.run_until_complete(anext(found))
+                yield portal.call(anext, found)
 
     async def _transcribe(self, paths: Iterator[str]) -> AsyncIterator[Found]:
         running: set[asyncio.Task[Found]] = set()
@@ -233,21 +235,3 @@ def _transcript(answer: httpx.Response, path: str) -> Transcript:
 def _reason(error: httpx.TransportError) -> str:
     """``All connection attempts failed``, or what kind of error it is."""
     return str(error) or type(error).__name__
-
-
-@contextlib.contextmanager
-def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop that is not running in between; whatever ends it, its tasks end with it."""
-    loop = asyncio.new_event_loop()
-    try:
-        yield loop
-    finally:
-        loop.run_until_complete(_cancelled(asyncio.all_tasks(loop)))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
