@@ -40,18 +40,19 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until it is stopped; the exit status."""
     options = vars(parse(arguments))
     try:
+        if options.pop("new_key", False):
+            print_key()
+            return 0
         from toolkit.serving.app import create_app  # imports take a second: not for --help
         from toolkit.serving.engine import ServiceEngine
         from toolkit.serving.logs import log_as_json
         from toolkit.serving.server import bind, serve
         from toolkit.serving.settings import read_settings
     except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
         raise MissingDependencyError(
-            f"asr serve needs {error.name}; install it with pip install 'asr-recipes[serve]'"
+            f"asr serve needs {missing}; install it with pip install 'asr-recipes[serve]'"
         ) from None
-    if options.pop("new_key", False):
-        print_key()
-        return 0
     file = options.pop("config", None) or os.environ.get("ASR_CONFIG")
     settings = read_settings(as_settings(options), Path(file) if file else None)
     log_as_json()

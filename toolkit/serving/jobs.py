@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Heard, Transcript
 
 
 @dataclass(frozen=True)
@@ -101,29 +101,6 @@ class ModelCard:
     streaming: bool
     sample_rate: int
     provenance: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a live session tells: a line as it is understood so far, or, ``final``, as it stays.
-
-    Attributes
-    ----------
-    text, words
-        Of the line; words have times from the beginning of the session, and only final lines have words.
-    stable
-        Characters of the text, from the first, that will not change.
-    duration
-        Seconds of the session's audio that were understood.
-    speech_ended
-        A pause ended the line, and not the end of the session.
-    """
-
-    transcript: Transcript
-    final: bool
-    stable: int = 0
-    duration: float = 0.0
-    speech_ended: bool = False
 
 
 @dataclass
