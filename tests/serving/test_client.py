@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 import uvicorn
+from fake_engine import FakeEngine
+from served import served, wav
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -25,6 +27,8 @@ from starlette.routing import Route
 
 from toolkit.cli.main import main
 from toolkit.serving import client as client_module
+from toolkit.serving.security import hash_of
+from toolkit.serving.service_errors import BusyError
 
 RATE = 8000
 
@@ -319,3 +323,39 @@ def test_ctrl_c_leaves_what_is_done(url: str, service: Service, recordings: Path
     service.held = ""
     assert main([*command[3:], "--resume"]) == 0
     assert names_in(output) == in_order(recordings)
+
+
+class BusyAtFirst(FakeEngine):
+    """Has no room for the first three times that it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def check_room(self) -> None:
+        self.asked += 1
+        if self.asked <= 3:
+            raise BusyError("256 requests wait", retry_after=0)
+
+
+def test_the_service_of_asr_serve_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, engine = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")], BusyAtFirst()
+    for file, seconds in zip(files, (7, 2, 1), strict=True):
+        file.write_bytes(wav(seconds))
+    settings = {"api_key_hashes": (hash_of("secret"),), "upload_bytes": 100_000}
+    with served(tmp_path, engine, **settings) as (host, port):
+        command = ["client", *map(str, files), "--url", f"http://{host}:{port}", "--model", "other"]
+        assert main([*command, "--api-key", "wrong"]) == 2
+        assert "API key" in capsys.readouterr().err
+        monkeypatch.setenv("ASR_API_KEY", "secret")
+        assert main([*command, "--format", "jsonl"]) == 1
+    shown = capsys.readouterr()
+    found = [json.loads(line) for line in shown.out.splitlines()]
+    assert [(one["file"], one["text"]) for one in found] == [(str(files[1]), "THE QUICK"), (str(files[2]), "THE")]
+    assert found[1]["words"] == [{"text": "THE", "start": 0.25, "end": 0.75, "confidence": 0.9}]
+    assert f"error: {files[0]}: " in shown.err
+    assert "100,000 bytes" in shown.err.replace("100000", "100,000")
+    assert engine.asked > 3
+    assert {job.model for job in engine.jobs} == {"other"}
