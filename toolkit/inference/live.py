@@ -29,7 +29,8 @@ from torch import Tensor
 
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
-from toolkit.inference.recognition import SEGMENT_FRAME_S, Piece
+from toolkit.inference.recognition import SEGMENT_FRAME_S
+from toolkit.inference.recordings import Piece
 from toolkit.inference.speech import Levels, LiveLevels
 from toolkit.inference.streaming import LINE_PAUSE_S, PartialTranscript, StreamingASR
 from toolkit.inference.transcriber import Transcriber
@@ -232,11 +233,11 @@ class LiveUtterances(Live):
 
     def hear(self, excerpt: Excerpt) -> list[Heard]:
         """What is understood by an excerpt."""
-        return self.understood(excerpt, *self._asr._recognise([excerpt.wav]))
+        return self.understood(excerpt, *self._asr.recognise([excerpt.wav]))
 
     def understood(self, excerpt: Excerpt, hypotheses: Sequence[Hypothesis]) -> list[Heard]:
         """What is understood by an excerpt that was recognised so, the best hypothesis first."""
-        transcript = self._asr._transcript([Piece(excerpt.start, list(hypotheses))], "", len(excerpt.wav))
+        transcript = self._asr.written([Piece(excerpt.start, list(hypotheses))], "", len(excerpt.wav))
         duration = (excerpt.start + len(excerpt.wav)) / self._asr.sample_rate
         if excerpt.optional:
             return self._line(replace(transcript, words=()), stable=0, duration=duration)

@@ -13,6 +13,7 @@ from torch import Tensor
 from toolkit.inference.speech import Detector
 
 AROUND_S = 60.0  # what is heard is compared with
+BLOCK_S = 10.0  # audio is looked at in, however it comes
 MARGIN_S = 0.2  # of quiet kept around speech: consonants are quiet, and more of it costs words of the transducer
 
 
@@ -39,7 +40,7 @@ def segments(
     )
     held, levels, before = torch.zeros(0), np.zeros(0), np.zeros(0)
     start, continues = 0, False
-    for block in _and_the_end(blocks):
+    for block in _and_the_end(even(blocks, round(BLOCK_S * speech.sample_rate))):
         held = torch.cat([held, block])
         levels = np.concatenate([levels, speech.feed(block)])
         while len(levels) >= longest or (len(levels) and not len(block)):
@@ -80,7 +81,19 @@ def quietest(loud: NDArray[np.float64]) -> int:
     return half + int(means[half:].argmin())
 
 
+def even(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same samples in blocks (S,) of so many, the last of which may be shorter."""
+    held = torch.zeros(0)
+    for block in blocks:
+        held = torch.cat([held, block]) if len(held) else block
+        whole = len(held) - len(held) % size
+        yield from held[:whole].split(size) if whole else ()
+        held = held[whole:]
+    if len(held):
+        yield held
+
+
 def _and_the_end(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The blocks that are not empty, and then one that is."""
-    yield from (block for block in blocks if len(block))
+    """The blocks, and then one that is empty."""
+    yield from blocks
     yield torch.zeros(0)
