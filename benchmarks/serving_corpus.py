@@ -47,5 +47,5 @@ def corpus(model: str, long_seconds: float = 0.0) -> Iterator[Corpus]:
     with tempfile.TemporaryDirectory() as name:
         files = write_files(Path(name) / "short", seconds, source)
         long = write_files(Path(name) / "long", [long_seconds], source)[0] if long_seconds else ""
-        heard = Transcriber.from_hparams(model, device="cpu").transcribe_files(files)
+        heard = Transcriber.from_hparams(model).transcribe_files(files)
         yield Corpus(files, seconds, [transcript.text for transcript in heard], long)

@@ -43,7 +43,7 @@ def peer_app(transcriber: Transcriber) -> FastAPI:
 
 def main(model: str) -> None:
     """Serve until it is stopped."""
-    app = peer_app(Transcriber.from_hparams(model, device="cpu"))
+    app = peer_app(Transcriber.from_hparams(model))
     with socket.create_server(("127.0.0.1", 0), backlog=256) as address:
         print(f"http://127.0.0.1:{address.getsockname()[1]}", flush=True)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([address])

@@ -66,7 +66,7 @@ class Service:
 @contextlib.contextmanager
 def ours(model: str) -> Iterator[Service]:
     """`asr serve`."""
-    with running([sys.executable, "-m", "toolkit", "serve", f"model={model}", "--port", "0", "--device", "cpu"]) as one:
+    with running([sys.executable, "-m", "toolkit", "serve", f"model={model}", "--port", "0"]) as one:
         yield one
 
 
