@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
-    "serving": "inference",
+    "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",
     "brains": "pretrained checkpoints hparams dataio metrics models files",

@@ -76,7 +76,13 @@ class Recognition(Pretrained):
     def _long_recording(self, blocks: Counted) -> Recording:
         """Audio that is too long to be heard whole."""
         if hasattr(self.search, "stream"):
-            return MergedRecording(self, blocks)
+            return MergedRecording(
+                blocks,
+                self._overlapping_windows(blocks),
+                longest=self._window_frames,
+                frame_samples=self.frame_samples,
+                search=self.search.stream,
+            )
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
         return Recording(blocks, self._segments(blocks, frame, longest_s=self.long_audio.segment_s), long=True)
 
@@ -127,14 +133,14 @@ class Recognition(Pretrained):
         speech = self.long_audio.speech(self.sample_rate, frame)
         return segments(blocks, speech, pause_s=self.long_audio.pause_s, **options)
 
-    def overlapping_windows(self, blocks: Iterable[Tensor]) -> Iterator[Segment]:
-        """The parts of long audio in which somebody speaks, as `merger` takes their CTC output."""
+    def _overlapping_windows(self, blocks: Iterable[Tensor]) -> Iterator[Segment]:
+        """The parts of long audio in which somebody speaks; where nobody pauses, with what is before and after."""
         options = {"longest_s": self.long_audio.window_s, "overlap_s": self.long_audio.overlap_s}
         return self._segments(blocks, self.frame_samples, **options)
 
-    def merger(self) -> Merger:
-        """What joins the CTC output of `overlapping_windows`."""
-        return Merger(round(self.long_audio.window_s * self.sample_rate / self.frame_samples))
+    @property
+    def _window_frames(self) -> int:
+        return round(self.long_audio.window_s * self.sample_rate / self.frame_samples)
 
     @torch.inference_mode()
     def _whole_output(self, blocks: Iterator[Tensor]) -> tuple[Tensor, int]:
@@ -143,8 +149,8 @@ class Recognition(Pretrained):
         if rest is None:
             outputs = self._outputs(*self._encode_padded([wav], PADDING_S)) if len(wav) else []
             return (outputs[0] if outputs else torch.zeros(0, self.model.vocab_size)), len(wav)
-        counted, merger, parts = Counted(chain([wav], rest)), self.merger(), []
-        for batch in batches_of(self.overlapping_windows(counted), ALIGNED_S * self.sample_rate):
+        counted, merger, parts = Counted(chain([wav], rest)), Merger(self._window_frames), []
+        for batch in batches_of(self._overlapping_windows(counted), ALIGNED_S * self.sample_rate):
             outputs = self._outputs(*self._encode_padded([window.wav for window in batch], PADDING_S))
             for window, output in zip(batch, outputs, strict=True):
                 parts += merger.feed(Output(window.start // self.frame_samples, output, window.continues))

@@ -5,8 +5,8 @@ Windows of many recordings can be recognised in one batch (`Recognition.hear`), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,10 +15,7 @@ from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.inference.long_audio import Counted
 from toolkit.inference.segments import Segment
 from toolkit.inference.timing import with_frames
-from toolkit.inference.windows import Output
-
-if TYPE_CHECKING:
-    from toolkit.inference.recognition import Recognition
+from toolkit.inference.windows import Merger, Output
 
 
 class Piece(NamedTuple):
@@ -61,15 +58,33 @@ class Recording:
 
 
 class MergedRecording(Recording):
-    """A long recording whose windows' CTC output is merged, and searched from pause to pause."""
+    """A long recording whose windows' CTC output is merged, and searched from pause to pause.
 
-    def __init__(self, asr: Recognition, blocks: Counted) -> None:
-        super().__init__(blocks, asr.overlapping_windows(blocks), long=True)
-        self._asr, self._merger = asr, asr.merger()
+    Parameters
+    ----------
+    windows
+        They overlap where nobody pauses, and begin at multiples of ``frame_samples``.
+    longest
+        Frames that are searched at once, about.
+    search
+        Begins a search of CTC output that comes in chunks.
+    """
+
+    def __init__(
+        self,
+        blocks: Counted,
+        windows: Iterable[Segment],
+        *,
+        longest: int,
+        frame_samples: int,
+        search: Callable[[], Any],
+    ) -> None:
+        super().__init__(blocks, windows, long=True)
+        self._merger, self._frame_samples, self._search = Merger(longest), frame_samples, search
 
     def output(self, window: Segment, log_probs: Tensor) -> list[Piece]:
         """The pieces that are known with the CTC output (T, V) of the next window."""
-        start = window.start // self._asr.frame_samples
+        start = window.start // self._frame_samples
         return self._searched(self._merger.feed(Output(start, log_probs, window.continues)))
 
     def end(self) -> list[Piece]:
@@ -80,8 +95,8 @@ class MergedRecording(Recording):
     def _searched(self, parts: Iterable[tuple[int, Tensor]]) -> list[Piece]:
         pieces = []
         for start, log_probs in parts:
-            stream = self._asr.search.stream()
-            stream.feed(log_probs)
-            best, *others = stream.finish()
-            pieces.append(Piece(start * self._asr.frame_samples, [with_frames(best, log_probs), *others]))
+            search = self._search()
+            search.feed(log_probs)
+            best, *others = search.finish()
+            pieces.append(Piece(start * self._frame_samples, [with_frames(best, log_probs), *others]))
         return pieces

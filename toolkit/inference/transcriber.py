@@ -20,6 +20,7 @@ from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ConfigError, DataError
 from toolkit.inference.adapters import Recogniser, recogniser_of
 from toolkit.inference.confidence import Calibration
+from toolkit.inference.hotwords import with_hotwords
 from toolkit.inference.huggingface import read_huggingface
 from toolkit.inference.long_audio import batches_of
 from toolkit.inference.pretrained import Options
@@ -213,23 +214,26 @@ class Transcriber(Recognition):
         named = ((name, iter([wav])) for name, wav in waveforms.items())
         yield from self.searching(nbest)._transcripts(named, batch_seconds, _raise)
 
-    def searching(self, nbest: int | None = None) -> Self:
-        """The same with a search that finds so many texts.
+    def searching(self, nbest: int | None = None, hotwords: Sequence[str] = ()) -> Self:
+        """The same with a search that finds so many texts, and for which phrases are likely, if it can be told so.
 
         Raises
         ------
         ConfigError
             The search cannot find so many.
         """
-        if nbest is None or nbest == getattr(self.search, "topk", 1):
+        search = with_hotwords(self.search, hotwords, self.tokenizer)
+        if nbest not in (None, getattr(search, "topk", 1)):
+            most = getattr(search, "beam_size", 1)
+            if not 1 <= nbest <= most:
+                kind = type(search).__name__
+                raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
+            search = dataclasses.replace(search, topk=nbest)
+        if search is self.search:
             return self
-        most = getattr(self.search, "beam_size", 1)
-        if not 1 <= nbest <= most:
-            kind = type(self.search).__name__
-            raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
         self.frame_samples  # noqa: B018  (found once, and not by every copy)
         other = copy.copy(self)
-        other.search = dataclasses.replace(self.search, topk=nbest)
+        other.search = search
         return other
 
     @torch.inference_mode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from toolkit.inference.transcript import Heard, Transcript
+from toolkit.inference.transcript import Alternative, Heard, Transcript
 
 
 @dataclass(frozen=True)
@@ -187,13 +187,16 @@ class Engine(Protocol):
 
 def joined(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a whole file of its parts, of which there is one at least."""
-    if len(parts) == 1:
-        return parts[0]
+    understood = [part for part in parts if part.nbest or part.text] or parts[-1:]  # at the end may be only silence
+    if len(understood) == 1:
+        return replace(understood[0], duration=parts[-1].duration)
+    text, score = " ".join(part.text for part in parts if part.text), sum(part.score for part in parts)
     return Transcript(
-        " ".join(part.text for part in parts if part.text),
+        text,
         tuple(word for part in parts for word in part.words),
         tokens=tuple(token for part in parts for token in part.tokens),
-        score=sum(part.score for part in parts),
+        score=score,
+        nbest=(Alternative(text, score),),
         duration=parts[-1].duration,
         language=parts[-1].language,
         file=parts[-1].file,

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import ToolkitError
 from toolkit.inference.live import Excerpt, Live, live
 from toolkit.inference.recordings import Piece, Recording
@@ -149,7 +148,7 @@ class Session:
         excerpt = self.live.wanted()
         return None if excerpt is None else Window(len(excerpt.wav) / self.asr.sample_rate, excerpt)
 
-    def said(self, excerpt: Excerpt, hypotheses: list[Hypothesis]) -> list[Heard]:
+    def said(self, excerpt: Excerpt, hypotheses: list[Any]) -> list[Heard]:
         """The lines that are known with what is said in an excerpt."""
         return self.live.understood(excerpt, hypotheses)
 

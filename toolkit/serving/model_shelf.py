@@ -40,7 +40,7 @@ class Loaded:
             if len(self.variants) >= VARIANTS:
                 del self.variants[next(iter(self.variants))]
             try:
-                self.variants[key] = self.transcriber.searching(nbest)
+                self.variants[key] = self.transcriber.searching(nbest, hotwords)
             except ConfigError as error:
                 raise InvalidInputError(str(error), param="nbest") from None
         return self.variants[key]
