@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         from toolkit.serving.logs import log_as_json
         from toolkit.serving.server import bind, serve
         from toolkit.serving.settings import read_settings
+        from toolkit.serving.upload_folder import upload_folder
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         raise MissingDependencyError(
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     file = options.pop("config", None) or os.environ.get("ASR_CONFIG")
     settings = read_settings(as_settings(options), Path(file) if file else None)
     log_as_json()
-    with bind(settings) as address:
-        app = create_app(ServiceEngine(settings.models, settings.limits), settings)
+    with bind(settings) as address, upload_folder(settings.temporary_folder) as folder:
+        engine = ServiceEngine(settings.models, settings.limits, folder)
+        app = create_app(engine, settings.model_copy(update={"temporary_folder": folder / "uploads"}))
         serve(app, address, announcement(settings, address))
     return 0
 

@@ -56,7 +56,11 @@ async def parts_of(request: Request, job: Job) -> AsyncIterator[Transcript]:
             yield part
     transcript, seconds = joined(heard), time.perf_counter() - start
     state.metrics.transcribed(transcript.duration, seconds)
-    fields = {"model": job.model, "audio_s": round(transcript.duration, 3), "seconds": round(seconds, 4)}
+    fields = {
+        "model": job.model or state.engine.models[0].name,
+        "audio_s": round(transcript.duration, 3),
+        "seconds": round(seconds, 4),
+    }
     if state.settings.log_content:
         fields |= {"file": job.name, "text": transcript.text}
     logger.info("transcribed", extra={"fields": fields})

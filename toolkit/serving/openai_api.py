@@ -40,7 +40,7 @@ OWNER = "asr-recipes"
 SUBTITLES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 # nginx collects what it passes on, and would hold events back.
 EVENT_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-TEXTS = {kind: {"schema": {"type": "string"}, "example": example} for kind, example in EXAMPLES.items()}
+TEXTS = {kind: {"example": example} for kind, example in EXAMPLES.items()}
 
 
 class Model(BaseModel):
