@@ -25,7 +25,7 @@ SLOW_REPEATS = 2
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table of ratios; times are medians of CPU seconds for the whole input."""
+    """One line of a table of ratios; times are medians of CPU seconds for the whole input, unless it says more."""
 
     name: str
     peer_name: str
