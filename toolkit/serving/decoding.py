@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,23 +48,20 @@ class Decoders:
     def __init__(self, count: int) -> None:
         self._count = count
         self._idle: asyncio.Queue[Child] = asyncio.Queue()
+        self._children: set[Child] = set()
         self._large = asyncio.Semaphore(max(1, count - 1))
         self._beginning: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin the processes: what they import is imported once."""
-        multiprocessing.get_context("forkserver").set_forkserver_preload([MODULE])
+        """Begin the processes."""
         await asyncio.gather(*(self._begin() for _ in range(self._count)))
 
     async def stop(self) -> None:
-        """End them. Nothing may be decoding."""
+        """End them. Nobody may wait for them any more."""
         for task in self._beginning:
             task.cancel()
         await asyncio.gather(*self._beginning, return_exceptions=True)
-        while not self._idle.empty():
-            child = self._idle.get_nowait()
-            child.kill()
-            await child.exit_code()
+        await asyncio.gather(*map(self._end, tuple(self._children)))
 
     async def decode(self, decoding: Decoding) -> int:
         """How many samples were written. Cancelled, it kills the process that decodes.
@@ -92,16 +88,20 @@ class Decoders:
     @contextlib.asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Child]:
         """A process for one file; if anything happens to it, another takes its place."""
-        child = await self._idle.get()
+        while not (child := await self._idle.get()).alive:
+            self._replace_soon(child)
         try:
             yield child
         except BaseException:
             child.kill()
-            task = asyncio.create_task(self._replace(child))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
+            self._replace_soon(child)
             raise
         self._idle.put_nowait(child)
+
+    def _replace_soon(self, child: Child) -> None:
+        task = asyncio.create_task(self._replace(child))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
 
     async def _replace(self, child: Child) -> None:
         while True:
@@ -111,7 +111,14 @@ class Decoders:
             except OSError as error:
                 logger.error("a decoder cannot be begun: %s", error)
                 await asyncio.sleep(AGAIN_S)
-        await child.exit_code()
+        await self._end(child)
 
     async def _begin(self) -> None:
-        self._idle.put_nowait(await Child.begin("forkserver", MODULE))
+        child = await Child.begin(MODULE)
+        self._children.add(child)
+        self._idle.put_nowait(child)
+
+    async def _end(self, child: Child) -> None:
+        child.kill()
+        await child.exit_code()
+        self._children.discard(child)

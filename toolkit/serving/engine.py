@@ -33,18 +33,37 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Ticket:
-    """A request that was accepted: until when it is answered, and the seconds of its audio once they are known."""
+    """A request that was accepted.
+
+    Attributes
+    ----------
+    deadline
+        When it is to be answered.
+    stopped
+        Is done when no more requests are answered.
+    seconds
+        Of its audio that wait, once they are known.
+    """
 
     job: Job
     deadline: float
+    stopped: asyncio.Future[None]
     seconds: float = 0.0
 
     async def within(self, result: Awaitable[T]) -> T:
         """The result, where it comes in time. Raises UnavailableError."""
+        task = asyncio.ensure_future(result)
+        left = max(0.0, self.deadline - time.monotonic())
         try:
-            return await asyncio.wait_for(result, max(0.0, self.deadline - time.monotonic()))
-        except asyncio.TimeoutError:
-            raise UnavailableError(f"{self.job.name}: was not transcribed in time; try again later") from None
+            await asyncio.wait({task, self.stopped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        why = "the service stops" if self.stopped.done() else "was not transcribed in time"
+        raise UnavailableError(f"{self.job.name}: {why}; try again later")
 
 
 class ServiceEngine:
@@ -72,10 +91,12 @@ class ServiceEngine:
         self._sessions: set[LiveSpeech] = set()
         self._numbers = itertools.count(1)
         self._left = asyncio.Event()  # somebody, since it was cleared
+        self._stopped: asyncio.Future[None] | None = None
         self._open = False
 
     async def start(self) -> None:
         """Begin the processes and look at the models; returns when all can transcribe. Raises a ToolkitError."""
+        self._stopped = asyncio.get_running_loop().create_future()
         self._folder = Path(tempfile.mkdtemp(prefix="asr-", dir=self._within))
         try:
             await self._decoders.start()
@@ -98,6 +119,8 @@ class ServiceEngine:
             self._left.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._left.wait(), left)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
         await asyncio.gather(*(process.stop() for process in self._processes))
         await self._decoders.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -168,11 +191,11 @@ class ServiceEngine:
 
     async def _recognised(self, ticket: Ticket, job: Job) -> AsyncIterator[Transcript]:
         """The parts of raw samples; when a process dies, another is to say those that it has not said."""
-        said = 0
+        said, seconds = 0, ticket.seconds
         for attempt in range(TRIES):
             process = await ticket.within(self._least_loaded())
             message = self._message(ticket, job, alone=attempt > 0)
-            with process.working(message.number, ticket.seconds) as work, contextlib.suppress(ProcessDiedError):
+            with process.working(message.number, seconds) as work, contextlib.suppress(ProcessDiedError):
                 process.send(message)
                 for place in itertools.count(1):
                     try:
@@ -180,6 +203,7 @@ class ServiceEngine:
                     except UnavailableError:
                         process.suspect(work)
                         raise
+                    ticket.seconds = work.seconds = max(0.0, seconds - told.said.duration)
                     if place > said:
                         said = place
                         yield told.said
@@ -216,7 +240,7 @@ class ServiceEngine:
 
     @contextlib.contextmanager
     def _accepted(self, job: Job) -> Iterator[Ticket]:
-        ticket = Ticket(job, time.monotonic() + self.limits.timeout_s)
+        ticket = Ticket(job, time.monotonic() + self.limits.timeout_s, self._stopped)
         self._tickets.add(ticket)
         try:
             yield ticket
@@ -256,7 +280,7 @@ class ServiceEngine:
 
     async def _devices(self) -> tuple[tuple[str, ...], int]:
         """Where models compute, and the threads of each process on a CPU."""
-        child = await Child.begin("forkserver", "toolkit.serving.device_process")
+        child = await Child.begin("toolkit.serving.device_process")
         found, cores = await child.receive()
         await child.exit_code()
         devices = self.limits.devices or found

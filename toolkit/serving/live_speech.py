@@ -12,6 +12,7 @@ from toolkit.serving.service_errors import UnavailableError
 
 AHEAD_S = 10.0  # that may be fed and not taken in: who feeds faster than is heard, waits
 SAMPLE_BYTES = 2
+WEIGHT_S = 10.0  # of audio that waits: as much of a process a session is taken for
 
 
 class LiveSpeech:
@@ -21,7 +22,7 @@ class LiveSpeech:
         self._process, self._number, self._forget = process, opening.number, forget
         self._most_ahead, self._fed = AHEAD_S * opening.sample_rate * SAMPLE_BYTES, 0
         self._closing = ExitStack()
-        self._work = self._closing.enter_context(process.working(opening.number, 0.0))
+        self._work = self._closing.enter_context(process.working(opening.number, WEIGHT_S))
         process.send(opening)
 
     async def feed(self, samples: bytes) -> None:

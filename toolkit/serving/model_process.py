@@ -9,21 +9,14 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
-import numpy as np
 import torch
-from torch import Tensor
 
 from toolkit.errors import ToolkitError
-from toolkit.inference.live import Excerpt, Live, live
-from toolkit.inference.recordings import Piece, Recording
-from toolkit.inference.transcriber import Transcriber
-from toolkit.inference.transcript import Heard
+from toolkit.inference.live import live
 from toolkit.serving.children import Parent
 from toolkit.serving.messages import (
     Cancel,
@@ -43,10 +36,10 @@ from toolkit.serving.messages import (
 from toolkit.serving.model_shelf import Loaded, ModelShelf
 from toolkit.serving.scheduling import FairQueue, Window
 from toolkit.serving.service_errors import ServiceError, UnavailableError
+from toolkit.serving.work import File, Session
 
 logger = logging.getLogger(__name__)
 
-BLOCK_S = 10.0  # of raw samples, in memory
 TURN_S = 0.2  # that a batch for long files may take: as long waits who comes meanwhile
 FIRST_S = 20.0  # of audio, for a batch of long files before the speed is known
 AHEAD_S = 5.0  # of live speech that waits: then no more is taken
@@ -79,86 +72,6 @@ def _read(parent: Parent, inbox: queue.SimpleQueue[ToProcess], folder: Path) -> 
     except (EOFError, OSError):
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
-
-
-@dataclass
-class File:
-    """A file that is transcribed."""
-
-    job: Transcribe
-    asr: Transcriber
-    recording: Recording
-
-    @property
-    def group(self) -> Hashable:
-        """What else can be in a batch with it."""
-        alone = self.job.alone or self.recording.alone
-        return self.job.number if alone else (self.job.model, self.job.nbest, self.job.hotwords)
-
-    def windows(self) -> Iterator[Window]:
-        """What is to be recognised."""
-        return (Window(len(one.wav) / self.asr.sample_rate, one) for one in self.recording.windows)
-
-    def told(self, pieces: list[Piece], *, last: bool) -> Iterator[Told]:
-        """What is said in the pieces that are now known, part by part."""
-        pieces = pieces + self.recording.end() if last else pieces
-        parts = [[piece] for piece in pieces] or ([[]] if last else [])
-        for place, part in enumerate(parts, 1):
-            transcript = self.asr.written(part, self.job.name, self.recording.samples)
-            yield Told(self.job.number, transcript, over=last and place == len(parts))
-
-
-@dataclass
-class Session:
-    """Live speech."""
-
-    number: int
-    model: str
-    asr: Transcriber
-    live: Live
-    odd: bytes = b""  # half a sample
-    fed: int = 0  # bytes
-    taken: int = 0  # of them, as the engine knows
-
-    @property
-    def recording(self) -> Session:
-        """What `Transcriber.hear` tells what is said: itself."""
-        return self
-
-    @property
-    def alone(self) -> bool:
-        """As of a recording."""
-        return not self.live.batched
-
-    @property
-    def group(self) -> Hashable:
-        """What else can be in a batch with it."""
-        return self.number if self.alone else (self.model, None, ())
-
-    def feed(self, samples: bytes) -> None:
-        """Take 16-bit samples."""
-        self.fed += len(samples)
-        samples = self.odd + samples
-        whole = len(samples) // 2 * 2
-        self.odd = samples[whole:]
-        self.live.feed(torch.from_numpy(np.frombuffer(samples[:whole], "<i2").astype(np.float32) / 2**15))
-
-    def window(self) -> Window | None:
-        """What is to be recognised now."""
-        excerpt = self.live.wanted()
-        return None if excerpt is None else Window(len(excerpt.wav) / self.asr.sample_rate, excerpt)
-
-    def said(self, excerpt: Excerpt, hypotheses: list[Any]) -> list[Heard]:
-        """The lines that are known with what is said in an excerpt."""
-        return self.live.understood(excerpt, hypotheses)
-
-    def heard(self, excerpt: Excerpt) -> list[Heard]:
-        """The same of one that is recognised alone."""
-        return self.live.hear(excerpt)
-
-    def told(self, lines: list[Heard], *, last: bool) -> Iterator[Told]:  # noqa: ARG002
-        """Lines, one by one."""
-        return (Told(self.number, line) for line in lines)
 
 
 class Inference:
@@ -239,8 +152,7 @@ class Inference:
     def _begin(self, job: Transcribe) -> None:
         """Put a file into the queue."""
         asr = self._model(job.model).variant(job.nbest, job.hotwords)
-        recording = asr.recording(blocks_of(job.samples, round(BLOCK_S * asr.sample_rate)))
-        file = self._work[job.number] = File(job, asr, recording)
+        file = self._work[job.number] = File(job, asr)
         deadline = time.monotonic() + job.timeout_s
         if not self._queue.add(job.number, file.windows(), group=file.group, deadline=deadline):
             self._tell(job.number, [], last=True)
@@ -311,10 +223,3 @@ class Item(NamedTuple):
     number: int
     window: Window
     last: bool
-
-
-def blocks_of(file: Path, samples: int) -> Iterator[Tensor]:
-    """Blocks (S,) of so many raw samples of a file."""
-    with file.open("rb") as opened:
-        while len(block := np.fromfile(opened, np.float32, samples)):
-            yield torch.from_numpy(block)

@@ -144,10 +144,7 @@ class ModelProcess:
         """Begin the process, and another when it has died, until it dies again and again without being ready."""
         deaths = 0
         while True:
-            self._child = await Child.begin("spawn", MODULE, self._setup)
-            with contextlib.suppress(ChildGoneError):
-                await self._converse(self._child)
-            code = await self._child.exit_code()
+            code = await self._live()
             deaths = 0 if self.ready.is_set() else deaths + 1
             self.ready.clear()
             self._lose(ProcessDiedError())
@@ -156,6 +153,17 @@ class ModelProcess:
                 return self._give_up(code)
             self.restarts += 1
             await asyncio.sleep(AGAIN_S * 2**deaths if deaths else 0)
+
+    async def _live(self) -> int | None:
+        """Begin the process and listen to it until it has ended; what it ended with, if it began."""
+        try:
+            self._child = await Child.begin(MODULE, self._setup)
+        except OSError as error:
+            logger.error("the process of %s cannot be begun: %s", self._setup.device, error)
+            return None
+        with contextlib.suppress(ChildGoneError):
+            await self._converse(self._child)
+        return await self._child.exit_code()
 
     def _give_up(self, code: int | None) -> None:
         message = (
