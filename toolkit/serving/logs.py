@@ -100,6 +100,8 @@ class RequestLog:
         error = scope.get("asr.error")
         if error is not None:
             fields |= {"error": error.kind} | ({"param": error.param} if error.param else {})
+            if scope["app"].state.settings.log_content:  # it may name the file
+                fields["said"] = str(error)
         logger.info("request", extra={"fields": fields})
 
 
