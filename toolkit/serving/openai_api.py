@@ -45,7 +45,7 @@ TEXTS = {kind: {"example": example} for kind, example in EXAMPLES.items()}
 
 
 class Model(BaseModel):
-    """A model that is served; ``provenance`` is what `asr export` wrote of where it comes from."""
+    """A model that is served; ``provenance`` is what its folder tells of where it comes from."""
 
     id: str
     object: Literal["model"] = "model"
