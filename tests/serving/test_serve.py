@@ -90,7 +90,8 @@ def test_the_second_ctrl_c_ends_at_once(folder: Path):
         process.send_signal(signal.SIGINT)
         assert not is_over(process, 0.5)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        _, logs = process.communicate(timeout=10)
+        assert "Traceback" not in logs
         assert answer.exception() or answer.result().status_code == 503
     assert process.returncode == 130
 

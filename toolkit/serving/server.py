@@ -9,6 +9,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -118,6 +119,11 @@ class Server(uvicorn.Server):
         finally:
             logger.disabled = False
         self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; the second Ctrl-C ends all at once, and what it interrupts is no news."""
+        super().handle_exit(sig, frame)
+        logging.getLogger("uvicorn.error").disabled = self.force_exit
 
 
 def bind(settings: Settings) -> socket.socket:
