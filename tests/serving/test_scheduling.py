@@ -145,20 +145,20 @@ def test_every_window_is_served_once_in_order_unless_its_job_is_over(steps: list
         for name, window in batch:
             assert window == expected[name].pop(0)
 
-    for step, *given in steps:
+    for step, *options in steps:
         if step == "add":
-            name, (seconds, group, live) = len(groups), given
+            name, (seconds, group, live) = len(groups), options
             expected[name], groups[name], deadlines[name] = list(windows(*seconds)), group, 10.0 + name
             added = jobs.add(name, windows(*seconds), group=group, deadline=deadlines[name], live=live)
             assert added == bool(seconds)
         elif step == "take":
-            check(jobs.take(*given), *given)
+            check(jobs.take(*options), *options)
         elif step == "cancel":
-            jobs.cancel(given[0])
-            expected.pop(given[0], None)
+            jobs.cancel(options[0])
+            expected.pop(options[0], None)
         else:
-            for name in jobs.expired(given[0]):
-                assert deadlines[name] <= given[0]
+            for name in jobs.expired(options[0]):
+                assert deadlines[name] <= options[0]
                 assert expected.pop(name)
     assert {name for name in expected if name in jobs} == {name for name, left in expected.items() if left}
     while len(jobs):

@@ -162,7 +162,7 @@ def _run(module: str, connection: socket.socket, level: int, *arguments: Any) ->
     """What a child does; the event loop never imports the module."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal's ctrl-c, which is for the service
     parent = Parent(connection)
-    logging.basicConfig(handlers=[ToParent(parent)], level=level, force=True)
+    logging.basicConfig(handlers=[ToParent(parent)], level=level, format="%(message)s", force=True)
     logging.getLogger(WITH_CONTENT).setLevel(logging.ERROR)
     with contextlib.suppress(EOFError, ConnectionError):
         importlib.import_module(module).main(parent, *arguments)

@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import torch
 
 from toolkit.errors import ToolkitError
@@ -49,7 +48,6 @@ PADDING_S = 0.5  # lengths of batches are multiples: torch keeps memory for ever
 def main(parent: Parent, setup: Setup) -> None:
     """Work until the service ends."""
     torch.set_num_threads(setup.threads)
-    numba.set_num_threads(min(setup.threads, numba.config.NUMBA_NUM_THREADS))
     shelf = ModelShelf(setup.models, setup.device, setup.memory_bytes)
     first, *others = setup.models
     try:
