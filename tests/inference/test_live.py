@@ -119,6 +119,18 @@ def test_a_session_that_is_behind_leaves_partials_out(whole: Transcriber) -> Non
     assert session.over
 
 
+def test_a_session_that_is_asked_late_wants_partials_less_often(whole: Transcriber) -> None:
+    def partials(asked_after_s: float) -> int:
+        session, count = live(whole), 0
+        for block in torch.cat([noise(1, -60), speech(18)]).split(round(asked_after_s * RATE)):
+            session.feed(block)
+            count += session.wanted() is not None
+        return count
+
+    assert 16 <= partials(0.1) <= 18
+    assert partials(1.6) <= 7  # of eleven times
+
+
 def test_lines_of_several_speakers_in_one_batch(whole: Transcriber) -> None:
     sessions = [live(whole), live(whole)]
     wavs = [recording(-50), torch.cat([noise(1, -50), speech(2.5), noise(1, -50)])]

@@ -1,4 +1,4 @@
-"""Live recognition over WebSocket: every word of what is sent, and an answer to whatever else is."""
+"""Live recognition over WebSocket: every word of the audio that is sent, and an answer to whatever else is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,13 +15,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soxr
 from fake_engine import WORDS, FakeEngine, FakeLive
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from toolkit.dataio.audio import load_audio
 from toolkit.inference.transcript import Heard, Transcript
+from toolkit.metrics.error_rate import word_errors
 from toolkit.serving.app import create_app
-from toolkit.serving.jobs import Limits
+from toolkit.serving.engine import ServiceEngine
+from toolkit.serving.jobs import Engine, Limits
 from toolkit.serving.live_api import MESSAGE_BYTES
 from toolkit.serving.security import hash_of
 from toolkit.serving.server import Server, bind
@@ -28,6 +33,9 @@ from toolkit.serving.service_errors import UnavailableError
 from toolkit.serving.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+REAL = Path(os.environ.get("ASR_DATA", ROOT.parent / "shared/data")) / "an4/wav/an4test_clstk/fcaw"
 
 LINES = ["THE QUICK BROWN FOX JUMPS", "OVER THE LAZY DOG THE", "QUICK BROWN"]  # of twelve seconds
 
@@ -38,7 +46,7 @@ def anyio_backend() -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: FakeEngine, tmp_path: Path, **options: object) -> AsyncIterator[str]:
+async def serving(engine: Engine, tmp_path: Path, **options: object) -> AsyncIterator[str]:
     """The service with this engine; where its live sessions are."""
     settings = Settings(models={"tiny": "tiny"}, port=0, temporary_folder=tmp_path, limits=engine.limits, **options)
     ready, address = asyncio.Event(), bind(settings)
@@ -50,12 +58,13 @@ async def serving(engine: FakeEngine, tmp_path: Path, **options: object) -> Asyn
     finally:
         server.should_exit = True
         await running
-    assert children() == set()  # no decoder is left
+    assert decoders() == []
 
 
-def children() -> set[str]:
-    found = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
-    return {child for some in found for child in some}
+def decoders() -> list[str]:
+    """Processes of this one that decode Opus."""
+    children = [child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()]
+    return [child for child in children if "opus_decoder" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def silence(seconds: float, rate: int = 16000) -> bytes:
@@ -63,13 +72,16 @@ def silence(seconds: float, rate: int = 16000) -> bytes:
 
 
 def tone(seconds: float, form: str, channels: int = 1) -> bytes:
-    """A file of Opus, as a browser writes it."""
+    return opus(0.3 * np.sin(2 * np.pi * 440 * np.arange(round(48000 * seconds)) / 48000), form, channels)
+
+
+def opus(sound: np.ndarray, form: str, channels: int = 1) -> bytes:
+    """A file of sound (S,) at 48 kHz, as a browser writes it."""
     file, layout = io.BytesIO(), {1: "mono", 2: "stereo"}[channels]
     with av.open(file, "w", format=form, options={"live": "1"} if form == "webm" else {}) as container:
         stream = container.add_stream("libopus", rate=48000, layout=layout)
-        sine = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(48000 * seconds)) / 48000)
-        for start in range(0, len(sine), 960):
-            samples = np.tile(sine[start : start + 960].astype(np.float32), (channels, 1))
+        for start in range(0, len(sound), 960):
+            samples = np.tile(sound[start : start + 960].astype(np.float32), (channels, 1))
             frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
             frame.sample_rate = 48000
             container.mux(stream.encode(frame))
@@ -383,3 +395,27 @@ async def test_an_engine_that_fails(tmp_path: Path, failure: Exception, kind: st
         assert found[-1]["error"]["type"] == kind
         assert "/etc" not in found[-1]["error"]["message"]
     assert engine.lives[0].closed.is_set()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings of AN4")
+async def test_real_speech_with_a_real_engine(tmp_path: Path) -> None:
+    wavs = [load_audio(REAL / f"{name}.flac").numpy() for name in ("an406-fcaw-b", "an407-fcaw-b", "an410-fcaw-b")]
+    quiet = 1e-3 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    speech = np.concatenate([part for wav in wavs for part in (quiet, wav)] + [quiet])
+    models = {"an4": ROOT / "pretrained/an4-small"}
+    engine = ServiceEngine(models, Limits(devices=("cpu",), threads=1), tmp_path)
+    async with serving(engine, tmp_path) as url:
+        raw = (speech * 32767).astype("<i2").tobytes()
+        of_raw, _ = await said_to(f"{url}?sample_rate=16000", *in_pieces(raw, 1), END)
+        of_opus, _ = await said_to(f"{url}?format=webm", opus(soxr.resample(speech, 16000, 48000), "webm"), END)
+    for found in (of_raw, of_opus):
+        lines = [message for message in found if message["type"] == "final"]
+        assert [line["speech_ended"] for line in lines] == [True] * 3
+        assert (
+            word_errors(
+                "RUBOUT G M E F THREE NINE ERASE C Q Q F SEVEN RUBOUT N I N N ONE", " ".join(texts(found))
+            ).errors
+            <= 5
+        )
+        assert [line["start"] for line in lines] == pytest.approx([1.3, 6.3, 11.5], abs=1.0)

@@ -38,6 +38,7 @@ from toolkit.inference.transcript import Heard, Transcript
 from toolkit.inference.utterances import Utterance, Utterances
 
 PARTIAL_S = 1.0  # of new speech, after which a line is heard anew
+LATE = 1.5  # times as much new speech as is enough: there is too much to do, and lines that have ended come first
 
 
 def listen(
@@ -166,7 +167,12 @@ class Live(ABC):
         if self._finished or (current := self._utterances.current()) is None:
             return None
         excerpt = Excerpt(current.start, current.wav, final=False)
-        return excerpt if excerpt.end - max(self._wanted_to, excerpt.start) >= self._step else None
+        new = excerpt.end - max(self._wanted_to, excerpt.start)
+        return excerpt if self._is_enough(new) else None
+
+    def _is_enough(self, new: int) -> bool:
+        """Whether so many new samples of a line are to be heard."""
+        return new >= self._step
 
     def _end(self, ended: Iterable[Utterance]) -> None:
         self._ended.extend(Excerpt(one.start, one.wav, final=True, paused=one.paused) for one in ended)
@@ -227,6 +233,14 @@ class LiveUtterances(Live):
     def __init__(self, asr: Transcriber, sample_rate: int | None) -> None:
         step_samples = round(PARTIAL_S * asr.sample_rate)
         super().__init__(asr, sample_rate, longest_s=asr.long_audio.segment_s, step_samples=step_samples)
+        self._patience = step_samples  # of new speech, after which a line is heard anew
+
+    def _is_enough(self, new: int) -> bool:
+        """Whether so many new samples of a line are to be heard: the more, the later the session was asked before."""
+        if new < self._patience:
+            return False
+        self._patience = 2 * self._patience if new > LATE * self._patience else self._step
+        return True
 
     def hear(self, excerpt: Excerpt) -> list[Heard]:
         """What is understood by a line."""

@@ -101,6 +101,7 @@ class Inference:
     def _listen(self) -> None:
         """Take all messages that are there; without any work, wait for one, and a moment for others."""
         self._ask_sessions()
+        self._send()
         if not len(self._queue) and self._inbox.empty():
             self._accept(self._inbox.get())
             end = time.monotonic() + self._setup.batch_wait_s

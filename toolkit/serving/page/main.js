@@ -184,7 +184,10 @@ player.addEventListener("time", () => {
   player.light(word);
   if (word && !player.audio.paused && !transcript.editing) keepInSight(word);
 });
-transcript.addEventListener("seek", ({ detail }) => player.seek(detail));
+transcript.addEventListener("seek", ({ detail: word }) => {
+  player.seek(word.start);
+  keepInSight(word);
+});
 transcript.addEventListener("edit", () => transcript.take && render());
 transcript.addEventListener("word", ({ detail }) => (find("word").textContent = detail ? described(detail) : ""));
 find("edit").addEventListener("click", () => (transcript.editing = !transcript.editing));

@@ -4,7 +4,7 @@ import { openMicrophone, wavFile } from "./microphone.js";
 import { apiKey, deferred, streamAddress } from "./service.js";
 import { peak } from "./waveform.js";
 
-const PATIENCE_MS = 10000; // without a word after the end; then the recording is sent as a file
+const PATIENCE_MS = 20000; // without a word after the end; then the recording is sent as a file
 
 /** Fires `change` as sound and words come. */
 export class Recording extends EventTarget {

@@ -11,7 +11,7 @@ export const DOUBTFUL = 0.5;
 const SETTLE_MS = 200; // after the last key before the words are compared anew
 const LINGER_S = 0.4; // a word stays lit up in the pause after it: the ends of words come early
 
-/** Fires `seek` with seconds, `edit` when the text or what is known of it changed, and `word` under the caret. */
+/** Fires `seek` with a word, `edit` when the text or what is known of it changed, and `word` under the caret. */
 export class TranscriptView extends EventTarget {
   #take = null;
   #words = [];
@@ -99,7 +99,7 @@ export class TranscriptView extends EventTarget {
     const word = doubtful.find((one) => one.at > at) ?? doubtful[0];
     if (!word) return;
     this.select(word);
-    this.#emit("seek", word.start);
+    this.#emit("seek", word);
   }
 
   undo() {
@@ -180,7 +180,7 @@ export class TranscriptView extends EventTarget {
   #clicked({ clientX, clientY }) {
     if (!getSelection().isCollapsed) return; // somebody selects
     const word = this.#wordUnder(clientX, clientY);
-    if (word) this.#emit("seek", word.start);
+    if (word) this.#emit("seek", word);
   }
 
   #pointed({ clientX, clientY }) {
@@ -216,7 +216,7 @@ export class TranscriptView extends EventTarget {
   #step(step) {
     const now = this.#words.indexOf(this.#spoken);
     const word = this.#words[Math.max(0, Math.min(this.#words.length - 1, now + step))];
-    this.#emit("seek", word.start);
+    this.#emit("seek", word);
   }
 
   /** The browser's own undo, from its menu: ours is one a take. */
