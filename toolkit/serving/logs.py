@@ -52,6 +52,7 @@ def log_as_json(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of each byte of a damaged form
 
 
 class RequestLog:
