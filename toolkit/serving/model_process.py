@@ -48,7 +48,7 @@ PADDING_S = 0.5  # lengths of batches are multiples: torch keeps memory for ever
 def main(parent: Parent, setup: Setup) -> None:
     """Work until the service ends."""
     torch.set_num_threads(setup.threads)
-    shelf = ModelShelf(setup.models, setup.device, setup.memory_bytes)
+    shelf = ModelShelf(setup.models, setup.device, setup.memory_bytes, vad=setup.vad)
     first, *others = setup.models
     try:
         others = {name: shelf.load(name) for name in (others if setup.every else [])}
