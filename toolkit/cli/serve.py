@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import MissingDependencyError
+from toolkit.files import require_writable
 
 if TYPE_CHECKING:
     from toolkit.serving.settings import Settings
@@ -35,28 +36,37 @@ if TYPE_CHECKING:
 # Flags that are fields of Limits.
 LIMITS = {"device": "devices", "workers": "decoders", "timeout": "timeout_s"}
 
+# Of torch's threads in the model processes, which by default spin while they wait for each other. On two cores that
+# were busy, 120 s of audio took more than 60 s so, 12 s when they sleep, and 7 s with one thread (limits.threads).
+WAIT_POLICY = "PASSIVE"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until it is stopped; the exit status."""
     options = vars(parse(arguments))
     try:
+        if options.pop("new_key", False):
+            print_key()
+            return 0
         from toolkit.serving.app import create_app  # imports take a second: not for --help
         from toolkit.serving.engine import ServiceEngine
         from toolkit.serving.logs import log_as_json
         from toolkit.serving.server import bind, serve
         from toolkit.serving.settings import read_settings
+        from toolkit.serving.upload_folder import upload_folder
     except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
         raise MissingDependencyError(
-            f"asr serve needs {error.name}; install it with pip install 'asr-recipes[serve]'"
+            f"asr serve needs {missing}; install it with pip install 'asr-recipes[serve]'"
         ) from None
-    if options.pop("new_key", False):
-        print_key()
-        return 0
     file = options.pop("config", None) or os.environ.get("ASR_CONFIG")
     settings = read_settings(as_settings(options), Path(file) if file else None)
+    require_writable(settings.temporary_folder, "temporary_folder")
     log_as_json()
-    with bind(settings) as address:
-        app = create_app(ServiceEngine(settings.models, settings.limits), settings)
+    os.environ.setdefault("OMP_WAIT_POLICY", WAIT_POLICY)
+    with bind(settings) as address, upload_folder(settings.temporary_folder) as folder:
+        engine = ServiceEngine(settings.models, settings.limits, folder)
+        app = create_app(engine, settings.model_copy(update={"temporary_folder": folder / "uploads"}))
         serve(app, address, announcement(settings, address))
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from toolkit.serving.jobs import Engine
@@ -33,6 +34,12 @@ SettingsOf = Annotated[Settings, Depends(settings_of)]
 MetricsOf = Annotated[Metrics, Depends(metrics_of)]
 
 
-def require_key(connection: HTTPConnection, settings: SettingsOf) -> None:
-    """Nothing, where the client has one of the keys, or there are none. Raises AuthenticationError."""
-    check_key(key_of(connection), settings.api_key_hashes)
+class KeyRequired(HTTPBearer):
+    """Lets in whoever has one of the keys, and raises AuthenticationError; documented, as FastAPI's own kinds are."""
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        """Nothing, where the client has a key."""
+        check_key(key_of(request), request.app.state.settings.api_key_hashes)
+
+
+require_key = KeyRequired(scheme_name="API key")

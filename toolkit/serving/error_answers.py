@@ -41,7 +41,8 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def error_of(error: ServiceError) -> dict[str, Any]:
     """The error as JSON says it."""
-    return ErrorAnswer(error=ErrorDetail(message=str(error), type=error.kind, param=error.param)).model_dump()
+    detail = ErrorDetail(message=str(error), type=error.kind, param=error.param, code=error.code)
+    return ErrorAnswer(error=detail).model_dump()
 
 
 def answer_of(error: ServiceError) -> JSONResponse:
@@ -59,9 +60,14 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-async def _service(connection: HTTPConnection, error: ServiceError) -> Response | None:
+def note(connection: HTTPConnection, error: ServiceError) -> None:
+    """Let counters and log tell of an error."""
     connection.app.state.metrics.refused(error.kind)
     connection.scope["asr.error"] = error
+
+
+async def _service(connection: HTTPConnection, error: ServiceError) -> Response | None:
+    note(connection, error)
     if not isinstance(connection, WebSocket):
         return answer_of(error)
     if connection.client_state == WebSocketState.CONNECTING:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -14,11 +15,17 @@ from toolkit.inference.transcript import Transcript
 from toolkit.serving.jobs import Job, joined
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 async def transcript_of(request: Request, job: Job) -> Transcript:
     """The whole transcript. Raises ServiceError, and ClientDisconnect when nobody is there to read it."""
-    work, gone = asyncio.ensure_future(_whole(request, job)), asyncio.ensure_future(_gone(request))
+    return await while_connected(request, _whole(request, job))
+
+
+async def while_connected(request: Request, answer: Awaitable[T]) -> T:
+    """What is awaited; given up, and ClientDisconnect raised, when the client goes away."""
+    work, gone = asyncio.ensure_future(answer), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -49,7 +56,11 @@ async def parts_of(request: Request, job: Job) -> AsyncIterator[Transcript]:
             yield part
     transcript, seconds = joined(heard), time.perf_counter() - start
     state.metrics.transcribed(transcript.duration, seconds)
-    fields = {"model": job.model, "audio_s": round(transcript.duration, 3), "seconds": round(seconds, 4)}
+    fields = {
+        "model": job.model or state.engine.models[0].name,
+        "audio_s": round(transcript.duration, 3),
+        "seconds": round(seconds, 4),
+    }
     if state.settings.log_content:
         fields |= {"file": job.name, "text": transcript.text}
     logger.info("transcribed", extra={"fields": fields})

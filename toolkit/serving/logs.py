@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import logging
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.serving.error_answers import answer_of
 from toolkit.serving.metrics import Metrics
-from toolkit.serving.service_errors import ServiceError
+from toolkit.serving.service_errors import ServiceError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,11 @@ class RequestLog:
             await self.app(scope, receive, answer.send)
         except ClientDisconnect:
             answer.status = GONE
+        except asyncio.CancelledError:  # by the server, when a stopped service has no more time
+            if scope["type"] != "http" or answer.status:
+                raise
+            stopped = UnavailableError("the service is being stopped; ask again", retry_after=30)
+            await answer_of(stopped)(scope, receive, answer.send)
         except Exception:
             logger.exception("request failed")
             if answer.status:  # half of the answer is sent: only the end of the connection says that the rest is not

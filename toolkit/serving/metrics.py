@@ -33,8 +33,7 @@ class Metrics:
             buckets=FACTORS,
             registry=registry,
         )
-        self._sizes = Histogram("asr_batch_size", "Windows computed at once.", buckets=SIZES, registry=registry)
-        registry.register(_EngineStatus(engine, self._sizes))
+        registry.register(_EngineStatus(engine))
         ProcessCollector(registry=registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -60,16 +59,20 @@ class Metrics:
 class _EngineStatus(Collector):
     """The engine's own counters, read when they are asked for."""
 
-    def __init__(self, engine: Engine, sizes: Histogram) -> None:
-        self._engine, self._sizes = engine, sizes
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sizes = Histogram("asr_batch_size", "Windows computed at once.", buckets=SIZES, registry=None)
 
     def describe(self) -> Iterable[Metric]:
+        """Nothing: names are not looked for before the engine runs."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
+        """What the status says now."""
         status = self._engine.status()
         for size in status.batch_sizes:
             self._sizes.observe(size)
+        yield from self._sizes.collect()
         yield GaugeMetricFamily("asr_ready", "Whether all models answer.", float(self._engine.ready))
         yield GaugeMetricFamily("asr_queue_length", "Requests accepted, not answered.", status.waiting_requests)
         yield GaugeMetricFamily("asr_queue_seconds", "Seconds of audio that wait.", status.waiting_s)

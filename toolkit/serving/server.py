@@ -9,6 +9,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from toolkit.errors import ConfigError
 from toolkit.serving.error_answers import error_of
+from toolkit.serving.live_api import SOCKETS
 from toolkit.serving.service_errors import BadRequestError
 from toolkit.serving.settings import Settings
 
@@ -97,6 +99,7 @@ class Server(uvicorn.Server):
             app,
             http=Protocol,
             lifespan="on",
+            **SOCKETS,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -118,6 +121,11 @@ class Server(uvicorn.Server):
         finally:
             logger.disabled = False
         self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; the second Ctrl-C ends all at once, and what it interrupts is no news."""
+        super().handle_exit(sig, frame)
+        logging.getLogger("uvicorn.error").disabled = self.force_exit
 
 
 def bind(settings: Settings) -> socket.socket:

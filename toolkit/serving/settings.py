@@ -8,19 +8,21 @@ limits: {queue_requests: 64}         # or ASR_LIMITS__QUEUE_REQUESTS=64
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 
 from toolkit.errors import ConfigError, did_you_mean
@@ -43,7 +45,7 @@ class Settings(BaseSettings):
     upload_bytes
         Of a request's body.
     upload_pause_s
-        Seconds that an upload may stand still.
+        Seconds that an upload may stand still, or a live session be silent: no audio is sent, or no result read.
     api_key_hashes
         Of the keys that are let in, as ``asr serve --new-key`` prints them; none: everybody is.
     cors_origins
@@ -85,13 +87,27 @@ class Settings(BaseSettings):
     def _name(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return value
-        return dict(named_model(text) for text in (_parts(value) if isinstance(value, str) else value))
+        models: dict[str, str] = {}
+        for name, folder in (named_model(text) for text in (_parts(value) if isinstance(value, str) else value)):
+            if name in models:
+                raise ValueError(f"two models are called {name}; name one otherwise, as other={folder}")
+            models[name] = folder
+        return models
 
     @field_validator("models")
     @classmethod
     def _some(cls, value: dict[str, str]) -> dict[str, str]:
         if not value:
             raise ValueError("at least one model is needed")
+        if not all(name and folder for name, folder in value.items()):
+            raise ValueError("a model has no name, or no folder")
+        return value
+
+    @field_validator("api_key_hashes")
+    @classmethod
+    def _hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch("[0-9a-f]{64}", text) for text in value):
+            raise ValueError("one is no hash as asr serve --new-key prints them")  # and may be a key: it is not shown
         return value
 
     @field_validator("limits", mode="before")
@@ -140,9 +156,9 @@ def read_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
             env_settings: PydanticBaseSettingsSource,
             **_: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            found = (init_settings, env_settings)
-            return (*found, YamlConfigSettingsSource(settings_cls, file)) if file else found
+            return init_settings, env_settings, InitSettingsSource(settings_cls, said)
 
+    said = _read_yaml(file) if file else {}
     try:
         return Sources(**flags)
     except ValidationError as error:
@@ -151,11 +167,23 @@ def read_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
         raise ConfigError(f"settings: {error}") from None
 
 
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: expected settings, for instance port: 8000")
+    return found
+
+
 def _said(error: Mapping[str, Any]) -> str:
     """``port: Input should be less than or equal to 65535, not 99999``."""
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{name}: no such setting{did_you_mean(name, Settings.model_fields)}"
     if error["type"] == "missing":
-        return f"{name}: is needed"
+        return f"{name}: is needed; name one, as asr serve MODEL does"
+    if error["type"] == "value_error":
+        return f"{name}: {error['ctx']['error']}"
     return f"{name}: {error['msg']}, not {error['input']!r}"

@@ -18,7 +18,7 @@ from toolkit.serving.uploads import Form, received
 router = APIRouter(tags=["transcription"])
 
 FIELDS = ("model", "channel", "hotwords", "nbest")
-MOST_ALTERNATIVES = 100
+MOST_ALTERNATIVES, LAST_CHANNEL = 100, 255
 
 EXAMPLE = {
     "text": "HELLO WORLD",
@@ -64,10 +64,16 @@ class Transcription(BaseModel):
 FORM = {
     "type": "object",
     "required": ["file"],
+    "additionalProperties": False,
     "properties": {
         "file": {"type": "string", "format": "binary", "description": "Audio or video in any container."},
         "model": {"type": "string", "description": "One of GET /v1/models; by default the first."},
-        "channel": {"type": "integer", "minimum": 0, "description": "Which one to hear; by default their mean."},
+        "channel": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": LAST_CHANNEL,
+            "description": "Which one to hear, from 0; by default their mean.",
+        },
         "hotwords": {"type": "string", "description": "Words that are likely, with commas between them."},
         "nbest": {"type": "integer", "minimum": 1, "maximum": MOST_ALTERNATIVES, "description": "How many texts."},
     },
@@ -100,7 +106,7 @@ def job_of(form: Form) -> Job:
                 f"{name}: no such field{did_you_mean(name, FIELDS)}; there are file, {', '.join(FIELDS)}", param=name
             )
     hotwords = tuple(word.strip() for word in form.one("hotwords").split(",") if word.strip())
-    channel, nbest = _whole(form, "channel", 0, 255), _whole(form, "nbest", 1, MOST_ALTERNATIVES)
+    channel, nbest = _whole(form, "channel", 0, LAST_CHANNEL), _whole(form, "nbest", 1, MOST_ALTERNATIVES)
     return Job(form.audio, form.name, form.one("model"), channel, hotwords, nbest)
 
 
@@ -117,9 +123,17 @@ def answer_of(transcript: Transcript, model: str) -> Transcription:
     """A transcript as it is answered."""
     return Transcription(
         text=transcript.text,
-        words=[SpokenWord(**vars(word)) for word in transcript.words],
+        words=[
+            SpokenWord(
+                text=word.text,
+                start=round(word.start, 3),
+                end=round(word.end, 3),
+                confidence=round(word.confidence, 4),
+            )
+            for word in transcript.words
+        ],
         duration=round(transcript.duration, 3),
         model=model,
         language=transcript.language,
-        nbest=[AlternativeText(**vars(text)) for text in transcript.nbest] or None,
+        nbest=[AlternativeText(text=one.text, score=round(one.score, 4)) for one in transcript.nbest] or None,
     )
