@@ -19,6 +19,7 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 COMMANDS = {
     "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "client": "have audio files transcribed by a service",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
     "export": "make a folder that stands alone of a trained model",
