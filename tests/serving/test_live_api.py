@@ -399,12 +399,13 @@ async def test_an_engine_that_fails(tmp_path: Path, failure: Exception, kind: st
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings of AN4")
-async def test_real_speech_with_a_real_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("vad", ["energy", "silero"])
+async def test_real_speech_with_a_real_engine(tmp_path: Path, vad: str) -> None:
     wavs = [load_audio(REAL / f"{name}.flac").numpy() for name in ("an406-fcaw-b", "an407-fcaw-b", "an410-fcaw-b")]
     quiet = 1e-3 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     speech = np.concatenate([part for wav in wavs for part in (quiet, wav)] + [quiet])
     models = {"an4": ROOT / "pretrained/an4-small"}
-    engine = ServiceEngine(models, Limits(devices=("cpu",), threads=1), tmp_path)
+    engine = ServiceEngine(models, Limits(devices=("cpu",), threads=1, vad=vad), tmp_path)
     async with serving(engine, tmp_path) as url:
         raw = (speech * 32767).astype("<i2").tobytes()
         of_raw, _ = await said_to(f"{url}?sample_rate=16000", *in_pieces(raw, 1), END)

@@ -296,5 +296,6 @@ class ServiceEngine:
             batch_s=limits.batch_s,
             batch_wait_s=limits.batch_wait_s,
             memory_bytes=limits.memory_bytes,
+            vad=limits.vad,
             folder=self._folder,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from toolkit.inference.transcript import Alternative, Heard, Transcript
 
@@ -34,6 +34,9 @@ class Limits:
         Of a model's process: beyond, models that were not used for the longest time leave it.
     live_sessions
         Streams of speech at the same time.
+    vad
+        What finds where somebody speaks, in long and in live audio: the sound's level, or Silero's detector (extra
+        ``vad``), which does not take sounds of animals and dishes for speech.
     """
 
     devices: tuple[str, ...] = ()
@@ -47,6 +50,7 @@ class Limits:
     timeout_s: float = 600.0
     memory_bytes: int | None = None
     live_sessions: int = 16
+    vad: Literal["energy", "silero"] = "energy"
 
 
 @dataclass(frozen=True)

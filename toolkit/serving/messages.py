@@ -34,6 +34,7 @@ class Setup:
     batch_s: float
     batch_wait_s: float
     memory_bytes: int | None
+    vad: str
     folder: Path
 
 

@@ -6,12 +6,13 @@ import gc
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.inference.long_audio import DETECTORS
 from toolkit.inference.model_facts import facts_of
 from toolkit.inference.sources import find_folder
 from toolkit.inference.streaming import StreamingASR, as_streaming
@@ -49,8 +50,11 @@ class Loaded:
 class ModelShelf:
     """Models by name; when they take more than ``memory_bytes``, those not used for the longest time are put away."""
 
-    def __init__(self, folders: Mapping[str, str], device: str, memory_bytes: int | None) -> None:
+    def __init__(
+        self, folders: Mapping[str, str], device: str, memory_bytes: int | None, *, vad: str = "energy"
+    ) -> None:
         self._folders, self._device, self._memory_bytes = folders, device, memory_bytes
+        self._speech = DETECTORS[vad]
         self._loaded: dict[str, Loaded] = {}  # the last used last
 
     @property
@@ -86,6 +90,8 @@ class ModelShelf:
         started, before = time.monotonic(), used_bytes(self._device)
         folder = find_folder(self._folders[name])
         transcriber = as_streaming(Transcriber.from_hparams(folder, device=self._device))
+        self._speech(transcriber.sample_rate, transcriber.sample_rate // 25)  # raises what live sessions would
+        transcriber.long_audio = replace(transcriber.long_audio, speech=self._speech)
         warm_up(transcriber)
         weights = sum(one.numel() * one.element_size() for one in transcriber.model.state_dict().values())
         taken = max(weights, used_bytes(self._device) - before)
