@@ -206,11 +206,18 @@ def test_the_documentation_names_all_routes_fields_and_errors(client: TestClient
     api = client.get("/openapi.json").json()
     page = client.get("/docs")
     assert page.headers["Content-Type"].startswith("text/html")
-    for path in ("/transcribe", "/health/ready", "/metrics"):
+    for path in ("/transcribe", "/health/ready", "/metrics", "/v1/stream"):
         assert path in api["paths"]
         assert path in page.text
     for said in ("curl -F file=@speech.wav", "hotwords", "Too Many Requests", "&quot;confidence&quot;: 0.98"):
         assert said in page.text
+    for said in ("pcm_s16le", "speech_ended", "1012  done", "Fields (audio/*)", "--data-binary @speech.wav"):
+        assert said in page.text
+    stream = api["paths"]["/v1/stream"]["get"]
+    assert [option["name"] for option in stream["parameters"]] == ["model", "format", "sample_rate", "language"]
+    assert '{"type": "partial", "text": "HELLO WOR"' in stream["description"]
+    for path in ("/transcribe", "/v1/audio/transcriptions"):
+        assert {"multipart/form-data", "audio/*"} <= set(api["paths"][path]["post"]["requestBody"]["content"])
     assert re.findall("(?:src|href)=(.*?)>", page.text) == ['"openapi.json"']  # nothing from elsewhere
 
 

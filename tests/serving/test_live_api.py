@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import httpx
 import numpy as np
 import pytest
 import soxr
@@ -285,6 +286,68 @@ async def test_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             assert "guess3d" not in str(found)
     assert "cret" not in caplog.text
     assert "guess3d" not in caplog.text
+
+
+@contextlib.asynccontextmanager
+async def stopping(engine: Engine, tmp_path: Path, query: str, **options: object) -> AsyncIterator[ClientConnection]:
+    """A session that has begun; from the end of the block on, the service stops."""
+    async with serving(engine, tmp_path, **options) as url:
+        client = await connect(f"{url}?{query}")
+        await client.recv()
+        yield client
+
+
+@pytest.mark.parametrize("form", ["pcm_s16le", "webm", "ogg"])
+async def test_a_service_that_stops_tells_what_it_has_heard(tmp_path: Path, form: str) -> None:
+    sound = silence(7.5) if form == "pcm_s16le" else tone(7.5, form)[:-100]  # in the middle of a page
+    async with stopping(FakeEngine(), tmp_path, f"format={form}") as client:
+        await client.send(sound)
+        await client.recv()
+        hearing = asyncio.create_task(answers(client))
+    found, code = await hearing
+    seconds = found[-1]["duration"]
+    assert (found[-1]["type"], code) == ("done", 1012)
+    assert 6.4 < seconds <= 7.6  # a page of Ogg is a second
+    assert " ".join(texts(found)) == " ".join(WORDS[: int(seconds)])
+
+
+async def test_a_session_that_has_not_begun_is_ended_when_the_service_stops(tmp_path: Path) -> None:
+    async with serving(FakeEngine(), tmp_path) as url:
+        client = await connect(url)
+        hearing = asyncio.create_task(answers(client))
+        await asyncio.sleep(0.05)
+    found, code = await hearing
+    assert ([message["error"]["type"] for message in found], code) == (["unavailable_error"], 1013)
+
+
+async def test_a_session_that_does_not_end_is_cut_when_there_is_no_more_time(tmp_path: Path) -> None:
+    class Stuck(FakeLive):
+        async def finish(self) -> None:
+            await asyncio.Event().wait()
+
+    engine = FakeEngine()
+    engine.live = Stuck
+    async with stopping(engine, tmp_path, "sample_rate=8000", grace_s=0.5) as client:
+        hearing = asyncio.create_task(answers(client))
+    assert await hearing == ([], 1012)
+    assert engine.lives[0].closed.is_set()
+
+
+async def test_a_client_that_closes_as_if_it_were_the_service_is_gone(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with serving(engine, tmp_path) as url:
+        async with connect(f"{url}?sample_rate=8000") as client:
+            await client.recv()
+            await client.close(1012)
+        await asyncio.wait_for(engine.lives[0].closed.wait(), 5)
+    assert engine.lives[0].samples == 0
+
+
+async def test_whoever_asks_without_a_websocket_is_told_how(tmp_path: Path) -> None:
+    async with serving(FakeEngine(), tmp_path) as url, httpx.AsyncClient() as client:
+        answer = await client.get(url.replace("ws:", "http:"))
+    assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+    assert "wss://" in answer.json()["error"]["message"]
 
 
 async def test_no_more_sessions_than_there_may_be(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from toolkit.serving.settings import Settings
 
 APP = create_app(FakeEngine(), Settings(models={"tiny": "nowhere"}))
 schemathesis.openapi.format("binary", strategies.just(wav(0.001)))
+schemathesis.serializer.alias(["audio/*", "video/*"], "application/octet-stream")
 schema = schemathesis.openapi.from_asgi("/openapi.json", APP)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,14 +48,22 @@ def page_of(api: Mapping[str, Any]) -> str:
 
 def _route(api: Mapping[str, Any], name: str, route: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section><h2><code>{html.escape(name)}</code></h2>"
-    yield from (f"<p>{_text(part)}</p>" for part in route.get("description", "").split("\n\n"))
+    yield from (_paragraph(part) for part in route.get("description", "").split("\n\n"))
     yield from _table("Parameters", {found["name"]: found for found in route.get("parameters", ())})
     for kind, body in route.get("requestBody", {}).get("content", {}).items():
-        yield from _table(f"Fields ({kind})", _resolved(api, body["schema"]).get("properties", {}))
+        schema = _resolved(api, body["schema"])
+        yield from _table(f"Fields ({kind})", schema.get("properties", {"the body": schema}))
     yield from _table("Answers", route["responses"])
     for kind, body in route["responses"].get("200", {}).get("content", {}).items():
         yield from (f"<h3>Example ({html.escape(kind)})</h3><pre>{_shown(one)}</pre>" for one in _examples(api, body))
     yield "</section>"
+
+
+def _paragraph(text: str) -> str:
+    """Words, or lines as they are where they are indented, as in Markdown."""
+    if text.startswith("    "):
+        return f"<pre>{html.escape(textwrap.dedent(text))}</pre>"
+    return f"<p>{_text(text)}</p>"
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -1,47 +1,4 @@
-"""``WS /v1/stream``: speech in while it is spoken, what is understood out.
-
-A session is a WebSocket. The client says what comes, in one of two ways:
-
-    wss://host/v1/stream?sample_rate=48000            the query has any of model, sample_rate, format; or
-    {"type": "start", "sample_rate": 48000, ...}      the first message, of JSON
-
-``model``
-    One of ``GET /v1/models``; by default the first.
-``format``
-    ``pcm_s16le`` (the default): raw samples of 16 bits, little-endian, one channel. ``webm``, ``ogg`` or ``opus``: a
-    file of Opus in WebM or Ogg as `MediaRecorder` writes it, from its first byte on; of several channels, the mean.
-``sample_rate``
-    Of raw samples, in Hz: 8000 to 48000, by default 16000.
-``language``
-    Accepted, and not used.
-``api_key``
-    In the first message only, where the service asks for keys and the client cannot set the header ``Authorization:
-    Bearer KEY``, as no page can. Or the page offers the subprotocols ``asr`` and ``asr.key.KEY``. A query would be read
-    in logs.
-
-Then binary messages are audio, however they are cut, of at most a mebibyte each; ``{"type": "end"}`` ends it. A client
-without options may begin with audio at once. The server sends JSON:
-
-    {"type": "ready", "model": "an4", "format": "pcm_s16le", "sample_rate": 48000}
-    {"type": "partial", "text": "HELLO WOR", "stable": 5, "start": 0.2, "duration": 1.28}
-    {"type": "final", "text": "HELLO WORLD", "start": 0.28, "end": 1.12, "duration": 1.92, "speech_ended": true,
-     "words": [{"text": "HELLO", "start": 0.28, "end": 0.61, "confidence": 0.98}, ...]}
-    {"type": "done", "duration": 7.5}
-    {"type": "error", "error": {"message": "...", "type": "invalid_input_error", "param": "sample_rate", "code": null}}
-
-A ``partial`` is the line so far and takes the place of the partial before; of its text, the first ``stable``
-characters will not change. A ``final`` is the line as it stays; it is empty when a partial heard words where there were
-none. With ``speech_ended`` the speaker paused after it; else the line was too long, or the session ended. Times are
-seconds from the session's beginning; ``duration`` is how much audio was understood, and in ``done`` how much there was.
-``done``, or ``error``, comes when all that was heard before is told. Then the server closes:
-
-    1000  done                                       1008  a key, an option or a message that cannot be; nothing came
-    1003  the audio cannot be decoded                1009  a message is too large, the session too long
-    1011  the server failed                          1013  too many sessions, or no model at the moment: come again
-
-Audio may come faster than it is spoken: the server reads no more than it can compute, and the client's sending waits.
-A client that pings then waits for its answer, too: let it have no time limit (`ping_timeout=None` of `websockets`).
-"""
+"""``WS /v1/stream``: speech in while it is spoken, what is understood out; `described` tells clients how."""
 
 from __future__ import annotations
 
@@ -53,16 +10,17 @@ from http import HTTPStatus
 from typing import Any
 
 from anyio import fail_after  # asyncio.wait_for of Python 3.11 may miss that it is cancelled
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from toolkit.serving.dependencies import EngineOf, MetricsOf, SettingsOf
-from toolkit.serving.error_answers import error_of
+from toolkit.serving.error_answers import ErrorAnswer, error_of
 from toolkit.serving.jobs import Engine, LiveSession
 from toolkit.serving.live_audio import AudioIn, audio_in
-from toolkit.serving.live_messages import RAW, Start, of_type, said, start_of
+from toolkit.serving.live_messages import RAW, Start, described_query, of_type, said, start_of
+from toolkit.serving.live_protocol import STOPS, LiveProtocol
 from toolkit.serving.security import check_key, key_of
-from toolkit.serving.service_errors import BadRequestError, ServiceError, TooLargeError
+from toolkit.serving.service_errors import BadRequestError, ServiceError, TooLargeError, UnavailableError
 from toolkit.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -70,9 +28,9 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 MESSAGE_BYTES = 1 << 20
-# What uvicorn needs to know of: a client that sends faster than is computed reads our pings late, and sound that is
+# What uvicorn needs to know: a client that sends faster than is computed reads our pings late, and sound that is
 # deflated is hardly smaller.
-SOCKETS = {"ws_max_size": MESSAGE_BYTES, "ws_ping_timeout": None, "ws_per_message_deflate": False}
+SOCKETS = {"ws": LiveProtocol, "ws_max_size": MESSAGE_BYTES, "ws_ping_timeout": None, "ws_per_message_deflate": False}
 
 SUBPROTOCOL, KEY_PREFIX = "asr", "asr.key."
 
@@ -84,6 +42,9 @@ CLOSE_CODES = {
     HTTPStatus.INTERNAL_SERVER_ERROR: 1011,
 }
 REFUSED = 1008  # any other error
+DONE, STOPPED = 1000, 1012
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade"}
+LAST_S = 1.0  # that a close may take when there is no more time
 
 
 @router.websocket("/v1/stream")
@@ -98,10 +59,67 @@ async def stream(socket: WebSocket, engine: EngineOf, settings: SettingsOf, metr
         metrics.refused(error.kind)
         socket.scope["asr.error"] = error
         await _refuse(socket, error, settings.upload_pause_s)
+    except asyncio.CancelledError:  # the service stops, and has no more time
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError), fail_after(LAST_S):
+            await socket.close(STOPPED, "the service stops")
     except Exception:
         logger.exception("live session failed")
         metrics.refused(ServiceError.kind)
         await _refuse(socket, ServiceError("the server failed; its log has the reason"), settings.upload_pause_s)
+
+
+@router.get(
+    "/v1/stream",
+    status_code=HTTPStatus.UPGRADE_REQUIRED,
+    response_model=ErrorAnswer,
+    responses={101: {"description": "To a WebSocket"}, 426: {"description": "To anything else"}},
+    openapi_extra={"parameters": described_query()},
+    tags=["live"],
+)
+async def described() -> None:
+    """Speech in while it is spoken, what is understood out: a WebSocket, `wss://host/v1/stream`.
+
+    The client says what comes, in the query or in a first message of JSON. One that has nothing to say may begin with
+    audio.
+
+        wss://host/v1/stream?sample_rate=48000
+        {"type": "start", "sample_rate": 48000}
+
+    A key, where the service asks for one, comes in the header `Authorization: Bearer KEY`. Pages, which cannot set it,
+    say `"api_key": "KEY"` in the first message, or offer the subprotocols `asr` and `asr.key.KEY`.
+
+    Then binary messages are audio, however it is cut, of at most a mebibyte each; `{"type": "end"}` ends it. The server
+    sends JSON:
+
+        {"type": "ready", "model": "an4", "format": "pcm_s16le", "sample_rate": 48000}
+        {"type": "partial", "text": "HELLO WOR", "stable": 5, "start": 0.2, "duration": 1.28}
+        {"type": "final", "text": "HELLO WORLD", "start": 0.28, "end": 1.12, "duration": 1.92, "speech_ended": true,
+         "words": [{"text": "HELLO", "start": 0.28, "end": 0.61, "confidence": 0.98}, ...]}
+        {"type": "done", "duration": 7.5}
+        {"type": "error", "error": {"message": "...", "type": "invalid_input_error", "param": "format", "code": null}}
+
+    A `partial` is the line so far and takes the place of the partial before; of its text, the first `stable` characters
+    will not change. A `final` is the line as it stays; it is empty when a partial heard words where there were none.
+    With `speech_ended` the speaker paused after it; else the line was too long, or the session ended. Times are seconds
+    from the session's beginning; `duration` is how much audio was understood, and in `done` how much there was.
+
+    `done`, or `error`, comes when all that was heard before is told. Then the server closes:
+
+        1000  done
+        1003  the audio cannot be decoded
+        1008  a key, an option or a message that cannot be; nothing came
+        1009  a message is too large, the session too long
+        1011  the server failed
+        1012  done, for the service stops: go on in another session, from `duration` on
+        1013  too many sessions, or no model at the moment: come again
+
+    Audio may come faster than it is spoken: the server reads no more than it can compute, and the client's sending
+    waits. A client that pings then waits for its answer, too: let it have no time limit (`ping_timeout=None` of
+    `websockets`).
+    """
+    raise HTTPException(
+        HTTPStatus.UPGRADE_REQUIRED, "speech comes here over a WebSocket, ws:// or wss://; see /docs", UPGRADE
+    )
 
 
 async def _refuse(socket: WebSocket, error: ServiceError, patience_s: float) -> None:
@@ -120,6 +138,7 @@ class Conversation:
         self._patience_s, self._most_s = settings.upload_pause_s, settings.limits.audio_s
         self._sending = asyncio.Lock()
         self._rate, self._bytes = 16000, 0  # of what is fed
+        self._stopped = False  # by the service
 
     async def hold(self) -> None:
         """Open the session, and see it through. Raises ServiceError and WebSocketDisconnect."""
@@ -134,7 +153,7 @@ class Conversation:
         finally:
             await session.close()
         await self._send("done", duration=self._seconds)
-        await self._socket.close()
+        await self._socket.close(STOPPED if self._stopped else DONE)
 
     async def _opening(self) -> tuple[Start, bytes]:
         """What the client wants, and audio that it began with."""
@@ -144,6 +163,8 @@ class Conversation:
             check_key(key, self._settings.api_key_hashes)
             return start, b""
         message = await self._receive()
+        if message is None:
+            raise UnavailableError("the service stops; begin the session again")
         if isinstance(message, str):
             start = start_of(query | of_type(message, "start"))
         check_key(start.api_key or key, self._settings.api_key_hashes)
@@ -174,7 +195,10 @@ class Conversation:
             await audio.feed(first)
             while isinstance(message := await self._receive(), bytes):
                 await audio.feed(message)
-            of_type(message, "end")
+            if message is None:
+                self._stopped = True
+            else:
+                of_type(message, "end")
             await audio.finish()
         except ServiceError as error:
             refused = error
@@ -206,13 +230,15 @@ class Conversation:
             with fail_after(self._patience_s):
                 await self._socket.send_json({"type": type, **fields})
 
-    async def _receive(self) -> bytes | str:
-        """The next message. Raises WebSocketDisconnect, or BadRequestError when none comes."""
+    async def _receive(self) -> bytes | str | None:
+        """The next message; None: the service stops. Raises WebSocketDisconnect, or BadRequestError when none comes."""
         try:
             with fail_after(self._patience_s):
                 message = await self._socket.receive()
         except TimeoutError:
             raise BadRequestError(f"nothing came for {self._patience_s:g} s: send audio, or end the session") from None
+        if message.get(STOPS):
+            return None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         content = message.get("bytes")

@@ -1,4 +1,4 @@
-"""The messages of a live session, as `toolkit.serving.live_api` documents them."""
+"""The messages of a live session, as `toolkit.serving.live_api.described` documents them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,25 @@ class Start(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["start"] = "start"
-    model: str = ""
-    format: Literal["pcm_s16le", "webm", "ogg", "opus"] = RAW
-    sample_rate: int = Field(16000, ge=8000, le=48000)
-    language: str = ""
-    api_key: str | None = None
+    model: str = Field("", description="One of `GET /v1/models`; by default the first.")
+    format: Literal["pcm_s16le", "webm", "ogg", "opus"] = Field(
+        RAW,
+        description="`pcm_s16le`: raw samples of 16 bits, little-endian, one channel. `webm`, `ogg` or `opus`: a file "
+        "of Opus in WebM or Ogg, as MediaRecorder writes it, from its first byte on; of several channels, the mean.",
+    )
+    sample_rate: int = Field(16000, ge=8000, le=48000, description="Of raw samples, in Hz.")
+    language: str = Field("", description="Accepted, and not used.")
+    api_key: str | None = None  # in no query: those are read in logs
+
+
+def described_query() -> list[dict[str, Any]]:
+    """The options that a query can have, for the documentation of a route."""
+    options = Start.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
+        for name, schema in options.items()
+        if name not in ("type", "api_key")
+    ]
 
 
 def said(heard: Heard) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.serving.service_errors import BadRequestError
+from toolkit.serving.uploads import described_body
 
 # What is wanted where something else may come.
 EXPECTED = {
@@ -103,7 +104,7 @@ def described_form() -> dict[str, Any]:
     schema = TranscriptionForm.model_json_schema()
     file = {"type": "string", "format": "binary", "description": "Audio or video in any container."}
     schema |= {"properties": {"file": file} | schema["properties"], "required": ["file"]}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    return described_body(schema)
 
 
 def _entries(value: str) -> list[str]:

@@ -13,7 +13,7 @@ from toolkit.serving.error_answers import described
 from toolkit.serving.hearing import transcript_of
 from toolkit.serving.jobs import Job
 from toolkit.serving.service_errors import InvalidInputError
-from toolkit.serving.uploads import Form, received
+from toolkit.serving.uploads import Form, described_body, received
 
 router = APIRouter(tags=["transcription"])
 
@@ -78,19 +78,20 @@ FORM = {
         "nbest": {"type": "integer", "minimum": 1, "maximum": MOST_ALTERNATIVES, "description": "How many texts."},
     },
 }
-BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}}
 
 
 @router.post(
     "/transcribe",
     response_model_exclude_none=True,
-    openapi_extra=BODY,
+    openapi_extra=described_body(FORM),
     responses=described(400, 401, 404, 413, 415, 422, 429, 503),
 )
 async def transcribe(request: Request, engine: EngineOf, settings: SettingsOf) -> Transcription:
     """What is said in a file.
 
     `curl -F file=@speech.wav http://localhost:8000/transcribe`
+
+    `curl -H 'Content-Type: audio/wav' --data-binary @speech.wav 'http://localhost:8000/transcribe?nbest=3'`
     """
     async with received(request, settings) as form:
         job = job_of(form)

@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
@@ -30,6 +31,7 @@ from toolkit.serving.settings import Settings
 SLOWEST_BYTES_A_SECOND = 1000
 # Written at once, by a thread, as all that takes time on a disk: the event loop waits for nothing.
 PIECE_BYTES = 1 << 20
+AS_IT_IS = ("audio/*", "video/*", "application/octet-stream")  # types of bodies that are no form
 
 
 @dataclass
@@ -60,6 +62,14 @@ class Form:
     def all(self, name: str) -> list[str]:
         """All values of a field."""
         return self.fields.get(name, [])
+
+
+def described_body(form: dict[str, Any]) -> dict[str, Any]:
+    """``openapi_extra=`` of a route that takes what `received` does: a form of this schema, or audio."""
+    said = "Audio or video as it is; the other fields are then in the query."
+    audio = {"type": "string", "format": "binary", "description": said}
+    content = {"multipart/form-data": {"schema": form}} | {kind: {"schema": audio} for kind in AS_IT_IS}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +122,7 @@ async def _read(request: Request, settings: Settings, form: Form, file: BinaryIO
     reader = None
     if kind == b"multipart/form-data":
         reader = FormReader(options.get(b"boundary", b""))
-    elif kind.startswith((b"audio/", b"video/")) or kind == b"application/octet-stream":
+    elif any(fnmatch(kind.decode("latin-1"), known) for known in AS_IT_IS):
         for name, value in request.query_params.multi_items():
             form.fields.setdefault(name, []).append(value)
     else:
