@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fake_engine
 import httpx
 import pytest
 from fake_engine import FakeEngine
@@ -121,6 +123,42 @@ def test_a_size_beyond_the_limit_is_refused_at_once(address: tuple[str, int]):
     with sent(address, HEAD % (4 << 30)) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
         assert answer_on(connection) == b""  # hung up on, for the rest of its body never comes
+
+
+MUCH = 40_000_000  # more than fits between two sockets
+
+
+@pytest.fixture
+def talkative(address: tuple[str, int], engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """The engine of the service, which hears very long words."""
+    with monkeypatch.context() as words:
+        words.setattr(fake_engine, "WORDS", ["A" * MUCH])
+        yield engine
+
+
+def long_answer(address: tuple[str, int], path: bytes) -> socket.socket:
+    """A connection that was sent what takes long to be answered."""
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return sent(address, head % (path, len(wav(1))) + wav(1))
+
+
+@pytest.mark.parametrize("stream", [b"true", b"false"])
+def test_who_does_not_read_the_answer_is_left(
+    address: tuple[str, int], talkative: FakeEngine, tmp_path: Path, stream: bytes
+):
+    with long_answer(address, b"/v1/audio/transcriptions?stream=" + stream):
+        assert until(lambda: talkative.jobs)
+        assert until(lambda: not [path for path in tmp_path.rglob("*") if path.is_file()])
+
+
+@pytest.mark.usefixtures("talkative")
+def test_who_reads_slowly_gets_the_whole_answer(address: tuple[str, int]):
+    received = 0
+    with long_answer(address, b"/v1/audio/transcriptions?stream=true") as connection:
+        while piece := connection.recv(2_000_000):
+            received += len(piece)
+            time.sleep(0.02)  # longer than the service's patience, in all
+    assert received > 2 * MUCH  # as it came, and once more in the end
 
 
 def test_who_sends_too_much_can_read_why(address: tuple[str, int]):

@@ -28,9 +28,10 @@ LINGER_S = 2.0
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP with clients that ask within some seconds and bytes; uvicorn itself would wait for ever."""
+    """HTTP with clients that ask within some seconds and bytes, and read; uvicorn itself would wait for ever."""
 
     _timer: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
 
@@ -42,6 +43,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""
         self._go_on()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -75,6 +77,16 @@ class Protocol(HttpToolsProtocol):
             self._close_after(LINGER_S)
         super().on_response_complete()
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered."""
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._stop_watching()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
         body = json.dumps(error_of(BadRequestError(msg))).encode()
@@ -85,6 +97,19 @@ class Protocol(HttpToolsProtocol):
     def _close_after(self, seconds: float) -> None:
         self._go_on()
         self._timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _watch_reading(self, unread: int | None = None) -> None:
+        """Hang up when a while has passed, and the client has read nothing of so many bytes."""
+        now = self.transport.get_write_buffer_size()
+        if now == unread:
+            self.transport.abort()
+        else:
+            patience_s = self.config.app.state.settings.upload_pause_s
+            self._reading = self.loop.call_later(patience_s, self._watch_reading, now)
+
+    def _stop_watching(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _go_on(self) -> None:
         if self._timer is not None:
