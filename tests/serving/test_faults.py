@@ -129,7 +129,11 @@ MUCH = 40_000_000  # more than fits between two sockets
 
 
 @pytest.fixture
-def talkative(address: tuple[str, int], engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+def talkative(
+    address: tuple[str, int],  # noqa: ARG001 - is left after this
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[FakeEngine]:
     """The engine of the service, which hears very long words."""
     with monkeypatch.context() as words:
         words.setattr(fake_engine, "WORDS", ["A" * MUCH])

@@ -17,12 +17,12 @@ from fake_engine import WORDS, FakeEngine, FakeLive
 from served import SAYS, served
 
 from toolkit.inference.transcript import Transcript
-from toolkit.serving.jobs import Job
+from toolkit.serving.jobs import Job, Limits
 from toolkit.serving.security import hash_of
-from toolkit.serving.service_errors import BusyError
+from toolkit.serving.service_errors import BusyError, UnavailableError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser, BrowserContext, Dialog
 
 KEY = "asr-a-key-of-the-test"
 
@@ -89,6 +89,82 @@ def test_a_recording_that_was_not_heard_is_sent_as_a_file(context: BrowserContex
         desk.page.wait_for_selector('#work[data-state="done"]')
         assert desk.text.startswith("THE QUICK")
         assert len(engine.jobs) == 1
+
+
+def test_a_recording_is_not_lost_unasked(context: BrowserContext, tmp_path: Path, files: Path) -> None:
+    engine, asked = FakeEngine(), []
+    with desk_at(context, tmp_path, engine) as desk:
+        page = desk.page
+
+        def answer(dialog: Dialog) -> None:
+            asked.append((dialog.type, dialog.message))
+            dialog.dismiss()
+
+        page.on("dialog", answer)
+        desk.transcribed(files / "seven.wav")
+        page.get_by_role("button", name="Remove seven.wav").click()  # it is a file still
+        assert (desk.states, asked) == ([], [])
+        page.get_by_role("button", name="Record").click()
+        desk.until(lambda: page.inner_text("#live .partial") == "THE")
+        page.click("#stop")
+        page.wait_for_selector('#work[data-state="done"]')
+        page.get_by_role("button", name="Remove Recording").click()
+        page.close(run_before_unload=True)
+        desk.until(lambda: len(asked) == 2)
+        assert desk.states == ["done"]
+        assert [kind for kind, _ in asked] == ["confirm", "beforeunload"]
+        assert "is not saved" in asked[0][1]
+        desk.download("Audio")
+        page.get_by_role("button", name="Remove Recording").click()
+        assert (desk.states, len(asked)) == ([], 2)
+
+
+def test_a_recording_that_cannot_be_transcribed_can_be_saved(context: BrowserContext, tmp_path: Path) -> None:
+    engine = FakeEngine(Limits(live_sessions=0))
+    with desk_at(context, tmp_path, engine, upload_bytes=10) as desk:
+        desk.page.get_by_role("button", name="Record").click()
+        desk.until(lambda: "0:01" in desk.page.inner_text("#facts"))
+        desk.page.click("#stop")
+        desk.page.wait_for_selector('#work[data-state="failed"]')
+        with desk.page.expect_download() as download:
+            desk.page.get_by_role("button", name="Save audio").click()
+        assert soundfile.info(download.value.path()).duration >= 1
+        assert not desk.page.is_visible("#keep")
+
+
+def test_what_the_service_does_not_hear_to_the_end_is_sent_as_a_file(context: BrowserContext, tmp_path: Path) -> None:
+    class Short(FakeLive):
+        async def feed(self, samples: bytes) -> None:
+            await super().feed(samples)
+            if self.samples > 2 * self.sample_rate:
+                raise UnavailableError("the model process ended; begin the session again")
+
+    engine = FakeEngine()
+    engine.live = Short
+    with desk_at(context, tmp_path, engine) as desk:
+        desk.page.get_by_role("button", name="Record").click()
+        said = "The service does not write while you speak: the model process ended; begin the session again."
+        desk.until(lambda: said in desk.page.inner_text("#live"))
+        desk.until(lambda: "0:03" in desk.page.inner_text("#facts"))
+        desk.page.click("#stop")
+        desk.page.wait_for_selector('#work[data-state="done"]')
+        assert desk.text.startswith("THE QUICK BROWN")
+        assert len(engine.jobs) == 1
+
+
+def test_a_service_that_stops_while_somebody_speaks(context: BrowserContext, tmp_path: Path) -> None:
+    with desk_at(context, tmp_path, FakeEngine()) as desk:
+        port = int(desk.page.url.split(":")[2].strip("/"))
+        desk.page.get_by_role("button", name="Record").click()
+        desk.until(lambda: desk.page.inner_text("#live .partial") == "THE")
+    desk.until(lambda: "comes when you stop" in desk.page.inner_text("#live"))
+    desk.until(lambda: "0:03" in desk.page.inner_text("#facts"))
+    engine = FakeEngine()
+    with served(tmp_path, engine, port=port):
+        desk.page.click("#stop")
+        desk.page.wait_for_selector('#work[data-state="done"]')
+    assert desk.text.startswith("THE QUICK BROWN")  # and not only what the first service had heard
+    assert len(engine.jobs) == 1
 
 
 def test_without_a_microphone_the_page_says_so(context: BrowserContext, tmp_path: Path) -> None:
@@ -167,6 +243,24 @@ def test_the_model_can_be_chosen(context: BrowserContext, tmp_path: Path, files:
         assert [job.model for job in engine.jobs] == ["other", "tiny"]
 
 
+def test_edits_can_be_had_back_after_another_model_has_heard(
+    context: BrowserContext, tmp_path: Path, files: Path
+) -> None:
+    with desk_at(context, tmp_path, FakeEngine()) as desk:
+        desk.transcribed(files / "seven.wav")
+        desk.page.mouse.dblclick(*desk.center("BROWN"))
+        desk.page.keyboard.type("red")
+        edited = desk.text
+        desk.page.get_by_label("Model").select_option("other")
+        desk.page.get_by_role("button", name="Transcribe with other").click()
+        desk.until(lambda: desk.page.inner_text("#facts").endswith("other") and desk.text == SAYS)
+        undo = desk.page.get_by_role("button", name="Undo")
+        undo.click()
+        assert desk.text == edited
+        undo.click()
+        assert desk.text == SAYS
+
+
 # ---- what goes wrong ----
 
 
@@ -230,9 +324,10 @@ def test_a_key_is_asked_for_where_there_must_be_one(context: BrowserContext, tmp
         key.fill("asr-another-key")
         use.click()
         desk.until(lambda: desk.page.is_visible("#key-form"))
+        key = desk.page.get_by_label("The service does not know this API key")
         desk.add(files / "seven.wav")
         desk.page.wait_for_selector('#work[data-state="failed"]')
-        assert desk.page.inner_text("#notice").startswith("This service wants an API key.")
+        assert desk.page.inner_text("#notice").startswith("The service does not know this API key.")
         key.fill(KEY)
         use.click()
         desk.page.wait_for_selector('#work[data-state="done"]')  # what had failed for it was sent again
@@ -241,3 +336,13 @@ def test_a_key_is_asked_for_where_there_must_be_one(context: BrowserContext, tmp
         assert desk.page.evaluate("[Object.values(sessionStorage), Object.values(localStorage)]") == [[KEY], []]
         desk.page.get_by_role("button", name="Record").click()
         desk.until(lambda: desk.page.inner_text("#live .partial") == "THE")
+
+
+def test_a_recording_asks_for_the_key(context: BrowserContext, tmp_path: Path) -> None:
+    with desk_at(context, tmp_path, FakeEngine(), api_key_hashes=(hash_of(KEY),)) as desk:
+        page = desk.page
+        page.get_by_label("This service wants an API key").wait_for()
+        page.evaluate("document.getElementById('key-form').hidden = true")
+        page.get_by_role("button", name="Record").click()
+        page.get_by_label("This service wants an API key").wait_for()
+        desk.until(lambda: "an API key is needed" in page.inner_text("#live"))

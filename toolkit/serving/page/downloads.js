@@ -4,14 +4,18 @@ import { FORMATS } from "./formats.js";
 
 const KEEP_MS = 60000; // what is saved, for the browser may still read it
 
-/** Fill an element with the buttons; `chosen` answers with the `{file, transcript}` to save. */
-export function offerDownloads(element, chosen) {
+/**
+ * Fill an element with the buttons. `chosen` answers with the `{file, transcript}` to save; `saved` is told the suffix of
+ * the format in which it was, or `audio`.
+ */
+export function offerDownloads(element, chosen, saved) {
   for (const [suffix, { label, type, make }] of Object.entries(FORMATS)) {
     element.append(
       button(label, () => {
         const { transcript } = chosen();
         const name = transcript.file.replace(/(\.[^.\s]+)?$/, `.${suffix}`);
         save(new Blob([make(transcript)], { type: `${type};charset=utf-8` }), name);
+        saved(suffix);
       }),
     );
   }
@@ -19,6 +23,7 @@ export function offerDownloads(element, chosen) {
     button("Audio", () => {
       const { file } = chosen();
       save(file, file.name);
+      saved("audio");
     }),
   );
 }
@@ -29,7 +34,7 @@ function button(label, clicked) {
   return made;
 }
 
-function save(blob, name) {
+export function save(blob, name) {
   const link = document.createElement("a");
   Object.assign(link, { href: URL.createObjectURL(blob), download: name });
   link.click();

@@ -52,7 +52,7 @@ export class TakeList {
 
   #away(take) {
     if (take.pending) this.queue.cancel(take);
-    else this.removed(take);
+    else if (!take.unsaved || confirm(`${take.name} is not saved. Remove it all the same?`)) this.removed(take);
   }
 }
 

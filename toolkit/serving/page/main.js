@@ -1,11 +1,11 @@
 // The page: what the parts do for one another.
 
-import { offerDownloads } from "./downloads.js";
+import { offerDownloads, save } from "./downloads.js";
 import { TakeList, progress, secondsLeft, summary, wordCount } from "./list.js";
 import { Player } from "./player.js";
 import { Queue, Take } from "./queue.js";
 import { Recording, recordingName } from "./recording.js";
-import { ServiceError, apiKey, listModels } from "./service.js";
+import { ServiceError, apiKey, listModels, noEntry } from "./service.js";
 import { TranscriptView, described } from "./transcript.js";
 
 const find = (id) => document.getElementById(id);
@@ -68,13 +68,14 @@ function renderLive(take) {
   const [final, partial] = live.children;
   const { text, hint } = take.live;
   if (final.textContent !== text) final.textContent = text; // what is set is read aloud
-  partial.textContent = (text && " ") + (take.live.partial || (text ? "" : hint));
+  partial.textContent = (text && " ") + [take.live.partial, hint].filter(Boolean).join(" ");
   player.redraw();
 }
 
 function renderNotice(take) {
   find("notice").hidden = ["done", "recording"].includes(take.state);
   find("retry").hidden = !take.retriable;
+  find("keep").hidden = !(take.retriable && take.recorded && take.file);
   progress(find("notice").querySelector("progress"), take);
   const again = take.retryAt ? ` It is asked again in ${secondsLeft(take)} s.` : "";
   const [reason, detail] = find("notice").children;
@@ -134,8 +135,7 @@ queue.addEventListener("change", ({ detail: take }) => {
 for (const id of ["retry", "again"]) find(id).addEventListener("click", () => queue.send(current));
 find("model").addEventListener("change", render);
 addEventListener("beforeunload", (event) => {
-  const edited = queue.takes.some((take) => take.undone.past.length);
-  if (queue.pending || edited) event.preventDefault();
+  if (queue.pending || queue.takes.some((take) => take.unsaved)) event.preventDefault();
 });
 
 function say(text) {
@@ -161,6 +161,7 @@ async function record() {
   recording = new Take(recordingName(new Date()), { state: "recording" });
   Object.assign(recording, { live, peaks: live.peaks });
   live.addEventListener("change", () => current?.live === live && render());
+  live.addEventListener("refused", ({ detail }) => detail.type === "authentication_error" && askForKey());
   open(queue.add(recording));
 }
 
@@ -219,9 +220,21 @@ addEventListener("keydown", (event) => {
 
 // ---- downloads ----
 
-offerDownloads(find("downloads"), () => {
+function chosen() {
   const { file, name, text, result } = current;
   return { file, transcript: { ...result, text: text.trim(), words: transcript.words, file: name } };
+}
+
+function saved(what) {
+  if (what === "audio") current.recorded = false;
+  else current.saved = current.text;
+  render();
+}
+
+offerDownloads(find("downloads"), chosen, saved);
+find("keep").addEventListener("click", () => {
+  save(current.file, current.file.name);
+  saved("audio");
 });
 find("copy").hidden = !navigator.clipboard;
 find("copy").addEventListener("click", async () => {
@@ -237,6 +250,7 @@ function trouble(message) {
 }
 
 function askForKey() {
+  find("key-form").querySelector("label").textContent = noEntry();
   find("key-form").hidden = false;
   find("key").focus();
 }

@@ -21,6 +21,8 @@ export class Take {
     this.result = null; // {text, words, duration, model} as heard
     this.text = ""; // as edited
     this.undone = { past: [], future: [] }; // texts
+    this.recorded = state === "recording"; // and not downloaded: the sound is here only
+    this.saved = null; // the text when it was last downloaded
     this.peaks = null; // of the waveform
   }
 
@@ -32,15 +34,22 @@ export class Take {
     return ["failed", "cancelled"].includes(this.state);
   }
 
-  /** Take in what the service understood. */
+  /** Whether something is lost with the take: what was spoken, or written. */
+  get unsaved() {
+    const edited = this.undone.past.length > 0 && this.saved !== this.text;
+    return edited || (this.recorded && this.saved === null);
+  }
+
+  /** Take in what the service understood; what was there before can be had back. */
   finish(result) {
     const spelled = tokens(result.text);
     const words = result.words ?? [];
     // the text may be spelled as people write, and the words as the model does
     const same = spelled.length === words.length;
     this.result = { ...result, words: words.map((word, k) => ({ ...word, text: same ? spelled[k].text : word.text })) };
+    const { past } = this.undone;
+    this.undone = { past: past.length ? [...past, this.text] : [], future: [] }; // an edited text is not lost
     this.text = result.text;
-    this.undone = { past: [], future: [] };
     this.state = "done";
   }
 }

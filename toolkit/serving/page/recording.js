@@ -4,15 +4,17 @@ import { openMicrophone, wavFile } from "./microphone.js";
 import { apiKey, deferred, streamAddress } from "./service.js";
 import { peak } from "./waveform.js";
 
+const SAME_S = 0.01; // durations are rounded
 const PATIENCE_MS = 20000; // without a word after the end; then the recording is sent as a file
 
-/** Fires `change` as sound and words come. */
+/** Fires `change` as sound and words come, and `refused` with the error that the service ends it with. */
 export class Recording extends EventTarget {
   #blocks = [];
   #sent = 0; // blocks
   #socket = null;
   #ready = false;
   #model = "";
+  #ended = false;
   #finished = deferred(); // with whether all was understood
   #patience = 0; // the timer
   #microphone;
@@ -20,7 +22,8 @@ export class Recording extends EventTarget {
   partial = ""; // what is understood of the line that is spoken
   peaks = [];
   samples = 0;
-  hint = "Listening…"; // while there is no text
+  error = null; // of the service
+  hint = "Listening…"; // until there is text, or is none any more
 
   /** Ask for the microphone, and begin. */
   async begin(model) {
@@ -45,6 +48,7 @@ export class Recording extends EventTarget {
   /** The recording as a file, and what was understood of it, or null where the service did not hear it to its end. */
   async end(name) {
     await this.#microphone.close();
+    this.#ended = true;
     const file = wavFile(this.#blocks, this.#microphone.sampleRate, name);
     if (this.#ready) this.#socket.send(JSON.stringify({ type: "end" }));
     else this.#finished.resolve(false);
@@ -89,20 +93,24 @@ export class Recording extends EventTarget {
       this.#send();
     } else if (message.type === "partial") {
       this.partial = message.text;
+      this.hint = "";
     } else if (message.type === "final") {
       this.lines.push(message);
-      this.partial = "";
+      this.partial = this.hint = "";
     } else if (message.type === "done") {
-      this.#finished.resolve(true);
+      this.#finished.resolve(this.#ended && message.duration > this.seconds - SAME_S); // not if the service stops
     } else if (message.type === "error") {
+      this.error = message.error;
       this.#lost();
+      this.dispatchEvent(new CustomEvent("refused", { detail: message.error }));
     }
     this.dispatchEvent(new Event("change"));
   }
 
   #lost() {
     this.#ready = false;
-    this.hint = "The service does not write while you speak. The text comes when you stop.";
+    const why = this.error ? `: ${this.error.message}` : "";
+    this.hint = `The service does not write while you speak${why}. The text comes when you stop.`;
     this.#finished.resolve(false);
   }
 }

@@ -16,8 +16,10 @@ export class ServiceError extends Error {
   }
 }
 
+/** Why the service lets nobody in. */
+export const noEntry = () => (apiKey.get() ? "The service does not know this API key" : "This service wants an API key");
+
 const REASONS = {
-  401: "This service wants an API key.",
   404: "The service does not have this.",
   413: "This is more than the service takes at once.",
   415: "This is not audio that can be read.",
@@ -32,7 +34,7 @@ const REASONS = {
 /** The error that an answer means. */
 function refusal(status, body, retryAfter) {
   const seconds = retryAfter === null ? null : Math.max(1, Math.ceil(Number(retryAfter)) || 1);
-  const reason = REASONS[status] ?? `The service answered with ${status}.`;
+  const reason = status === 401 ? `${noEntry()}.` : (REASONS[status] ?? `The service answered with ${status}.`);
   return new ServiceError(reason, { status, detail: body?.error?.message, retryAfter: seconds });
 }
 
