@@ -155,13 +155,18 @@ def test_who_does_not_read_the_answer_is_left(
         assert until(lambda: not [path for path in tmp_path.rglob("*") if path.is_file()])
 
 
-@pytest.mark.usefixtures("talkative")
-def test_who_reads_slowly_gets_the_whole_answer(address: tuple[str, int]):
-    received = 0
-    with long_answer(address, b"/v1/audio/transcriptions?stream=true") as connection:
-        while piece := connection.recv(2_000_000):
+def test_who_reads_slowly_gets_the_whole_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fake_engine, "WORDS", ["A" * MUCH])
+    patience_s, received = 1.0, 0
+    with (
+        served(tmp_path, upload_pause_s=patience_s) as address,
+        long_answer(address, b"/v1/audio/transcriptions?stream=true") as connection,
+    ):
+        slow_until = time.monotonic() + 2 * patience_s
+        while piece := connection.recv(1_000_000):
             received += len(piece)
-            time.sleep(0.02)  # longer than the service's patience, in all
+            if time.monotonic() < slow_until:
+                time.sleep(0.05)
     assert received > 2 * MUCH  # as it came, and once more in the end
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,14 +11,22 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
-from served import client_of, wav
+from served import client_of, settings_in, wav
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from toolkit.serving.app import create_app
 from toolkit.serving.jobs import Limits
 from toolkit.serving.upload_folder import upload_folder
+from toolkit.serving.uploads import received
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture
@@ -167,3 +176,28 @@ def test_what_a_killed_service_left_is_removed_and_not_what_a_living_one_has(tmp
 def test_only_its_owner_can_look_into_the_folder(tmp_path: Path):
     with upload_folder(tmp_path) as folder:
         assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("turns", range(6))
+async def test_an_upload_can_be_cancelled_while_a_piece_comes(tmp_path: Path, turns: int):
+    """Whatever of the event loop's turns it is in which it is cancelled: nothing waits for the next piece."""
+    app, piece = create_app(FakeEngine(), settings_in(tmp_path)), asyncio.Queue[dict]()
+    app.state.folder = tmp_path
+    scope = {"type": "http", "headers": [(b"content-type", b"audio/wav")], "query_string": b"", "app": app}
+
+    async def receive_all() -> None:
+        async with received(Request(scope, piece.get), app.state.settings):
+            pass
+
+    task = asyncio.create_task(receive_all())
+    while not piece._getters:  # until it waits for the body
+        await asyncio.sleep(0)
+    piece.put_nowait({"type": "http.request", "body": bytes(10), "more_body": True})
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=0.5)
+    assert done
+    assert task.cancelled()
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from anyio import fail_after  # asyncio.wait_for of Python 3.11 may miss that it is cancelled
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
@@ -149,10 +150,11 @@ async def _pieces(request: Request, pause_s: float) -> AsyncIterator[bytes]:
     while True:
         left = start + pause_s + total / SLOWEST_BYTES_A_SECOND - time.monotonic()
         try:
-            data = await asyncio.wait_for(anext(stream), min(pause_s, max(0, left)))
+            with fail_after(min(pause_s, max(0, left))):
+                data = await anext(stream)
         except StopAsyncIteration:
             return
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise BadRequestError(f"the upload stood still for {pause_s:g} s, or nearly so; send it again") from None
         total += len(data)
         yield data
