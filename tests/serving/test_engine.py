@@ -387,6 +387,13 @@ def test_models_leave_when_there_is_no_memory_for_them(models: dict[str, Path], 
     running.stop()
 
 
+def test_an_engine_that_was_not_begun_can_be_stopped(run_folder: Path) -> None:
+    engine = ServiceEngine({"ctc": run_folder}, LIMITS)
+    asyncio.run(engine.stop(1.0))
+    with pytest.raises(UnavailableError, match="has not begun"):
+        engine.check_room()
+
+
 def test_a_folder_that_holds_no_model_is_told_at_the_beginning(run_folder: Path, tmp_path: Path) -> None:
     engine = ServiceEngine({"ctc": run_folder, "none": tmp_path / "none"}, LIMITS, tmp_path)
     with pytest.raises(ExperimentError, match="none: no such folder"):
