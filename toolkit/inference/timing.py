@@ -19,7 +19,7 @@ from toolkit.inference.transcript import Word
 # Audio of this length has a frame in every model: some encoders' convolutions need seven frames of 10 ms.
 SHORT_S = 0.2
 LONG_S = 10.0  # and this has two more in every model
-# Frames of nearly all models begin at a multiple of so many samples (hops of 10 ms, wav2vec 2's 320 k + 80), or one off.
+# Frames of nearly all models begin at a multiple of so many samples or one off: hops of 10 ms, 320 k + 80.
 ROUND = 80
 
 
