@@ -32,8 +32,7 @@ class LongAudio:
         For attention and transducers: how long a segment between pauses may be.
     pause_s
         Of quiet end a segment. With more of it a segment is of several sentences or speakers, of which models that were
-        trained with one at a time lose words; with less, words are cut. AN4's validation set, joined, has 106 errors of
-        593 words with 0.6 s (transducer), 92 with 0.45, 86 with 0.3, 91 with 0.2; each utterance alone has 76.
+        trained with one at a time lose words; with less, words are cut. See ``benchmarks/joined.py``.
     speech
         Makes, for a sample rate and the samples of a frame, who says where somebody speaks: one of `DETECTORS`.
     """
@@ -42,7 +41,7 @@ class LongAudio:
     window_s: float = 24.0
     overlap_s: float = 8.0
     segment_s: float = 20.0
-    pause_s: float = 0.3
+    pause_s: float = 0.4
     speech: Callable[[int, int], Detector] = Levels
 
 
