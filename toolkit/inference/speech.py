@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 LEVEL_S = 0.01  # what a level is measured in: within a frame of 80 ms, a t may be all there is
-# Of the way, in decibels, from the quiet parts' level to the loud parts': below, pauses are not found (0.3: 1 % more WER
-# on AN4, joined), and above, words are cut.
+# Of the way, in decibels, from the quiet parts' level to the loud parts': below, pauses are not found (0.3: 1 % more
+# WER on AN4, joined), and above, words are cut.
 SPEECH_SHARE = 0.4
 LEAST_RANGE_DB = 6.0  # less between quiet and loud is one sound, all of which is heard
 SILENCE_DB = -80.0  # of full scale: below is nothing in any recording
