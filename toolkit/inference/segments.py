@@ -15,8 +15,8 @@ from toolkit.inference.speech import Detector
 AROUND_S = 60.0  # what is heard is compared with
 # The mean of so much is speech or not: clicks and breaths would end pauses, and stops within words begin them.
 SMOOTH_S = 0.2
-# Of quiet is kept around speech, as models know it from their utterances: of AN4's 593 words for validation, cut closer,
-# four transducers lose 2 on average (0.2 s) or 7 (0.1 s); with more, the breath of another may be a word.
+# Of quiet is kept around speech, as models know it from their utterances: of AN4's 593 words for validation, four
+# transducers lose 2 more on average where utterances are cut closer (0.2 s), or 7 (0.1 s); a breath may be a word.
 MARGIN_S = 0.3
 
 
