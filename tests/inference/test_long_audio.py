@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from torch import Tensor
 from toolkit.dataio.audio import load_audio
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.errors import AudioError, ConfigError, DataError
-from toolkit.inference.long_audio import DETECTORS, LongAudio, take
-from toolkit.inference.segments import pause_after, quietest, segments
+from toolkit.inference.long_audio import DETECTORS, LongAudio, batches_of, take
+from toolkit.inference.segments import Segment, pause_after, quietest, segments
 from toolkit.inference.speech import Levels
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.windows import Output, laid_out, merged, seam
@@ -297,6 +298,21 @@ def test_taking_stops_at_the_limit() -> None:
     wav, rest = take(iter([torch.ones(3), torch.ones(4), torch.ones(5)]), 6)
     assert (len(wav), [len(block) for block in rest]) == (7, [5])
     assert len(take(iter([]), 6)[0]) == 0
+
+
+def resident_megabytes() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what is freed")
+def test_memory_that_was_freed_is_given_back_while_segments_come() -> None:
+    sizes = [torch.ones(size) for _ in range(2000) for size in (20_000, 10)]  # 80 kB, and what lives on behind it
+    kept, before = sizes[1::2], resident_megabytes()
+    del sizes
+    found = (Segment(place, torch.ones(100), continues=False) for place in range(50))
+    assert sum(len(batch) for batch in batches_of(found, 100)) == 50
+    assert len(kept) == 2000
+    assert resident_megabytes() < before - 100
 
 
 @pytest.mark.skipif(not AN4.is_dir(), reason="needs the recordings of AN4")

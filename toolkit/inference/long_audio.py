@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,9 @@ SILENCE = 1.5 / 2**15  # in 16 bits, no sample above is nothing but rounding
 
 # Who says where somebody speaks, by the name that `asr transcribe --vad` has for it.
 DETECTORS: dict[str, Callable[[int, int], Detector]] = {"energy": Levels, "silero": Silero}
+
+# Batches after which freed memory is given back: a minute each, it grows by 5 MB each, and giving back takes 0.1 s.
+GIVE_BACK_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,26 @@ def take(blocks: Iterator[Tensor], most: float) -> tuple[Tensor, Iterator[Tensor
 def batches_of(segments: Iterable[Segment], most: float) -> Iterator[list[Segment]]:
     """Segments in batches of at most ``most`` samples, padding included; a longer one is a batch of its own."""
     batch: list[Segment] = []
+    made = 0
     for segment in segments:
         longest = max(len(one.wav) for one in [*batch, segment])
         if batch and longest * (len(batch) + 1) > most:
             yield batch
-            batch = []
+            batch, made = [], made + 1
+            if made % GIVE_BACK_EVERY == 0:
+                give_back_memory()
         batch.append(segment)
     if batch:
         yield batch
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, which glibc does only where no small block that lives on lies behind it.
+
+    Batches of many sizes, with what they said between them, would take 400 MB more in an hour than in ten minutes.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_sound(wav: Tensor) -> bool:
