@@ -11,9 +11,9 @@ channel count; folders are searched for audio; of a manifest (SpeechBrain's, NeM
 (Kaldi's, tar shards), its segments are transcribed, named by their ids.
 
 With --output, transcripts are kept as they are made (in FILE.part), and --resume goes on where a run was stopped, with
-the same model (.FILE.model.json says which); in the end the file is in the order of the input. In a folder of output,
-files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out, and the
-exit status is then 1, or 2 where none can be read.
+the same model and options (.FILE.model.json says which); in the end the file is in the order of the input. In a folder
+of output, files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out,
+and the exit status is then 1, or 2 where none can be read.
 
 --engine torchrun: each process that torchrun starts, on any number of machines with one file system, does its share:
   torchrun --nproc-per-node 8 -m toolkit transcribe MODEL FILES --engine torchrun --output out.jsonl
@@ -135,7 +135,8 @@ def open_output(options: argparse.Namespace, items: Collection[Item], rank: int 
     Raises
     ------
     ConfigError
-        The file or folder cannot be written, the format does not suit it, or it has transcripts of another model.
+        The file or folder cannot be written, the format does not suit it, or it has transcripts of another model, or
+        with other options.
     """
     from toolkit.inference.archive_places import Place
 
@@ -149,11 +150,17 @@ def open_output(options: argparse.Namespace, items: Collection[Item], rank: int 
         return Printed(place.form)
     output = place.open(items, resume=options.resume, rank=rank)
     try:
-        place.keep_to(options.model, output.done)
+        place.keep_to(options.model, output.done, answers_follow_from(options))
     except ToolkitError:
         output.close()
         raise
     return output
+
+
+def answers_follow_from(options: argparse.Namespace) -> str:
+    """The options that make other transcripts of the same recordings, where they are not the usual ones."""
+    chosen = {"channel": options.channel, "nbest": options.nbest, "vad": options.vad}
+    return " ".join(f"--{name} {value}" for name, value in chosen.items() if value not in (None, VADS[0]))
 
 
 @dataclass(frozen=True)

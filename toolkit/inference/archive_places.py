@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -85,18 +85,18 @@ class Place:
             return LinesFile(self.path, self.form, resume=resume, rank=rank)
         return Files({item.id: self.path for item in items}, self.form, resume=resume)
 
-    def keep_to(self, model: str, done: Collection[str]) -> None:
+    def keep_to(self, model: str, done: Collection[str], options: str = "") -> None:
         """Remember whose transcripts these are, in ``.FILE.model.json`` or ``FOLDER/.model.json``.
 
         Raises
         ------
         ConfigError
-            Some are done, by another model; names both.
+            Some are done, by another model or with other options; names both.
         """
         if self.is_file and self.form not in STREAMS:
             return
         record = self.path.with_name(f".{self.path.name}.model.json") if self.is_file else self.path / ".model.json"
-        found = Model.of(model)
+        found = replace(Model.of(model), options=options)
         before = Model(**json.loads(record.read_text())) if record.is_file() else None
         if done and before and before != found:
             raise ConfigError(
@@ -109,10 +109,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Model:
-    """A model at one time: its folder, which of one from the hub has the revision, and when it was last changed."""
+    """A model at one time: its folder, which of one from the hub has the revision, and when it was last changed.
+
+    With what it was asked for, as on the command line.
+    """
 
     folder: str
     changed: str
+    options: str = ""
 
     @classmethod
     def of(cls, source: str) -> Model:
@@ -123,7 +127,7 @@ class Model:
         return cls(str(folder), datetime.fromtimestamp(newest).isoformat(sep=" ", timespec="seconds"))
 
     def __str__(self) -> str:
-        return f"{self.folder} as of {self.changed}"
+        return f"{self.folder} as of {self.changed}{f' with {self.options}' if self.options else ''}"
 
 
 def places_in(folder: Path, form: str, items: Iterable[Item]) -> dict[str, Path]:
