@@ -31,6 +31,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["toolkit", "toolkit.*"]),
+    package_data={"toolkit.serving": ["page/*"]},
     install_requires=[
         "torch==2.11.*",
         "torchaudio==2.11.*",  # pinned with torch: a torchaudio of another build does not load beside it

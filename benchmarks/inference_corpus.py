@@ -60,11 +60,11 @@ def write_tokenizer(path: Path, size: int) -> None:
     path.write_bytes(stream.getvalue())
 
 
-def write_files(folder: Path, seconds: list[float]) -> list[str]:
-    """WAV files of these lengths, of speech."""
+def write_files(folder: Path, seconds: list[float], source: Path = SPEECH) -> list[str]:
+    """WAV files of these lengths, of speech from the FLAC files of another folder."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = [round(RATE * one) for one in seconds]
-    speech = _speech(max(samples[0], min(sum(samples), 600 * RATE)))
+    speech = _speech(source, max(samples[0], min(sum(samples), 600 * RATE)))
     paths, start = [], 0
     for number, count in enumerate(samples):
         wav = np.take(speech, range(start, start + count), mode="wrap")
@@ -74,10 +74,10 @@ def write_files(folder: Path, seconds: list[float]) -> list[str]:
     return paths
 
 
-def _speech(samples: int) -> NDArray[np.float32]:
+def _speech(source: Path, samples: int) -> NDArray[np.float32]:
     """Read speech, one utterance after the other, or noise as loud as it."""
     parts: list[NDArray[np.float32]] = []
-    for path in sorted(SPEECH.rglob("*.flac")):
+    for path in sorted(source.rglob("*.flac")):
         if sum(map(len, parts)) >= samples:
             break
         parts.append(load_audio(path, RATE).numpy())

@@ -25,7 +25,7 @@ SLOW_REPEATS = 2
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table of ratios; times are medians of CPU seconds for the whole input."""
+    """One line of a table of ratios; times are medians of CPU seconds for the whole input, unless it says more."""
 
     name: str
     peer_name: str
@@ -36,11 +36,12 @@ class Row:
     note: str = ""
     unit: str = "s"
     most: float | None = None  # aimed at for ours, in that unit
+    more_is_better: bool = False  # of what is done in a second
 
     @property
     def ratio(self) -> float:
-        """How many times as long the peer takes."""
-        return self.peer / self.ours
+        """How many times as much the peer takes, or ours does."""
+        return self.ours / self.peer if self.more_is_better else self.peer / self.ours
 
     @property
     def aim(self) -> str:
@@ -95,16 +96,30 @@ def _cpu_clock() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def report(table: str, description: str, parts: Sequence[str], arguments: list[str] | None = None) -> None:
-    """The command line of a table: prints a row as soon as it is measured, then all of them."""
+def report(
+    table: str,
+    description: str,
+    parts: Sequence[str],
+    arguments: list[str] | None = None,
+    *,
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> None:
+    """The command line of a table: prints a row as soon as it is measured, then all of them.
+
+    Options that a table adds are arguments of its parts, ``rows(quick, **options)``.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a subset in under two minutes")
     parser.add_argument("--only", choices=parts, help="one part")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
+    known = {option.dest for option in parser._actions}
+    if add_options:
+        add_options(parser)
     options = parser.parse_args(arguments)
+    more = {name: value for name, value in vars(options).items() if name not in known}
     rows = []
     for part in [options.only] if options.only else parts:
-        for row in importlib.import_module(f"{table}_{part}").rows(options.quick):
+        for row in importlib.import_module(f"{table}_{part}").rows(options.quick, **more):
             print(
                 f"{row.name} | {row.peer_name}: {times(row.ratio)} (goal {row.aim or 'none'})",
                 file=sys.stderr,

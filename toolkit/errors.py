@@ -7,6 +7,7 @@
     ├── DataError
     │   ├── ManifestError        a manifest is missing, damaged or contradicts itself
     │   └── AudioError           an audio file cannot be read, or is not what its manifest says
+    │       └── NotAudioError    it is no audio of any known kind
     ├── TokenizerError           a tokenizer cannot be trained or does not fit the model
     ├── ModelError               weights, vocabulary or input do not fit the model
     └── ServiceError             the service refuses a request; toolkit/serving/service_errors.py has its kinds
@@ -46,6 +47,10 @@ class ManifestError(DataError):
 
 class AudioError(DataError):
     """An audio file cannot be read, or is not what its manifest says."""
+
+
+class NotAudioError(AudioError):
+    """A file is no audio of any known kind."""
 
 
 class TokenizerError(ToolkitError):

@@ -30,7 +30,7 @@ from toolkit.inference import archive, engines
 from toolkit.inference.archive import Item, Shard, Worker, in_order, shards_of
 from toolkit.inference.archive_inputs import read_archive
 from toolkit.inference.archive_outputs import Files, LinesFile
-from toolkit.inference.archive_places import Place, places_in
+from toolkit.inference.archive_places import Model, Place, places_in
 from toolkit.inference.engines import transcribe_here, transcribe_in_processes
 from toolkit.inference.formats import text_of
 from toolkit.inference.ray_engine import resources, transcribe_with_ray
@@ -564,21 +564,19 @@ def test_an_output_is_of_one_model(tmp_path: Path, output: str, form: str | None
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.ckpt").write_text(name)
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
-    place.keep_to(first, done=[])
-    place.keep_to(first, done=["a.wav"])
+    place.keep_to(Model.of(first), done=[])
+    place.keep_to(Model.of(first), done=["a.wav"])
     with pytest.raises(
         ConfigError, match=r"1 transcripts are of .*/first as of .*, the others would be of .*/second as"
     ):
-        place.keep_to(second, done=["a.wav"])
+        place.keep_to(Model.of(second), done=["a.wav"])
     os.utime(tmp_path / "first/model.ckpt", (0, 0))  # the same folder with other weights
     with pytest.raises(ConfigError, match=r"are of .*/first as of .*, the others would be of .*/first as of 19"):
-        place.keep_to(first, done=["a.wav"])
-    place.keep_to(second, done=[])  # nothing is there of the first
-    with pytest.raises(
-        ConfigError, match=r"are of .*/second as of .*, the others would be of .* with --channel 1; go on"
-    ):
-        place.keep_to(second, done=["a.wav"], options="--channel 1")
-    place.keep_to(second, done=["a.wav"])
+        place.keep_to(Model.of(first), done=["a.wav"])
+    place.keep_to(Model.of(second), done=[])  # nothing is there of the first
+    with pytest.raises(ConfigError, match=r"are of .*/second as of .*, the others .* with --channel 1; go on"):
+        place.keep_to(Model.of(second, "--channel 1"), done=["a.wav"])
+    place.keep_to(Model.of(second), done=["a.wav"])
 
 
 def test_in_order_gives_each_as_soon_as_those_before_it_are_there() -> None:

@@ -102,6 +102,11 @@ def test_a_sentence_or_a_pause_ends_a_subtitle():
     assert cues == [("YES.", 0.0, 0.5), ("NO", 0.5, 1.3), ("WELL", 1.75, 2.55)]
 
 
+def test_a_subtitle_is_as_sure_as_its_words_are_in_the_geometric_mean():
+    words = (Word("YES", 0.0, 0.3, 0.9), Word("NO", 0.5, 0.75, 0.4), Word("WELL", 5.0, 6.0, 0.0))
+    assert [cue.confidence for cue in subtitles(Transcript("YES NO WELL", words))] == pytest.approx([0.6, 1e-4])
+
+
 def test_without_times_of_words_all_is_one_subtitle():
     text = "NOBODY SAID WHEN ANY OF THIS WAS SPOKEN BUT ALL OF IT IS SHOWN"
     shown = text_of(Transcript(text, duration=9.0), "srt").splitlines()

@@ -22,7 +22,7 @@ from toolkit.inference.long_audio import DETECTORS, LongAudio, batches_of, take
 from toolkit.inference.segments import Segment, pause_after, quietest, segments
 from toolkit.inference.speech import Levels
 from toolkit.inference.transcriber import Transcriber
-from toolkit.inference.windows import Output, laid_out, merged, seam
+from toolkit.inference.windows import Merger, Output, laid_out, seam
 from toolkit.metrics.error_rate import word_errors
 from toolkit.tokenizer import Tokenizer
 
@@ -196,6 +196,11 @@ def test_batches_of_no_seconds_are_refused(transcriber: Transcriber, seconds: fl
 # Segments and windows
 
 
+def merged(outputs: list[Output], longest: int) -> list[tuple[int, Tensor]]:
+    merger = Merger(longest)
+    return [part for output in outputs for part in merger.feed(output)] + merger.end()
+
+
 def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
     found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6))
@@ -284,7 +289,7 @@ def test_merged_windows_are_the_whole() -> None:
     ((start, found),) = merged(outputs, 100)
     assert start == 7
     torch.testing.assert_close(found, whole)
-    parts = list(merged(outputs, 10))
+    parts = merged(outputs, 10)
     assert [start for start, _ in parts] == [7, *(7 + np.cumsum([len(part) for _, part in parts[:-1]])).tolist()]
     torch.testing.assert_close(torch.cat([part for _, part in parts]), whole)
     laid = laid_out(parts, 60, 3)

@@ -19,11 +19,13 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 COMMANDS = {
     "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "client": "have audio files transcribed by a service",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
     "export": "make a folder that stands alone of a trained model",
     "new": "start a recipe of your own from a template",
     "score": "count the errors of what was recognised, as a text or as a page with audio",
+    "serve": "answer requests for transcripts over HTTP",
     "transcribe": "write down what is said in audio files",
 }
 
@@ -32,6 +34,7 @@ examples:
   asr new digits                                   a recipe that runs as it is, in ./digits
   asr transcribe digits/results/ctc speech.wav     prints: speech.wav<TAB>WHAT WAS SAID
   asr score digits/manifests/test.json out.jsonl   error rates, with confidence intervals
+  asr serve digits/results/ctc                     a page, and an API, at http://localhost:8000
   asr data check digits/manifests/train.json       opens every audio file
   asr transcribe --help                            all options of a command
 """

@@ -23,25 +23,18 @@ and the exit status is then 1, or 2 where none can be read.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from toolkit.cli.stream import main as stream
-from toolkit.errors import AudioError, ConfigError, DataError, ToolkitError
+from toolkit.cli.transcripts import Report, add_output, open_output, positive, seconds
+from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from toolkit.inference.archive import Item
+    from toolkit.cli.transcripts import Output
     from toolkit.inference.archive_inputs import Archive
-    from toolkit.inference.archive_outputs import Files, LinesFile
-    from toolkit.inference.transcript import Transcript
-
-    Output = LinesFile | Files | "Printed"
-    Found = tuple[str, Transcript | AudioError]
 
 VADS = ("energy", "silero")  # toolkit.inference.long_audio.DETECTORS, which takes a second to import
 ENGINES = ("local", "torchrun", "ray")
@@ -60,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     archive = read_archive(options.files)
     if options.engine == "torchrun":
         return transcribe_share(archive, options)
-    output = open_output(options, archive.items.values())
+    output = open_transcripts(options, archive)
     report = transcribe(archive, output, options)
     if report.status < 2:
         output.finish(archive.items)
@@ -73,7 +66,7 @@ def transcribe_share(archive: Archive, options: argparse.Namespace) -> int:
 
     ranks = Ranks.from_environment()
     with ranks.joined():
-        output = open_output(options, archive.items.values(), ranks.rank)
+        output = open_transcripts(options, archive, ranks.rank)
         ranks.wait()  # until all know what was done before
         options.device = options.device or own_device(ranks.local_rank)
         report = transcribe(ranks.share_of(archive), output, options)
@@ -92,16 +85,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("model", metavar="MODEL", help="folder of a model, or its name on the hub")
     parser.add_argument("files", nargs="+", metavar="FILES", help="audio files, folders, 'patterns', manifests")
     parser.add_argument("--device", help="cpu, cuda, cuda:0, ... (default: a GPU where there is one)")
+    add_output(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="PATH", help="file (.txt, .jsonl), or folder of a file each, instead of printing"
-    )
-    parser.add_argument("--format", help="txt, jsonl, json, srt, vtt, ctm, tsv, TextGrid (default: as --output ends)")
-    parser.add_argument("--resume", action="store_true", help="leave out what --output has already")
-    parser.add_argument(
-        "--batch-seconds", type=_seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
+        "--batch-seconds", type=seconds, default=60.0, metavar="SECONDS", help="of audio computed at once (60)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="of files, which one to hear, from 0 (their mean)")
-    parser.add_argument("--nbest", type=_positive, metavar="N", help="texts of each, in json and jsonl (the model's)")
+    parser.add_argument("--nbest", type=positive, metavar="N", help="texts of each, in json and jsonl (the model's)")
     parser.add_argument(
         "--vad",
         choices=VADS,
@@ -109,81 +98,32 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="what finds pauses in audio over 40 s; silero: extra [vad] (energy)",
     )
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who computes (local)")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of local and ray (1)")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes of local and ray (1)")
     options = parser.parse_args(arguments)
     if options.output is None and (options.resume or options.engine == "torchrun"):
         parser.error(f"{'--resume' if options.resume else '--engine torchrun'} needs --output")
     return options
 
 
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, for instance 60")
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
-
-
-def open_output(options: argparse.Namespace, items: Collection[Item], rank: int | None = None) -> Output:
-    """Where the transcripts of these items go.
+def open_transcripts(options: argparse.Namespace, archive: Archive, rank: int | None = None) -> Output:
+    """Where the transcripts of an archive go.
 
     Raises
     ------
     ConfigError
-        The file or folder cannot be written, the format does not suit it, or it has transcripts of another model, or
-        with other options.
+        As `open_output` does, or there are to be more texts than the format has a place for.
     """
-    from toolkit.inference.archive_places import Place
+    from toolkit.inference.archive_places import Model, Place
 
-    place = Place.of(options.output, options.format)
-    if options.nbest and place.form not in NBEST_FORMATS:
-        raise ConfigError(
-            f"--nbest: {place.form} has one text of a recording; use --format {' or '.join(NBEST_FORMATS)}"
-        )
-    if place.path is None:
-        place.check(items)
-        return Printed(place.form)
-    output = place.open(items, resume=options.resume, rank=rank)
-    try:
-        place.keep_to(options.model, output.done, answers_follow_from(options))
-    except ToolkitError:
-        output.close()
-        raise
-    return output
+    if options.nbest and (form := Place.of(options.output, options.format).form) not in NBEST_FORMATS:
+        raise ConfigError(f"--nbest: {form} has one text of a recording; use --format {' or '.join(NBEST_FORMATS)}")
+    return open_output(options, archive.items.values(), partial(Model.of, options.model, asked(options)), rank)
 
 
-def answers_follow_from(options: argparse.Namespace) -> str:
+def asked(options: argparse.Namespace) -> str:
     """The options that make other transcripts of the same recordings, where they are not the usual ones."""
     chosen = {"channel": options.channel, "nbest": options.nbest, "vad": options.vad}
     return " ".join(f"--{name} {value}" for name, value in chosen.items() if value not in (None, VADS[0]))
-
-
-@dataclass(frozen=True)
-class Printed:
-    """Transcripts on standard output, above the progress bar where there is one."""
-
-    form: str
-    done: frozenset[str] = frozenset()
-
-    def write(self, name: str, transcript: Transcript) -> None:  # noqa: ARG002
-        """Print a transcript."""
-        from tqdm import tqdm
-
-        from toolkit.inference.formats import text_of
-
-        with tqdm.external_write_mode():
-            print(text_of(transcript, self.form), end="", flush=True)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def finish(self, order: Iterable[str]) -> None:
-        """Nothing: all is printed."""
 
 
 def transcribe(archive: Archive, output: Output, options: argparse.Namespace) -> Report:
@@ -205,67 +145,9 @@ def transcribe(archive: Archive, output: Output, options: argparse.Namespace) ->
         found = transcribe_items(todo, worker, **how)
         for error in archive.broken:
             report.add_failure(error)
-        for name, transcript in report.watch(found):
-            if isinstance(transcript, AudioError):
-                report.add_failure(transcript)
-            else:
-                output.write(name, transcript)
+        report.write(found, output)
     finally:
         output.close()
     if options.output is not None:
         print(report.summary(), file=sys.stderr)
     return report
-
-
-@dataclass
-class Report:
-    """How far it is: on a terminal a progress bar, and in the end a summary; of ``total``, some were done before."""
-
-    total: int
-    before: int
-    failed: int = 0
-    audio: float = 0.0
-    wall: float = 0.0
-    count: int = 0
-
-    def watch(self, found: Iterable[Found]) -> Iterator[Found]:
-        """The same, counted."""
-        from tqdm import tqdm
-
-        start = time.perf_counter()
-        options = {"disable": None, "leave": False}  # None: on a terminal only
-        with tqdm(total=self.total, initial=self.before, unit="file", **options) as bar:
-            for name, transcript in found:
-                yield name, transcript
-                self.wall = time.perf_counter() - start
-                if not isinstance(transcript, AudioError):
-                    self.count += 1
-                    self.audio += transcript.duration
-                bar.set_postfix_str(self.speed, refresh=False)
-                bar.update()
-
-    @property
-    def speed(self) -> str:
-        """Seconds of work for a second of audio."""
-        return f"real-time factor {self.wall / self.audio:.4f}" if self.audio else ""
-
-    @property
-    def status(self) -> int:
-        """0: all is done. 1: some. 2: nothing, for there was nothing that could be read."""
-        return 0 if not self.failed else 1 if self.count or self.before else 2
-
-    def add_failure(self, error: DataError) -> None:
-        """Say why a recording has no transcript."""
-        from tqdm import tqdm
-
-        self.failed += 1
-        with tqdm.external_write_mode():
-            print(f"error: {error}", file=sys.stderr)
-
-    def summary(self) -> str:
-        """One line: how many, how long, how fast."""
-        parts = [f"{self.count} recordings, {self.audio:.0f} s of audio in {self.wall:.1f} s"]
-        parts += [self.speed] if self.audio else []
-        parts += [f"{self.before} were done before"] if self.before else []
-        parts += [f"{self.failed} could not be read"] if self.failed else []
-        return "; ".join(parts)

@@ -70,7 +70,7 @@ def read_audio(
         try:
             yield from _resampled(_watched(_mixed(decoded, channel, name), name), sample_rate, name)
         except AudioError as error:
-            raise AudioError(str(error).replace(f"{source}:", f"{name}:", 1)) from error
+            raise type(error)(str(error).replace(f"{source}:", f"{name}:", 1)) from error
 
 
 def name_of(audio: Audio) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from toolkit.errors import AudioError
+from toolkit.errors import AudioError, NotAudioError
 
 if TYPE_CHECKING:
     import av
@@ -194,7 +194,7 @@ def _open(path: str | Path) -> soundfile.SoundFile | None:
         audio = soundfile.SoundFile(str(path))
     except TypeError:  # of soundfile, at names that end in .raw
         _check_file(Path(path))
-        raise AudioError(
+        raise NotAudioError(
             f"{path}: samples without a header, of no known rate and kind; make a WAV file of it"
         ) from None
     except soundfile.LibsndfileError as error:
@@ -309,7 +309,7 @@ def _ffmpeg_blocks(path: str | Path, seconds: float) -> Iterator[tuple[np.ndarra
 
     with _ffmpeg(path) as container:
         if not container.streams.audio:
-            raise AudioError(f"{path}: holds no audio stream")
+            raise NotAudioError(f"{path}: holds no audio stream")
         stream, resampler = container.streams.audio[0], av.AudioResampler(format="fltp")
         held, count, total = [], 0, 0
         for frame in container.decode(audio=0):
@@ -345,4 +345,4 @@ def _ffmpeg(path: str | Path) -> Iterator[av.container.InputContainer]:
             yield container
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # without the path, which may be that of a copy
-        raise AudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({reason})") from error
+        raise NotAudioError(f"{path}: not audio that libsndfile or FFmpeg can read ({reason})") from error

@@ -12,6 +12,7 @@ And a token n-gram, where there is one, says what an unknown word's spelling is 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -156,16 +157,28 @@ class CTCFusion:
     def tables(self) -> FusionTables:
         """Everything as arrays."""
         tables = no_fusion()._replace(letters=self.alphabet.letters)
-        phrases = known_phrases(self.hotwords, self.alphabet)
-        if phrases:
-            tables = tables._replace(phrases=phrase_automaton(phrases, self.alphabet, self.hotword_weight))
         if self.words is not None:
-            words = _automaton(self.words, self.boundaries)
-            tables = tables._replace(words=words, spelling=self._spelling(phrases))
+            tables = tables._replace(words=_automaton(self.words, self.boundaries))
         if self.tokens is not None:
             ids = np.array([self.tokens.word_id(piece) for piece in self.pieces], np.int32)
             rows = _written_out(self.tokens, ids)
             tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids, token_rows=rows)
+        return self._with_phrases(tables)
+
+    def with_hotwords(self, hotwords: Collection[str]) -> CTCFusion:
+        """The same with other hotwords; what is made of the n-grams is shared."""
+        other = copy.copy(self)
+        other.hotwords, other._tensors = hotwords, {}
+        other.tables = other._with_phrases(self.tables)
+        return other
+
+    def _with_phrases(self, tables: FusionTables) -> FusionTables:
+        """The n-grams' tables, completed for the hotwords."""
+        phrases = known_phrases(self.hotwords, self.alphabet)
+        automaton = phrase_automaton(phrases, self.alphabet, self.hotword_weight) if phrases else no_fusion().phrases
+        tables = tables._replace(phrases=automaton)
+        if self.words is not None:
+            tables = tables._replace(spelling=self._spelling(phrases))
         return tables._replace(weights=self._weights(tables))
 
     def _spelling(self, phrases: Sequence[str]) -> Spelling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from toolkit.inference.sources import find_folder
 
 # What a model's answers follow from, whoever made its folder.
 MODEL_FILES = ("*.yaml", "*.bin", "*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
+MODEL_FILES += ("AM_MODELS/*/model/*", "LM_MODELS/*/*", "ASR_INFERENCE/*/*")  # of a ServiceFolder
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Place:
             return LinesFile(self.path, self.form, resume=resume, rank=rank)
         return Files({item.id: self.path for item in items}, self.form, resume=resume)
 
-    def keep_to(self, model: str, done: Collection[str], options: str = "") -> None:
+    def keep_to(self, model: Model, done: Collection[str]) -> None:
         """Remember whose transcripts these are, in ``.FILE.model.json`` or ``FOLDER/.model.json``.
 
         Raises
@@ -96,22 +97,21 @@ class Place:
         if self.is_file and self.form not in STREAMS:
             return
         record = self.path.with_name(f".{self.path.name}.model.json") if self.is_file else self.path / ".model.json"
-        found = replace(Model.of(model), options=options)
         before = Model(**json.loads(record.read_text())) if record.is_file() else None
-        if done and before and before != found:
+        if done and before and before != model:
             raise ConfigError(
-                f"--output {self.path}: {len(done)} transcripts are of {before}, the others would be of {found}; "
+                f"--output {self.path}: {len(done)} transcripts are of {before}, the others would be of {model}; "
                 "go on with the first, or name another output"
             )
-        if before != found:
-            write_atomically(record, json.dumps(asdict(found)) + "\n")
+        if before != model:
+            write_atomically(record, json.dumps(asdict(model)) + "\n")
 
 
 @dataclass(frozen=True)
 class Model:
     """A model at one time: its folder, which of one from the hub has the revision, and when it was last changed.
 
-    With what it was asked for, as on the command line.
+    Of one that a service has, ``folder`` is its name there. ``options`` are what it was asked for on the command line.
     """
 
     folder: str
@@ -119,12 +119,16 @@ class Model:
     options: str = ""
 
     @classmethod
-    def of(cls, source: str) -> Model:
+    def of(cls, source: str, options: str = "") -> Model:
         """The model of this folder or hub name."""
         folder = find_folder(source).resolve()
         files = [file for pattern in MODEL_FILES for file in folder.glob(pattern)]
-        newest = max((file.stat().st_mtime for file in files), default=0.0)
-        return cls(str(folder), datetime.fromtimestamp(newest).isoformat(sep=" ", timespec="seconds"))
+        return cls.at(str(folder), max((file.stat().st_mtime for file in files), default=0.0), options)
+
+    @classmethod
+    def at(cls, folder: str, changed: float, options: str = "") -> Model:
+        """The model that was changed so many seconds after 1970."""
+        return cls(folder, datetime.fromtimestamp(changed).isoformat(sep=" ", timespec="seconds"), options)
 
     def __str__(self) -> str:
         return f"{self.folder} as of {self.changed}{f' with {self.options}' if self.options else ''}"

@@ -15,13 +15,15 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.inference.archive_inputs import SUFFIXES
+from toolkit.inference.confidence import LEAST
 from toolkit.inference.transcript import Transcript, Word
 
 # What a viewer can read: two lines of 42 characters, for seven seconds at most (Netflix, Timed Text Style Guide).
@@ -129,10 +131,10 @@ def subtitles(transcript: Transcript) -> list[Word]:
         if not groups or not _fits(groups[-1], word):
             groups.append([])
         groups[-1].append(word)
-    cues = [Word(" ".join(word.text for word in group), group[0].start, group[-1].end, 1.0) for group in groups]
+    cues = [_cue(group) for group in groups]
     ends = [following.start for _, following in pairwise(cues)] + [math.inf]
     return [
-        Word(cue.text, cue.start, max(cue.end, min(cue.start + SHORTEST_CUE_S, latest)), 1.0)
+        replace(cue, end=max(cue.end, min(cue.start + SHORTEST_CUE_S, latest)))
         for cue, latest in zip(cues, ends, strict=True)
     ]
 
@@ -143,6 +145,12 @@ def _fits(group: list[Word], word: Word) -> bool:
         return False
     text = " ".join([*(one.text for one in group), word.text])
     return word.end - group[0].start <= CUE_S and len(textwrap.wrap(text, LINE_CHARACTERS)) <= LINES
+
+
+def _cue(group: list[Word]) -> Word:
+    """The words as one, as sure as they are in the geometric mean."""
+    confidence = math.exp(fmean(math.log(max(word.confidence, LEAST)) for word in group))
+    return Word(" ".join(word.text for word in group), group[0].start, group[-1].end, confidence)
 
 
 def _lines(text: str) -> str:

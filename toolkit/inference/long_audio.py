@@ -53,8 +53,8 @@ class LongAudio:
 class Counted:
     """Blocks (S,), and how many samples there were so far."""
 
-    def __init__(self, blocks: Iterable[Tensor]) -> None:
-        self.blocks, self.samples = blocks, 0
+    def __init__(self, blocks: Iterable[Tensor], samples: int = 0) -> None:
+        self.blocks, self.samples = blocks, samples
 
     def __iter__(self) -> Iterator[Tensor]:
         for block in self.blocks:

@@ -13,6 +13,7 @@ from torch import Tensor
 from toolkit.inference.speech import Detector
 
 AROUND_S = 60.0  # what is heard is compared with
+BLOCK_S = 10.0  # audio is looked at in, however it comes
 # The mean of so much is speech or not: clicks and breaths would end pauses, and stops within words begin them.
 SMOOTH_S = 0.2
 # Of quiet is kept around speech, as models know it from their utterances: of AN4's 593 words for validation, four
@@ -44,12 +45,11 @@ def segments(
     )
     held, levels, before = torch.zeros(0), np.zeros(0), np.zeros(0)
     start, continues = 0, False
-    for block in _and_the_end(blocks):
+    for block in _and_the_end(even(blocks, round(BLOCK_S * speech.sample_rate))):
         held = torch.cat([held, block])
         levels = np.concatenate([levels, speech.feed(block)])
-        while len(levels) >= 2 * longest or (len(levels) and not len(block)):
-            ahead = levels[: 2 * longest]  # however much there is: segments do not depend on the blocks
-            heard = means(np.concatenate([before, ahead]), smooth)
+        while len(levels) >= longest or (len(levels) and not len(block)):
+            heard = means(np.concatenate([before, levels]), smooth)
             loud = (heard - speech.threshold(heard))[len(before) :]
             loud[0] = max(loud[0], float(continues))
             cut, continuing = pause_after(loud[:longest], pause), False
@@ -95,7 +95,19 @@ def means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return np.convolve(np.pad(values, reach, mode="edge"), np.full(2 * reach + 1, 1 / (2 * reach + 1)), mode="valid")
 
 
+def even(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same samples in blocks (S,) of so many, the last of which may be shorter."""
+    held = torch.zeros(0)
+    for block in blocks:
+        held = torch.cat([held, block]) if len(held) else block
+        whole = len(held) - len(held) % size
+        yield from held[:whole].split(size) if whole else ()
+        held = held[whole:]
+    if len(held):
+        yield held
+
+
 def _and_the_end(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The blocks that are not empty, and then one that is."""
-    yield from (block for block in blocks if len(block))
+    """The blocks, and then one that is empty."""
+    yield from blocks
     yield torch.zeros(0)

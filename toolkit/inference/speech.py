@@ -60,3 +60,15 @@ class Levels:
         if loud - quiet < LEAST_RANGE_DB:
             return SILENCE_DB
         return max(SILENCE_DB, quiet + SPEECH_SHARE * (loud - quiet))
+
+
+class LiveLevels(Levels):
+    """`Levels` of sound that has only begun: what was loud in the last minute may have been no speech yet."""
+
+    def threshold(self, around: NDArray[np.float64]) -> float:
+        """The level above which a sound is speech: in any case clearly above the quiet that was before it."""
+        sounds = around[around > SILENCE_DB]  # a microphone that is being opened gives zeros
+        if not len(sounds):
+            return SILENCE_DB
+        quiet, loud = np.percentile(sounds, [10, 95])
+        return quiet + max(LEAST_RANGE_DB, SPEECH_SHARE * (loud - quiet))

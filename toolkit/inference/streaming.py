@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ModelError
 from toolkit.inference.long_audio import Counted, is_sound
-from toolkit.inference.recognition import Piece
+from toolkit.inference.recordings import Piece, Recording
+from toolkit.inference.segments import Segment, even
 from toolkit.inference.timing import with_frames
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Transcript, Word
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 
 LINE_PAUSE_S = 0.6  # of quiet after a word, of long audio: no word is so long
+WINDOW_S = 5.0  # of long audio: so much is heard before others have their turn
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,52 @@ class StreamingASR(Transcriber):
 
     def transcript_of(self, piece: Piece, samples: int) -> Transcript:
         """The transcript of a piece of so many samples."""
-        return self._transcript([piece] if piece.hypotheses else [], "", samples)
+        return self.written([piece] if piece.hypotheses else [], "", samples)
 
-    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
-        """The transcript of named audio that comes in blocks (S,), which is heard as a stream, in no windows.
-
-        What was said before a pause is put away, so that memory grows by the words only.
-        """
+    def _long_recording(self, blocks: Counted) -> Recording:
         if self.context.chunk_frames is None:
-            return super()._transcribe_long(blocks, name, batch_seconds)
-        stream, counted, pieces = self.stream(), Counted(blocks), []
-        for block in counted:
-            for part in block.split(stream.chunk_samples):
-                if stream.feed(part).pause >= LINE_PAUSE_S:
-                    pieces.append(stream.take())
-        pieces.append(stream.close())
-        return self._transcript([piece for piece in pieces if piece.hypotheses], name, counted.samples)
+            return super()._long_recording(blocks)
+        return StreamedRecording(self, blocks)
+
+    def hear(self, batch: Sequence[tuple[Recording, Segment]], padding_s: float = 0.0) -> list[list[Piece]]:
+        """As of `Recognition`; of a recording that is heard as a stream no other is in the batch."""
+        if batch[0][0].alone:
+            return [recording.heard(window) for recording, window in batch]
+        return super().hear(batch, padding_s)
+
+
+class StreamedRecording(Recording):
+    """A long recording that is heard as a stream; its windows are some of the model's chunks each.
+
+    What was said before a pause is put away, so that memory grows by the words only.
+    """
+
+    alone = True
+
+    def __init__(self, asr: StreamingASR, blocks: Counted) -> None:
+        self._stream = asr.stream()
+        chunks = max(1, round(WINDOW_S * asr.sample_rate / self._stream.chunk_samples))
+        super().__init__(blocks, _in_a_row(even(blocks, chunks * self._stream.chunk_samples)), long=True)
+
+    def heard(self, window: Segment) -> list[Piece]:
+        """The pieces that are known with the next window."""
+        pieces = []
+        for chunk in window.wav.split(self._stream.chunk_samples):
+            if self._stream.feed(chunk).pause >= LINE_PAUSE_S:
+                pieces.append(self._stream.take())
+        return [piece for piece in pieces if piece.hypotheses]
+
+    def end(self) -> list[Piece]:
+        """The last piece."""
+        return [piece for piece in [self._stream.close()] if piece.hypotheses]
+
+
+def _in_a_row(blocks: Iterable[Tensor]) -> Iterator[Segment]:
+    """Segments of blocks (S,) that follow each other."""
+    start = 0
+    for block in blocks:
+        yield Segment(start, block, continues=False)
+        start += len(block)
 
 
 class PosteriorStream:
@@ -278,6 +310,17 @@ class SpeechStream:
     def _check_open(self) -> None:
         if self._finished:
             raise ModelError("this stream is finished: begin another with stream()")
+
+
+def as_streaming(asr: Transcriber) -> Transcriber:
+    """The same as a `StreamingASR`, where its model was trained in chunks."""
+    try:
+        _check_can_stream(asr.model, asr.search)
+    except ModelError:
+        return asr
+    made = StreamingASR(asr.model, asr.tokenizer, asr.search, sample_rate=asr.sample_rate, device=asr.device)
+    made.long_audio, made.calibration = asr.long_audio, asr.calibration
+    return made
 
 
 def _check_can_stream(model: nn.Module, search: Callable[..., Any]) -> None:

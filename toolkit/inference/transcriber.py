@@ -20,11 +20,13 @@ from toolkit.decoders.hypothesis import Hypothesis
 from toolkit.errors import AudioError, ConfigError, DataError
 from toolkit.inference.adapters import Recogniser, recogniser_of
 from toolkit.inference.confidence import Calibration
+from toolkit.inference.hotwords import with_hotwords
 from toolkit.inference.huggingface import read_huggingface
-from toolkit.inference.long_audio import Counted, is_sound, take
+from toolkit.inference.long_audio import batches_of
 from toolkit.inference.pretrained import Options
 from toolkit.inference.provenance import check_tokens
-from toolkit.inference.recognition import Piece, Recognition
+from toolkit.inference.recognition import PADDING_S, Recognition
+from toolkit.inference.recordings import Piece, Recording
 from toolkit.inference.sources import Origin, is_huggingface
 from toolkit.inference.timing import SHORT_S, spelled, with_frames
 from toolkit.inference.transcript import Transcript
@@ -170,7 +172,7 @@ class Transcriber(Recognition):
         one = not isinstance(audio, (list, tuple))
         reader = partial(read_audio, sample_rate=self.sample_rate, given_rate=sample_rate, channel=channel)
         named = ((name_of(single), reader(single)) for single in ([audio] if one else audio))
-        found = list(self._finding(nbest)._transcripts(named, batch_seconds, _raise))
+        found = list(self.searching(nbest)._transcripts(named, batch_seconds, _raise))
         return found[0] if one else found
 
     def transcribe_files(
@@ -201,7 +203,7 @@ class Transcriber(Recognition):
         failed: list[AudioError] = []
         reader = partial(read_audio, sample_rate=self.sample_rate, channel=channel)
         named = ((name_of(path), reader(path)) for path in paths)
-        yield from self._finding(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
+        yield from self.searching(nbest)._transcripts(named, batch_seconds, on_error or failed.append)
         if failed:
             raise AudioError("\n".join(map(str, failed)))
 
@@ -210,19 +212,28 @@ class Transcriber(Recognition):
     ) -> Iterator[Transcript]:
         """The transcripts of waveforms (S,) at the model's rate, as `load_audio` reads them, by the names of files."""
         named = ((name, iter([wav])) for name, wav in waveforms.items())
-        yield from self._finding(nbest)._transcripts(named, batch_seconds, _raise)
+        yield from self.searching(nbest)._transcripts(named, batch_seconds, _raise)
 
-    def _finding(self, nbest: int | None) -> Self:
-        """The same with a search that finds so many texts."""
-        if nbest is None or nbest == getattr(self.search, "topk", 1):
+    def searching(self, nbest: int | None = None, hotwords: Sequence[str] = ()) -> Self:
+        """The same with a search that finds so many texts, and for which phrases are likely, if it can be told so.
+
+        Raises
+        ------
+        ConfigError
+            The search cannot find so many.
+        """
+        search = with_hotwords(self.search, hotwords, self.tokenizer)
+        if nbest not in (None, getattr(search, "topk", 1)):
+            most = getattr(search, "beam_size", 1)
+            if not 1 <= nbest <= most:
+                kind = type(search).__name__
+                raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
+            search = dataclasses.replace(search, topk=nbest)
+        if search is self.search:
             return self
-        most = getattr(self.search, "beam_size", 1)
-        if not 1 <= nbest <= most:
-            kind = type(self.search).__name__
-            raise ConfigError(f"nbest={nbest}: expected 1 to {most}, as the model's {kind} keeps no more texts")
         self.frame_samples  # noqa: B018  (found once, and not by every copy)
         other = copy.copy(self)
-        other.search = dataclasses.replace(self.search, topk=nbest)
+        other.search = search
         return other
 
     @torch.inference_mode()
@@ -281,42 +292,41 @@ class Transcriber(Recognition):
         """The transcripts of named blocks (S,), in their order: what is short in batches, what is long by itself."""
         if not batch_seconds > 0:
             raise ConfigError(f"batch_seconds: expected seconds of audio, for instance 60, not {batch_seconds}")
-        held: list[tuple[str, Tensor]] = []
+        held: list[tuple[str, Recording]] = []
         samples = 0
         for name, blocks in named:
             try:
-                wav, rest = take(blocks, self.long_audio.whole_s * self.sample_rate)
-                if rest is not None:
+                recording = self.recording(blocks)
+                if recording.long:
                     yield from self._transcribe(held, batch_seconds)
                     held, samples = [], 0
-                    yield self._transcribe_long(chain([wav], rest), name, batch_seconds)
+                    yield self._transcribe_long(recording, name, batch_seconds)
                     continue
             except AudioError as error:
                 report(error)
                 continue
-            held.append((name, wav))
-            samples += len(wav)
+            held.append((name, recording))
+            samples += recording.samples
             if samples >= READ_AHEAD_BATCHES * batch_seconds * self.sample_rate:
                 yield from self._transcribe(held, batch_seconds)
                 held, samples = [], 0
         yield from self._transcribe(held, batch_seconds)
 
-    def _transcribe(self, recordings: Sequence[tuple[str, Tensor]], batch_seconds: float) -> list[Transcript]:
-        """The transcripts of named waveforms, in their order, batched with others of their length."""
-        found: list[list[Piece]] = [[] for _ in recordings]
-        lengths = [len(wav) if is_sound(wav) else 0 for _, wav in recordings]
-        for batch in length_batches(lengths, batch_seconds * self.sample_rate):
-            for place, hypotheses in zip(batch, self._recognise([recordings[i][1] for i in batch]), strict=True):
-                found[place] = [Piece(0, hypotheses)]
-        rows = zip(recordings, found, strict=True)
-        return [self._transcript(pieces, name, len(wav)) for (name, wav), pieces in rows]
+    def _transcribe(self, named: Sequence[tuple[str, Recording]], batch_seconds: float) -> list[Transcript]:
+        """The transcripts of named recordings, in their order, batched with others of their length."""
+        windows = [(recording, window) for _, recording in named for window in recording.windows]
+        said: dict[Recording, list[Piece]] = {}
+        for batch in length_batches([len(one.wav) for _, one in windows], batch_seconds * self.sample_rate):
+            heard = self.hear([windows[place] for place in batch])
+            said |= {windows[place][0]: pieces for place, pieces in zip(batch, heard, strict=True)}
+        return [self.written(said.get(recording, []), name, recording.samples) for name, recording in named]
 
-    def _transcribe_long(self, blocks: Iterable[Tensor], name: str, batch_seconds: float) -> Transcript:
-        """The transcript of named audio that comes in blocks (S,)."""
-        counted = Counted(blocks)
-        recognise = self._recognise_windows if hasattr(self.search, "stream") else self._recognise_segments
-        pieces = list(recognise(counted, batch_seconds))
-        return self._transcript(pieces, name, counted.samples)
+    def _transcribe_long(self, recording: Recording, name: str, batch_seconds: float) -> Transcript:
+        """The transcript of a named recording that is heard in windows."""
+        pieces: list[Piece] = []
+        for batch in batches_of(recording.windows, batch_seconds * self.sample_rate):
+            pieces += chain(*self.hear([(recording, window) for window in batch], PADDING_S))
+        return self.written(pieces + recording.end(), name, recording.samples)
 
 
 def length_batches(lengths: Sequence[int], most: float) -> Iterator[list[int]]:

@@ -66,3 +66,26 @@ class Transcript:
     duration: float = 0.0
     language: str | None = None
     file: str = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What live recognition tells: a line as it is understood so far, or, ``final``, as it stays.
+
+    Attributes
+    ----------
+    transcript
+        Of the line; words have times from the beginning of the session, and only final lines have words.
+    stable
+        Characters of the text, from the first, that will not change; none where a line is heard anew each time.
+    duration
+        Seconds of the session's audio that were understood.
+    speech_ended
+        A pause ended the line, and neither its length nor the end of the session.
+    """
+
+    transcript: Transcript
+    final: bool
+    stable: int = 0
+    duration: float = 0.0
+    speech_ended: bool = False

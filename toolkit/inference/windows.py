@@ -6,7 +6,7 @@ the frame where both are surest that no token is spoken, so that no token falls 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,28 +25,38 @@ class Output(NamedTuple):
     continues: bool
 
 
-def merged(outputs: Iterable[Output], longest: int) -> Iterator[tuple[int, Tensor]]:
-    """CTC output (T, V) of all that is said without a pause, and the frame that it begins at.
+class Merger:
+    """CTC output (T, V) of all that is said without a pause, and the frame it begins at, from that of windows in order.
 
     What is much longer than ``longest`` frames is cut where no token is spoken.
     """
-    held, start = None, 0
-    for output in outputs:
-        if held is None or not output.continues:
-            if held is not None:
-                yield start, held
-            held, start = output.log_probs, output.start
-            continue
-        begin = output.start - start
-        common = min(len(held) - begin, len(output.log_probs))
-        cut = seam(held[begin : begin + common], output.log_probs[:common])
-        held = torch.cat([held[: begin + cut], output.log_probs[cut:]])
-        if len(held) > 2 * longest:
-            cut = quietest(1 - held[:longest, 0].exp().double().cpu().numpy())
-            yield start, held[:cut]
-            held, start = held[cut:], start + cut
-    if held is not None:
-        yield start, held
+
+    def __init__(self, longest: int) -> None:
+        self._longest, self._held, self._start = longest, torch.zeros(0, 0), 0
+
+    def feed(self, output: Output) -> list[tuple[int, Tensor]]:
+        """What is complete with the output of the next window."""
+        if not (len(self._held) and output.continues):
+            before = self.end()
+            self._held, self._start = output.log_probs, output.start
+            return before
+        begin = output.start - self._start
+        common = min(len(self._held) - begin, len(output.log_probs))
+        cut = seam(self._held[begin : begin + common], output.log_probs[:common])
+        self._held = torch.cat([self._held[: begin + cut], output.log_probs[cut:]])
+        return self._cut() if len(self._held) > 2 * self._longest else []
+
+    def end(self) -> list[tuple[int, Tensor]]:
+        """What is left, with no other window to come."""
+        left = [(self._start, self._held)] if len(self._held) else []
+        self._held = self._held[:0]
+        return left
+
+    def _cut(self) -> list[tuple[int, Tensor]]:
+        cut = quietest(1 - self._held[: self._longest, 0].exp().double().cpu().numpy())
+        done = (self._start, self._held[:cut])
+        self._held, self._start = self._held[cut:], self._start + cut
+        return [done]
 
 
 def laid_out(parts: Sequence[tuple[int, Tensor]], frames: int, vocab_size: int) -> Tensor:

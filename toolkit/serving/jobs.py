@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Alternative, Heard, Transcript
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Limits:
         Of a model's process: beyond, models that were not used for the longest time leave it.
     live_sessions
         Streams of speech at the same time.
+    vad
+        What finds where somebody speaks, in long and in live audio: the sound's level, or Silero's detector (extra
+        ``vad``), which does not take sounds of animals and dishes for speech.
     """
 
     devices: tuple[str, ...] = ()
@@ -47,6 +50,7 @@ class Limits:
     timeout_s: float = 600.0
     memory_bytes: int | None = None
     live_sessions: int = 16
+    vad: Literal["energy", "silero"] = "energy"
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class ModelCard:
     streaming
         Whether it was trained to write while somebody speaks; others hear what was said anew every second.
     provenance
-        ``provenance.json`` of a folder that `asr export` made.
+        What its folder tells of where it comes from (`toolkit.inference.model_facts`).
     """
 
     name: str
@@ -101,29 +105,6 @@ class ModelCard:
     streaming: bool
     sample_rate: int
     provenance: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a live session tells: a line as it is understood so far, or, ``final``, as it stays.
-
-    Attributes
-    ----------
-    text, words
-        Of the line; words have times from the beginning of the session, and only final lines have words.
-    stable
-        Characters of the text, from the first, that will not change.
-    duration
-        Seconds of the session's audio that were understood.
-    speech_ended
-        A pause ended the line, and not the end of the session.
-    """
-
-    transcript: Transcript
-    final: bool
-    stable: int = 0
-    duration: float = 0.0
-    speech_ended: bool = False
 
 
 @dataclass
@@ -210,13 +191,16 @@ class Engine(Protocol):
 
 def joined(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a whole file of its parts, of which there is one at least."""
-    if len(parts) == 1:
-        return parts[0]
+    understood = [part for part in parts if part.nbest or part.text] or parts[-1:]  # at the end may be only silence
+    if len(understood) == 1:
+        return replace(understood[0], duration=parts[-1].duration)
+    text, score = " ".join(part.text for part in parts if part.text), sum(part.score for part in parts)
     return Transcript(
-        " ".join(part.text for part in parts if part.text),
+        text,
         tuple(word for part in parts for word in part.words),
         tokens=tuple(token for part in parts for token in part.tokens),
-        score=sum(part.score for part in parts),
+        score=score,
+        nbest=(Alternative(text, score),),
         duration=parts[-1].duration,
         language=parts[-1].language,
         file=parts[-1].file,

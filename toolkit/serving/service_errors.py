@@ -27,6 +27,8 @@ class ServiceError(ToolkitError):
         Of HTTP.
     kind
         One word for programs, ``error.type`` of the answer.
+    code
+        What OpenAI's clients know it by, where they do.
     param
         The field of the request that is to blame, where there is one.
     retry_after
@@ -35,6 +37,7 @@ class ServiceError(ToolkitError):
 
     status = 500
     kind = "server_error"
+    code: str | None = None
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -50,13 +53,13 @@ class BadRequestError(ServiceError):
 class AuthenticationError(ServiceError):
     """There is no API key, or a wrong one."""
 
-    status, kind = 401, "authentication_error"
+    status, kind, code = 401, "authentication_error", "invalid_api_key"
 
 
 class NotFoundError(ServiceError):
     """There is no such model."""
 
-    status, kind = 404, "not_found_error"
+    status, kind, code = 404, "not_found_error", "model_not_found"
 
 
 class TooLargeError(ServiceError):
@@ -80,7 +83,7 @@ class InvalidInputError(ServiceError):
 class BusyError(ServiceError):
     """As much is waiting as may wait."""
 
-    status, kind = 429, "rate_limit_error"
+    status, kind, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
 class UnavailableError(ServiceError):

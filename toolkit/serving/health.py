@@ -1,0 +1,40 @@
+"""Whether the service lives, whether it can transcribe, and its counters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from toolkit.serving.dependencies import EngineOf, MetricsOf
+from toolkit.serving.service_errors import UnavailableError
+
+router = APIRouter(tags=["operation"])
+
+
+class Healthy(BaseModel):
+    """All is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/health/live")
+async def live() -> Healthy:
+    """Whether the server answers at all."""
+    return Healthy()
+
+
+@router.get("/health/ready")
+async def ready(engine: EngineOf) -> Healthy:
+    """Whether every model process answers; 503 where not."""
+    if not engine.ready:
+        raise UnavailableError("the models are not loaded", retry_after=5)
+    return Healthy()
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(counters: MetricsOf) -> Response:
+    """Counters for Prometheus."""
+    return Response(counters.page(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,138 @@
+"""The models of a process by their names: loaded when they are needed, as many as there is memory for."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from toolkit.errors import ConfigError, ToolkitError
+from toolkit.inference.long_audio import DETECTORS
+from toolkit.inference.model_facts import facts_of
+from toolkit.inference.sources import find_folder
+from toolkit.inference.streaming import StreamingASR, as_streaming
+from toolkit.inference.transcriber import Transcriber
+from toolkit.serving.jobs import ModelCard
+from toolkit.serving.service_errors import InvalidInputError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+WARM_S = 1.0  # of noise, which a model hears first: code is compiled, memory found
+VARIANTS = 16  # of a model, with hotwords of their own, are kept
+
+
+@dataclass
+class Loaded:
+    """A model in memory, what it takes of that, and the searches that requests asked of it."""
+
+    transcriber: Transcriber
+    memory_bytes: int
+    variants: dict[tuple, Transcriber] = field(default_factory=dict)
+
+    def variant(self, nbest: int | None, hotwords: tuple[str, ...]) -> Transcriber:
+        """The transcriber with so many alternatives and such hotwords."""
+        key = nbest, hotwords
+        if key not in self.variants:
+            if len(self.variants) >= VARIANTS:
+                del self.variants[next(iter(self.variants))]
+            try:
+                self.variants[key] = self.transcriber.searching(nbest, hotwords)
+            except ConfigError as error:
+                raise InvalidInputError(str(error), param="nbest") from None
+        return self.variants[key]
+
+
+class ModelShelf:
+    """Models by name; when they take more than ``memory_bytes``, those not used for the longest time are put away."""
+
+    def __init__(
+        self, folders: Mapping[str, str], device: str, memory_bytes: int | None, *, vad: str = "energy"
+    ) -> None:
+        self._folders, self._device, self._memory_bytes = folders, device, memory_bytes
+        self._speech = DETECTORS[vad]
+        self._loaded: dict[str, Loaded] = {}  # the last used last
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the models in memory."""
+        return tuple(self._loaded)
+
+    def get(self, name: str) -> Loaded:
+        """A model, which is loaded if it is not there.
+
+        Raises
+        ------
+        UnavailableError
+            It cannot be loaded any more.
+        """
+        if name not in self._loaded:
+            try:
+                self.load(name)
+            except ToolkitError as error:
+                logger.error("model %s: %s", name, error)
+                raise UnavailableError(f"model {name!r} cannot be loaded at the moment") from None
+        loaded = self._loaded[name] = self._loaded.pop(name)
+        return loaded
+
+    def load(self, name: str) -> ModelCard:
+        """Load a model, and put away what is then too much.
+
+        Raises
+        ------
+        ToolkitError
+            Its folder is not as it should be.
+        """
+        started, before = time.monotonic(), used_bytes(self._device)
+        folder = find_folder(self._folders[name])
+        transcriber = as_streaming(Transcriber.from_hparams(folder, device=self._device))
+        self._speech(transcriber.sample_rate, transcriber.sample_rate // 25)  # raises what live sessions would
+        transcriber.long_audio = replace(transcriber.long_audio, speech=self._speech)
+        warm_up(transcriber)
+        weights = sum(one.numel() * one.element_size() for one in transcriber.model.state_dict().values())
+        taken = max(weights, used_bytes(self._device) - before)
+        self._loaded[name] = Loaded(transcriber, taken)
+        logger.info("model %s loaded in %.1f s, %.0f MB", name, time.monotonic() - started, taken / 1e6)
+        self._make_room()
+        return card_of(name, folder, transcriber)
+
+    def _make_room(self) -> None:
+        while self._memory_bytes is not None and len(self._loaded) > 1:
+            if sum(one.memory_bytes for one in self._loaded.values()) <= self._memory_bytes:
+                return
+            name = next(iter(self._loaded))
+            del self._loaded[name]
+            gc.collect()  # models have cycles
+            if torch.device(self._device).type == "cuda":
+                torch.cuda.empty_cache()
+            logger.info("model %s put away", name)
+
+
+def card_of(name: str, folder: Path, transcriber: Transcriber) -> ModelCard:
+    """What is known of a model."""
+    return ModelCard(
+        name,
+        created=int(folder.stat().st_mtime),
+        loaded=True,
+        streaming=isinstance(transcriber, StreamingASR),
+        sample_rate=transcriber.sample_rate,
+        provenance=facts_of(folder),
+    )
+
+
+def warm_up(transcriber: Transcriber) -> None:
+    """Let a model hear some noise."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(round(WARM_S * transcriber.sample_rate), generator=generator)
+    transcriber.transcribe(noise)
+
+
+def used_bytes(device: str) -> int:
+    """Memory that this process has: of the GPU where it computes, or else of the machine."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

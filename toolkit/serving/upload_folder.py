@@ -1,0 +1,45 @@
+"""The folder where uploads lie while they are transcribed: nothing stays in it, nor of it, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "asr-serve-"
+
+
+@contextlib.contextmanager
+def upload_folder(place: Path) -> Iterator[Path]:
+    """A new folder in a place, removed at the end; those that killed services left there are removed, too.
+
+    A folder is locked as long as its service lives.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    with _locked(place):
+        for folder in place.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError), _locked(folder, wait=False):  # of another user, or in use
+                shutil.rmtree(folder)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        lock = contextlib.ExitStack()
+        lock.enter_context(_locked(folder))
+    with lock:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep other processes that ask for it out of a folder; OSError where they are in there, unless it waits."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
