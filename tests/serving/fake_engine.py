@@ -23,6 +23,7 @@ class FakeEngine:
         self.part_seconds = part_seconds  # how long a part takes
         self.jobs: list[Job] = []
         self.cancelled: list[Job] = []
+        self.live, self.lives = FakeLive, list[FakeLive]()  # how sessions are made, and those that were
         self.models: Sequence[ModelCard] = (
             ModelCard("tiny", 1_700_000_000, True, False, 16000, {"licence": "CC0", "metrics": {"WER": 7.2}}),
             ModelCard("other", 1_700_000_001, False, True, 16000),
@@ -43,8 +44,7 @@ class FakeEngine:
 
     async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         self.check_room()
-        if job.model and job.model not in [card.name for card in self.models]:
-            raise NotFoundError(f"model {job.model!r}: there are tiny, other", param="model")
+        self._check_model(job.model)
         self.jobs.append(job)
         try:
             seconds = soundfile.info(job.audio).duration
@@ -64,8 +64,16 @@ class FakeEngine:
             self.cancelled.append(job)
             raise
 
-    async def open_live(self, model: str, sample_rate: int) -> FakeLive:  # noqa: ARG002
-        return FakeLive(sample_rate)
+    async def open_live(self, model: str, sample_rate: int) -> FakeLive:
+        self._check_model(model)
+        if sum(not live.closed.is_set() for live in self.lives) >= self.limits.live_sessions:
+            raise BusyError(f"{self.limits.live_sessions} live sessions are open", retry_after=3)
+        self.lives.append(self.live(sample_rate))
+        return self.lives[-1]
+
+    def _check_model(self, model: str) -> None:
+        if model and model not in [card.name for card in self.models]:
+            raise NotFoundError(f"model {model!r}: there are tiny, other", param="model")
 
 
 class FakeLive:
@@ -74,7 +82,7 @@ class FakeLive:
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate, self.samples = sample_rate, 0
         self.results: asyncio.Queue[Heard | None] = asyncio.Queue()
-        self.closed = False
+        self.closed = asyncio.Event()
 
     async def feed(self, samples: bytes) -> None:
         before, self.samples = self.samples // self.sample_rate, self.samples + len(samples) // 2
@@ -93,7 +101,7 @@ class FakeLive:
             yield result
 
     async def close(self) -> None:
-        self.closed = True
+        self.closed.set()
 
     def _line(self, seconds: int, *, final: bool, ended: bool = False) -> Heard:
         start = (seconds - 1) // PART_S * PART_S

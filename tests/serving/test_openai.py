@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from openai.types.audio import Transcription, TranscriptionTextDeltaEvent, Trans
 from openai.types.audio import TranscriptionVerbose as Verbose
 from served import served, wav
 
-from toolkit.inference.transcript import Transcript
+from toolkit.inference.transcript import Transcript, Word
 from toolkit.serving.jobs import Job
 from toolkit.serving.security import hash_of
 from toolkit.serving.service_errors import BusyError, TooLargeError, UnavailableError
@@ -289,6 +290,30 @@ class RefusingEngine(FakeEngine):
     async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         raise TooLargeError(f"{job.name}: 1 s is too long", param="file")
         yield
+
+
+class Talkative(FakeEngine):
+    async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
+        words = [Word(f"WORD{number}", number * 0.4, number * 0.4 + 0.3, 0.9) for number in range(20_000)]
+        yield Transcript(" ".join(word.text for word in words), tuple(words), duration=8000.0, file=job.name)
+
+
+def test_others_are_answered_while_hours_of_subtitles_are_written(tmp_path: Path):
+    async def ask(url: str) -> tuple[float, float]:
+        async with httpx.AsyncClient(timeout=60) as client:
+            form = {"response_format": "verbose_json"}
+            sent = client.post(f"{url}/v1/audio/transcriptions", files={"file": speech(1)}, data=form)
+            begun, slowest, writing = time.perf_counter(), 0.0, asyncio.ensure_future(sent)
+            while not writing.done():
+                asked = time.perf_counter()
+                await client.get(f"{url}/health/live")
+                slowest = max(slowest, time.perf_counter() - asked)
+            assert len((await writing).raise_for_status().json()["segments"]) > 1000
+            return slowest, time.perf_counter() - begun
+
+    with running(Talkative(), tmp_path) as url:
+        slowest, all_of_it = asyncio.run(ask(url))
+    assert slowest < all_of_it / 2
 
 
 FORMS = {

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
+from served import client_of
 from starlette.testclient import TestClient
 
-from toolkit.serving.app import create_app
 from toolkit.serving.page import FOLDER
-from toolkit.serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(file.name for file in FOLDER.iterdir())
@@ -21,11 +19,9 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    settings = Settings(
-        models={"tiny": "nowhere"}, api_key_hashes=("0" * 64,)
-    )  # the page asks for a key: it needs none
-    with TestClient(create_app(FakeEngine(), settings)) as client:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    # the page asks for a key: it needs none itself
+    with client_of(tmp_path_factory.mktemp("uploads"), api_key_hashes=("0" * 64,)) as client:
         yield client
 
 

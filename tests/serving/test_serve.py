@@ -105,6 +105,12 @@ def test_an_address_in_use_is_one_error(folder: Path):
     assert process.returncode == 2
 
 
+def test_a_place_for_uploads_that_is_none_is_one_error():
+    with started("an4=somewhere", "--port", "0", "--temporary-folder", str(SCRIPT)) as process:
+        said = process.communicate(timeout=10)
+    assert said == ("", f"error: temporary_folder: {SCRIPT} is not a folder; name another place\n")
+
+
 def test_a_model_that_cannot_be_loaded_is_one_error(folder: Path):
     with started("nowhere", "--port", "0", "--temporary-folder", str(folder)) as process:
         said = process.communicate(timeout=10)

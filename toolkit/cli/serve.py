@@ -28,12 +28,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import MissingDependencyError
+from toolkit.files import require_writable
 
 if TYPE_CHECKING:
     from toolkit.serving.settings import Settings
 
 # Flags that are fields of Limits.
 LIMITS = {"device": "devices", "workers": "decoders", "timeout": "timeout_s"}
+
+# Of torch's threads in the model processes, which by default spin while they wait for each other. On two cores that
+# were busy, 120 s of audio took more than 60 s so, 12 s when they sleep, and 7 s with one thread (limits.threads).
+WAIT_POLICY = "PASSIVE"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
         ) from None
     file = options.pop("config", None) or os.environ.get("ASR_CONFIG")
     settings = read_settings(as_settings(options), Path(file) if file else None)
+    require_writable(settings.temporary_folder, "temporary_folder")
     log_as_json()
+    os.environ.setdefault("OMP_WAIT_POLICY", WAIT_POLICY)
     with bind(settings) as address, upload_folder(settings.temporary_folder) as folder:
         engine = ServiceEngine(settings.models, settings.limits, folder)
         app = create_app(engine, settings.model_copy(update={"temporary_folder": folder / "uploads"}))

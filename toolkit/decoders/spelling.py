@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from toolkit.decoders.ctc_tables import NOWHERE, Arcs, Letters, Spelling
 
 MARK = "▁"  # SentencePiece's space; other label sets are to be written like this
+SPECIAL = re.compile(r"<.+>|\[.+\]")  # <pad>, [UNK]: tokens that nobody says
 
 
 class HasPieces(Protocol):
@@ -46,6 +48,7 @@ class Alphabet:
     def __init__(self, pieces: Sequence[str]) -> None:
         texts = ["", *(piece.replace(MARK, "") for piece in pieces[1:])]
         self.numbers = {character: number for number, character in enumerate(sorted(set("".join(texts))), start=1)}
+        self.said = "".join(text for text in texts if not SPECIAL.fullmatch(text))
         labels = [self.numbers[character] for text in texts for character in text]
         begins = np.array([place > 0 and piece.startswith(MARK) for place, piece in enumerate(pieces)], np.bool_)
         self.letters = Letters(
@@ -61,10 +64,9 @@ class Alphabet:
 
     def normalise(self, text: str) -> str:
         """The text in the case of the alphabet, where that has only one."""
-        characters = "".join(self.numbers)
-        if characters == characters.upper() != characters.lower():
+        if self.said == self.said.upper() != self.said.lower():
             return text.upper()
-        return text.lower() if characters == characters.lower() != characters.upper() else text
+        return text.lower() if self.said == self.said.lower() != self.said.upper() else text
 
     def tree(self, words: Sequence[str], numbers: Sequence[int]) -> Spelling:
         """The tree of the words that the alphabet can spell; where one ends stands its number."""

@@ -19,6 +19,7 @@ from toolkit.inference.sources import find_folder
 
 # What a model's answers follow from, whoever made its folder.
 MODEL_FILES = ("*.yaml", "*.bin", "*.ckpt", "*.safetensors", "*.onnx", "*.model", "save/*/*.ckpt", "lm/*")
+MODEL_FILES += ("AM_MODELS/*/model/*", "LM_MODELS/*/*", "ASR_INFERENCE/*/*")  # of a ServiceFolder
 
 
 @dataclass(frozen=True)

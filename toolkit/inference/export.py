@@ -22,7 +22,8 @@ from toolkit.hparams import HparamsDocument, reference, yaml_value
 from toolkit.inference.comparison import Comparison, compare, sounds
 from toolkit.inference.confidence import CALIBRATION_FILE
 from toolkit.inference.model_card import model_card
-from toolkit.inference.provenance import PROVENANCE_FILE, digest_of, training_facts
+from toolkit.inference.model_facts import PROVENANCE_FILE
+from toolkit.inference.provenance import digest_of, training_facts
 from toolkit.inference.sources import find_folder, is_huggingface
 from toolkit.inference.transcriber import Transcriber
 from toolkit.models.onnx import OnnxEncoder, export_encoder

@@ -7,6 +7,7 @@ heard in windows, and a file's transcript does not depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from toolkit.inference.huggingface_language import FOLDER, check_alphabet, find_
 from toolkit.inference.huggingface_model import HuggingFaceModel
 from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_json
 from toolkit.inference.long_audio import LongAudio
+from toolkit.inference.service_folder import INFERENCE, ServiceFolder, is_service_folder
 from toolkit.inference.sources import CONFIG_FILE, Origin, check_links
 
 OF_FOLDER: Any = object()  # the value of an option that the model's folder decides on
@@ -44,26 +46,40 @@ OPTIONS = {
 
 
 def read_huggingface(origin: Origin, overrides: Mapping[str, Any]) -> Recogniser:
-    """The recogniser of a folder: ``config.json``, weights, and what a processor saves.
+    """The recogniser of a folder: ``config.json``, weights, and what a processor saves; or a `ServiceFolder` of such.
 
     Code in the folder is never run, even where it is trusted.
 
     Parameters
     ----------
     overrides
-        Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows.
+        Options by the names of `OPTIONS`: language model and its weights, hotwords, beam, windows. They go before what
+        a `ServiceFolder` says.
 
     Raises
     ------
     ConfigError
         An option is unknown or impossible, or a file is a link out of the folder.
     ModelError
-        It is no CTC model of waveforms, its weights are incomplete, or the language model is of another alphabet.
+        It is no CTC model of waveforms, its weights are incomplete, or the language model is of another alphabet; or
+        what a `ServiceFolder` says of them is not so.
     TokenizerError
         A file of the processor is missing or damaged, or its tokens are not those of the model.
     MissingDependencyError
         transformers is not installed.
     """
+    if not is_service_folder(origin.folder):
+        return _read_model(origin, overrides)
+    if not origin.trusted:
+        check_links(origin.folder, INFERENCE)
+    service = ServiceFolder.read(origin.folder)
+    parts = _read_model(replace(origin, folder=service.model), service.options() | dict(overrides))
+    service.check(sample_rate=parts.sample_rate, normalise=parts.model.normalise, pieces=parts.tokenizer.pieces())
+    return parts
+
+
+def _read_model(origin: Origin, overrides: Mapping[str, Any]) -> Recogniser:
+    """The recogniser of a folder of transformers."""
     options, folder = _options(overrides), origin.folder
     if not origin.trusted:
         check_links(folder, CONFIG_FILE)

@@ -6,8 +6,9 @@
     for heard in listen(asr, microphone):                   # pieces (S,), however many samples each
         print("line" if heard.final else "so far", heard.transcript.text)
 
-A line ends when the speaker pauses. A `StreamingASR` hears each chunk once. Any other model hears the line so far anew
-about every second, and once more when it has ended; nothing is computed where nobody speaks.
+A line ends when the speaker pauses. A `StreamingASR` hears each chunk of it once. Any other model hears the line so
+far anew about every second, and once more when it has ended. Nothing is computed where nobody speaks, where many models
+hear words in noise.
 
 Who has many speakers, and batches to compute, asks each session of `live` what it wants to be recognised and tells it
 what was: `Live.wanted` and `Live.understood`. `listen` shows the loop.
@@ -18,7 +19,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -32,13 +32,13 @@ from toolkit.errors import AudioError, ModelError
 from toolkit.inference.recognition import SEGMENT_FRAME_S
 from toolkit.inference.recordings import Piece
 from toolkit.inference.speech import Levels, LiveLevels
-from toolkit.inference.streaming import LINE_PAUSE_S, PartialTranscript, StreamingASR
+from toolkit.inference.streaming import LINE_PAUSE_S, SpeechStream, StreamingASR
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Heard, Transcript
 from toolkit.inference.utterances import Utterance, Utterances
 
 PARTIAL_S = 1.0  # of new speech, after which a line is heard anew
-SHORT_PAUSE_S = 0.2  # ends a streamed line that has become too long: within words there is less
+LATE = 1.5  # times as much new speech as is enough: there is too much to do, and lines that have ended come first
 
 
 def listen(
@@ -68,14 +68,18 @@ def _understood_now(session: Live) -> Iterator[Heard]:
 class Excerpt(NamedTuple):
     """Samples (S,) at the model's rate that are to be recognised, and the sample of the session that they begin at.
 
-    One that is ``optional`` may be left out when there is too much to do: the session will ask again. ``paused``: the
-    speaker pauses after it.
+    A ``final`` one ends a line, and ``paused`` says that a pause does.
     """
 
     start: int
     wav: Tensor
-    optional: bool = False
+    final: bool
     paused: bool = False
+
+    @property
+    def end(self) -> int:
+        """The sample of the session after the last."""
+        return self.start + len(self.wav)
 
 
 class Live(ABC):
@@ -91,12 +95,16 @@ class Live(ABC):
 
     batched: ClassVar[bool]
 
-    def __init__(self, asr: Transcriber, sample_rate: int | None) -> None:
-        self._asr, self._finished = asr, False
+    def __init__(self, asr: Transcriber, sample_rate: int | None, *, longest_s: float, step_samples: int) -> None:
+        self._asr, self._step, self._finished = asr, step_samples, False
         same = sample_rate in (None, asr.sample_rate)
         self._resampler = None if same else soxr.ResampleStream(sample_rate, asr.sample_rate, 1, dtype="float32")
-        self._ready = deque[Excerpt]()
-        self._told = Transcript("")  # of the line, at last
+        make = LiveLevels if asr.long_audio.speech is Levels else asr.long_audio.speech
+        speech = make(asr.sample_rate, round(SEGMENT_FRAME_S * asr.sample_rate))
+        self._utterances = Utterances(speech, longest_s=longest_s, pause_s=LINE_PAUSE_S)
+        self._ended = deque[Excerpt]()
+        self._wanted_to = 0  # the sample after the last excerpt
+        self._told = ""  # of the line, at last
 
     def feed(self, samples: Tensor | NDArray[np.floating]) -> None:
         """Take the next samples (S,), as many as there are, between -1 and 1; computes next to nothing.
@@ -117,28 +125,34 @@ class Live(ABC):
             )
         if not torch.isfinite(piece).all():
             raise AudioError("live audio: expected numbers only, got samples that are infinite or none")
-        self._take(self._resampled(piece.to(torch.float32, copy=True)))  # a microphone may fill the same array again
+        self._end(self._utterances.feed(self._resampled(piece.float())))
 
     def finish(self) -> None:
         """No more samples come; what is left may still be wanted."""
         if not self._finished:
-            self._take(self._resampled(torch.zeros(0), last=True))
+            self._end(self._utterances.feed(self._resampled(torch.zeros(0), last=True)))
+            self._end(self._utterances.finish())
             self._finished = True
-            self._end()
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of audio that are still to be recognised: feed no more while they are many."""
-        return sum(len(excerpt.wav) for excerpt in self._ready) / self._asr.sample_rate
+        """Seconds of audio of ended lines that are still to be recognised: feed no more while they are many."""
+        return sum(len(excerpt.wav) for excerpt in self._ended) / self._asr.sample_rate
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be wanted."""
-        return self._finished and not self._ready
+        return self._finished and not self._ended
 
     def wanted(self) -> Excerpt | None:
-        """What is to be recognised next, as of now: ask when there is time to do it. None when there is nothing."""
-        return self._ready.popleft() if self._ready else None
+        """What is to be recognised next, as of now: ask when there is time to do it. None when there is nothing.
+
+        A line that has ended; without one, the line so far, where there is enough of it that is new.
+        """
+        excerpt = self._ended.popleft() if self._ended else self._grown()
+        if excerpt is not None:
+            self._wanted_to = excerpt.end
+        return excerpt
 
     @abstractmethod
     def hear(self, excerpt: Excerpt) -> list[Heard]:
@@ -148,24 +162,30 @@ class Live(ABC):
         """What is understood by an excerpt that was recognised so, the best hypothesis first."""
         raise NotImplementedError(f"{type(self).__name__} hears by itself")
 
-    @abstractmethod
-    def _take(self, wav: Tensor) -> None:
-        """Take samples (S,) at the model's rate."""
+    def _grown(self) -> Excerpt | None:
+        """The line so far, where enough of it is new."""
+        if self._finished or (current := self._utterances.current()) is None:
+            return None
+        excerpt = Excerpt(current.start, current.wav, final=False)
+        new = excerpt.end - max(self._wanted_to, excerpt.start)
+        return excerpt if self._is_enough(new) else None
 
-    @abstractmethod
-    def _end(self) -> None:
-        """Let what is left be wanted."""
+    def _is_enough(self, new: int) -> bool:
+        """Whether so many new samples of a line are to be heard."""
+        return new >= self._step
 
-    def _line(self, transcript: Transcript, *, stable: int, duration: float) -> list[Heard]:
-        """A line as it is so far, where that is news."""
-        before, self._told = self._told, transcript
-        return [Heard(transcript, False, stable, duration)] if transcript.text != before.text else []
+    def _end(self, ended: Iterable[Utterance]) -> None:
+        self._ended.extend(Excerpt(one.start, one.wav, final=True, paused=one.paused) for one in ended)
 
-    def _last(self, transcript: Transcript, *, duration: float, speech_ended: bool) -> list[Heard]:
-        """A line as it stays, where it has words, or seemed to have some."""
-        before, self._told = self._told, Transcript("")
-        news = transcript.text or before.text
-        return [Heard(transcript, True, len(transcript.text), duration, speech_ended)] if news else []
+    def _tell(self, excerpt: Excerpt, transcript: Transcript, stable: int = 0) -> list[Heard]:
+        """The line at the end of an excerpt, if that is news; a last one without words, where some were told."""
+        before, self._told = self._told, "" if excerpt.final else transcript.text
+        if transcript.text == before and not (excerpt.final and before):
+            return []
+        duration = excerpt.end / self._asr.sample_rate
+        if excerpt.final:
+            return [Heard(transcript, True, len(transcript.text), duration, excerpt.paused)]
+        return [Heard(Transcript(transcript.text, duration=transcript.duration), False, stable, duration)]
 
     def _resampled(self, piece: Tensor, *, last: bool = False) -> Tensor:
         if self._resampler is None:
@@ -174,45 +194,35 @@ class Live(ABC):
 
 
 class LiveStream(Live):
-    """A session of a model that was trained in chunks: each is heard once."""
+    """A session of a model that was trained in chunks: each chunk is heard once."""
 
     batched = False
 
     def __init__(self, asr: StreamingASR, sample_rate: int | None) -> None:
-        super().__init__(asr, sample_rate)
-        self._stream, self._longest_s = asr.stream(), asr.long_audio.whole_s
-        self._rest, self._start = torch.zeros(0), 0  # what is no chunk yet, and its first sample
-        self._line_start_s = 0.0
+        self._stream: SpeechStream | None = None  # of the line
+        self._begin = 0  # the sample that the line begins at
+        chunk_samples = asr.stream().chunk_samples
+        super().__init__(asr, sample_rate, longest_s=asr.long_audio.whole_s, step_samples=chunk_samples)
+
+    def wanted(self) -> Excerpt | None:
+        """What is new of a line."""
+        wanted_to, excerpt = self._wanted_to, super().wanted()
+        if excerpt is None or excerpt.start >= wanted_to:
+            return excerpt
+        self._wanted_to = max(wanted_to, excerpt.end)  # a line may end before what was heard of it
+        return excerpt._replace(start=wanted_to, wav=excerpt.wav[wanted_to - excerpt.start :])
 
     def hear(self, excerpt: Excerpt) -> list[Heard]:
-        """What is understood by the next chunk."""
-        partial = self._stream.feed(excerpt.wav)
-        if self.over:
-            end = (excerpt.start + len(excerpt.wav)) / self._asr.sample_rate
-            return self._last(self._stream.finish(), duration=end, speech_ended=False)
-        paused = partial.pause >= LINE_PAUSE_S
-        if paused or self._is_long(partial):
-            self._line_start_s = partial.duration
-            return self._last(self._stream.end_line(), duration=partial.duration, speech_ended=paused)
-        transcript = Transcript(partial.text, duration=partial.duration - self._line_start_s)
-        return self._line(transcript, stable=partial.stable, duration=partial.duration)
-
-    def _is_long(self, partial: PartialTranscript) -> bool:
-        """Whether a line is to be ended for its length, so that it does not fill the memory."""
-        beyond = partial.duration - self._line_start_s - self._longest_s
-        return beyond >= 0 and (not partial.text or partial.pause >= SHORT_PAUSE_S or beyond >= self._longest_s)
-
-    def _take(self, wav: Tensor) -> None:
-        chunk = self._stream.chunk_samples
-        wav = torch.cat([self._rest, wav])
-        whole = len(wav) - len(wav) % chunk
-        for part in wav[:whole].split(chunk) if whole else ():
-            self._ready.append(Excerpt(self._start, part))
-            self._start += chunk
-        self._rest = wav[whole:].clone()
-
-    def _end(self) -> None:
-        self._ready.append(Excerpt(self._start, self._rest))
+        """What is understood by what is new of a line."""
+        if self._stream is None:
+            self._stream, self._begin = self._asr.stream(), excerpt.start
+        partial, samples = self._stream.feed(excerpt.wav), excerpt.end - self._begin
+        if not excerpt.final:
+            so_far = Transcript(partial.text, duration=samples / self._asr.sample_rate)
+            return self._tell(excerpt, so_far, partial.stable)
+        piece, self._stream = self._stream.close(), None
+        piece = piece._replace(start=self._begin + piece.start)
+        return self._tell(excerpt, self._asr.transcript_of(piece, samples))
 
 
 class LiveUtterances(Live):
@@ -221,44 +231,22 @@ class LiveUtterances(Live):
     batched = True
 
     def __init__(self, asr: Transcriber, sample_rate: int | None) -> None:
-        super().__init__(asr, sample_rate)
-        make = LiveLevels if asr.long_audio.speech is Levels else asr.long_audio.speech
-        speech = make(asr.sample_rate, round(SEGMENT_FRAME_S * asr.sample_rate))
-        self._utterances = Utterances(speech, longest_s=asr.long_audio.segment_s, pause_s=LINE_PAUSE_S)
-        self._heard_to = 0  # the sample to which the line was heard
+        step_samples = round(PARTIAL_S * asr.sample_rate)
+        super().__init__(asr, sample_rate, longest_s=asr.long_audio.segment_s, step_samples=step_samples)
+        self._patience = step_samples  # of new speech, after which a line is heard anew
 
-    def wanted(self) -> Excerpt | None:
-        """An utterance that has ended; without one, the one that has grown by a second."""
-        return super().wanted() or self._grown()
+    def _is_enough(self, new: int) -> bool:
+        """Whether so many new samples of a line are to be heard: the more, the later the session was asked before."""
+        if new < self._patience:
+            return False
+        self._patience = 2 * self._patience if new > LATE * self._patience else self._step
+        return True
 
     def hear(self, excerpt: Excerpt) -> list[Heard]:
-        """What is understood by an excerpt."""
+        """What is understood by a line."""
         return self.understood(excerpt, *self._asr.recognise([excerpt.wav]))
 
     def understood(self, excerpt: Excerpt, hypotheses: Sequence[Hypothesis]) -> list[Heard]:
-        """What is understood by an excerpt that was recognised so, the best hypothesis first."""
-        transcript = self._asr.written([Piece(excerpt.start, list(hypotheses))], "", len(excerpt.wav))
-        duration = (excerpt.start + len(excerpt.wav)) / self._asr.sample_rate
-        if excerpt.optional:
-            return self._line(replace(transcript, words=()), stable=0, duration=duration)
-        return self._last(transcript, duration=duration, speech_ended=excerpt.paused)
-
-    def _grown(self) -> Excerpt | None:
-        """The utterance so far, where there is a second more of it than there was."""
-        current = self._utterances.current()
-        if current is None:
-            return None
-        end = current.start + len(current.wav)
-        if end - max(self._heard_to, current.start) < PARTIAL_S * self._asr.sample_rate:
-            return None
-        self._heard_to = end
-        return Excerpt(current.start, current.wav, optional=True)
-
-    def _take(self, wav: Tensor) -> None:
-        self._want(self._utterances.feed(wav))
-
-    def _end(self) -> None:
-        self._want(self._utterances.finish())
-
-    def _want(self, ended: Iterable[Utterance]) -> None:
-        self._ready.extend(Excerpt(one.start, one.wav, paused=one.paused) for one in ended)
+        """What is understood by a line that was recognised so, the best hypothesis first."""
+        piece = Piece(excerpt.start, list(hypotheses))
+        return self._tell(excerpt, self._asr.written([piece], "", len(excerpt.wav)))

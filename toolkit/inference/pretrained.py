@@ -116,8 +116,8 @@ class Pretrained(nn.Module):
         Parameters
         ----------
         source : str or Path
-            Folder of a training run, of ``asr export``, of SpeechBrain or, for a `Transcriber`, of transformers; or a
-            hub name such as ``owner/name``.
+            Folder of a training run, of ``asr export``, of SpeechBrain or, for a `Transcriber`, of transformers or a
+            `ServiceFolder`; or a hub name such as ``owner/name``.
         hparams_file : str
             The YAML in it.
         savedir : str or Path, optional

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 from toolkit.dataio.corpus import Corpus
 from toolkit.dataio.statistics import Statistics
-from toolkit.errors import ConfigError, ModelError, ToolkitError
+from toolkit.errors import ModelError, ToolkitError
 from toolkit.hparams import HparamsDocument
+from toolkit.inference.model_facts import PROVENANCE_FILE, read_facts
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, has_tokens_of
 
-PROVENANCE_FILE = "provenance.json"
 # "2026-11-25 18:39:36 command: train.py hparams/transducer.yaml"
 STARTED = re.compile(r"(\S+ \S+) command: (.*)")
 # "%WER 6.08 [ 47 / 773, 0 ins, 3 del, 44 sub ]"
@@ -58,23 +57,6 @@ def check_tokens(tokenizer: Any, folder: Path, lm_folder: str | Path | None) -> 
     digest = read_facts(file).get("model", {}).get("pieces") if file.is_file() else None
     if digest not in (None, digest_of(tokenizer.pieces())):
         raise ModelError(f"{tokenizer.model_file}: other tokens than those that {file} tells of; {advice}")
-
-
-def read_facts(file: Path) -> dict[str, Any]:
-    """What provenance.json tells.
-
-    Raises
-    ------
-    ConfigError
-        It is damaged.
-    """
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(facts.get("model", {}), dict):
-            return facts
-    except (OSError, ValueError, RecursionError, AttributeError):
-        pass
-    raise ConfigError(f"{file}: expected what `asr export` writes; export the model again")
 
 
 def data_sets(hyperparams: Path) -> dict[str, dict[str, Any]]:

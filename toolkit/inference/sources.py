@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toolkit.errors import ExperimentError
 from toolkit.files import check_inside
+from toolkit.inference.service_folder import is_service_folder
 from toolkit.shipped import shipped
 
 # `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
@@ -55,8 +56,9 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
 
 
 def is_huggingface(folder: Path, hparams_file: str) -> bool:
-    """Whether a folder holds a model of transformers: a configuration, and no YAML."""
-    return (folder / CONFIG_FILE).is_file() and not (folder / hparams_file).is_file()
+    """Whether a folder holds a model of transformers, or a service of one, and no YAML."""
+    found = (folder / CONFIG_FILE).is_file() or is_service_folder(folder)
+    return found and not (folder / hparams_file).is_file()
 
 
 def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:

@@ -92,7 +92,7 @@ class ModelCard:
     streaming
         Whether it was trained to write while somebody speaks; others hear what was said anew every second.
     provenance
-        ``provenance.json`` of a folder that `asr export` made.
+        What its folder tells of where it comes from (`toolkit.inference.model_facts`).
     """
 
     name: str

@@ -52,6 +52,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from anyio import fail_after  # asyncio.wait_for of Python 3.11 may miss that it is cancelled
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -71,7 +72,7 @@ router = APIRouter()
 MESSAGE_BYTES = 1 << 20
 # What uvicorn needs to know of: a client that sends faster than is computed reads our pings late, and sound that is
 # deflated is hardly smaller.
-UVICORN = {"ws_max_size": MESSAGE_BYTES, "ws_ping_timeout": None, "ws_per_message_deflate": False}
+SOCKETS = {"ws_max_size": MESSAGE_BYTES, "ws_ping_timeout": None, "ws_per_message_deflate": False}
 
 SUBPROTOCOL, KEY_PREFIX = "asr", "asr.key."
 
@@ -91,7 +92,7 @@ async def stream(socket: WebSocket, engine: EngineOf, settings: SettingsOf, metr
     await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
     try:
         await Conversation(socket, engine, settings).hold()
-    except (WebSocketDisconnect, asyncio.TimeoutError):
+    except (WebSocketDisconnect, TimeoutError):
         logger.info("live session: the client is gone")
     except ServiceError as error:
         metrics.refused(error.kind)
@@ -105,9 +106,10 @@ async def stream(socket: WebSocket, engine: EngineOf, settings: SettingsOf, metr
 
 async def _refuse(socket: WebSocket, error: ServiceError, patience_s: float) -> None:
     """Tell a client why its session ends, if it listens."""
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-        await asyncio.wait_for(socket.sendof_type({"type": "error", **error_of(error)}), patience_s)
-        await socket.close(CLOSE_CODES.get(error.status, REFUSED), error.kind)
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        with fail_after(patience_s):
+            await socket.send_json({"type": "error", **error_of(error)})
+            await socket.close(CLOSE_CODES.get(error.status, REFUSED), error.kind)
 
 
 class Conversation:
@@ -180,12 +182,14 @@ class Conversation:
         return refused
 
     async def _feed(self, session: LiveSession, samples: bytes) -> None:
-        self._bytes += len(samples)
-        if self._seconds > self._most_s:
-            raise TooLargeError(f"the session is longer than {self._most_s:g} s: begin another")
-        async with self._sending:  # not while a result cannot be sent
+        """Feed samples, when results can be sent, as many as there may be. Raises TooLargeError when there are more."""
+        room = 2 * int(self._most_s * self._rate) - self._bytes
+        self._bytes += min(len(samples), room)
+        async with self._sending:
             pass
-        await session.feed(samples)
+        await session.feed(samples[:room])
+        if len(samples) > room:
+            raise TooLargeError(f"the session is longer than {self._most_s:g} s: begin another")
 
     async def _tell(self, session: LiveSession) -> None:
         """Send what is understood."""
@@ -199,13 +203,15 @@ class Conversation:
 
     async def _send(self, type: str, **fields: Any) -> None:  # noqa: A002
         async with self._sending:
-            await asyncio.wait_for(self._socket.sendof_type({"type": type, **fields}), self._patience_s)
+            with fail_after(self._patience_s):
+                await self._socket.send_json({"type": type, **fields})
 
     async def _receive(self) -> bytes | str:
         """The next message. Raises WebSocketDisconnect, or BadRequestError when none comes."""
         try:
-            message = await asyncio.wait_for(self._socket.receive(), self._patience_s)
-        except asyncio.TimeoutError:
+            with fail_after(self._patience_s):
+                message = await self._socket.receive()
+        except TimeoutError:
             raise BadRequestError(f"nothing came for {self._patience_s:g} s: send audio, or end the session") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])

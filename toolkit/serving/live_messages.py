@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolkit.inference.transcript import Heard
+from toolkit.inference.transcript import Heard, Word
 from toolkit.serving.service_errors import BadRequestError, InvalidInputError
 
 RAW = "pcm_s16le"
@@ -29,34 +29,25 @@ class Start(BaseModel):
 
 def said(heard: Heard) -> dict[str, Any]:
     """What was heard, as a message."""
-    transcript, duration = heard.transcript, round(heard.duration, 3)
-    start = round(heard.duration - transcript.duration, 3)
+    line, duration = heard.transcript, round(heard.duration, 3)
+    start = round(heard.duration - line.duration, 3)
     if not heard.final:
-        return {
-            "type": "partial",
-            "text": transcript.text,
-            "stable": heard.stable,
-            "start": start,
-            "duration": duration,
-        }
-    words = [
-        {
-            "text": one.text,
-            "start": round(one.start, 3),
-            "end": round(one.end, 3),
-            "confidence": round(one.confidence, 4),
-        }
-        for one in transcript.words
-    ]
+        return {"type": "partial", "text": line.text, "stable": heard.stable, "start": start, "duration": duration}
+    words = [_word(word) for word in line.words]
     return {
         "type": "final",
-        "text": transcript.text,
+        "text": line.text,
         "words": words,
         "start": words[0]["start"] if words else start,
         "end": words[-1]["end"] if words else duration,
         "duration": duration,
         "speech_ended": heard.speech_ended,
     }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    numbers = {"start": word.start, "end": word.end, "confidence": word.confidence}
+    return {"text": word.text} | {name: round(number, 3) for name, number in numbers.items()}
 
 
 def start_of(options: dict[str, Any]) -> Start:

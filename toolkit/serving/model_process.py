@@ -101,6 +101,7 @@ class Inference:
     def _listen(self) -> None:
         """Take all messages that are there; without any work, wait for one, and a moment for others."""
         self._ask_sessions()
+        self._send()
         if not len(self._queue) and self._inbox.empty():
             self._accept(self._inbox.get())
             end = time.monotonic() + self._setup.batch_wait_s
@@ -153,7 +154,7 @@ class Inference:
         file = self._work[job.number] = File(job, asr)
         deadline = time.monotonic() + job.timeout_s
         if not self._queue.add(job.number, file.windows(), group=file.group, deadline=deadline):
-            self._tell(job.number, [], last=True)
+            self._tell(job.number, None, [], last=True)
 
     def _feed(self, session: Session, message: Feed) -> None:
         if message.samples:
@@ -180,7 +181,7 @@ class Inference:
             return
         self._note(batch, time.monotonic() - started)
         for one, found in zip(batch, heard, strict=True):
-            self._tell(one.number, found, last=one.last)
+            self._tell(one.number, one.window.content, found, last=one.last)
 
     def _hear_apart(self, batch: list[Item]) -> None:
         if len(batch) == 1:
@@ -195,9 +196,9 @@ class Inference:
         self._outbox.append(Computed(len(batch), sum(lengths), busy_s))
         self._speed += 0.2 * (len(batch) * max(lengths) / busy_s - self._speed)
 
-    def _tell(self, number: int, found: list[Any], *, last: bool) -> None:
+    def _tell(self, number: int, heard: Any, found: list[Any], *, last: bool) -> None:
         work = self._work[number]
-        self._outbox += work.told(found, last=last)
+        self._outbox += work.told(heard, found, last=last)
         if last and isinstance(work, File):
             self._forget(number)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from toolkit.errors import ConfigError, ToolkitError
-from toolkit.inference.provenance import PROVENANCE_FILE, read_facts
+from toolkit.inference.model_facts import facts_of
 from toolkit.inference.sources import find_folder
 from toolkit.inference.streaming import StreamingASR, as_streaming
 from toolkit.inference.transcriber import Transcriber
@@ -108,14 +108,13 @@ class ModelShelf:
 
 def card_of(name: str, folder: Path, transcriber: Transcriber) -> ModelCard:
     """What is known of a model."""
-    provenance = folder / PROVENANCE_FILE
     return ModelCard(
         name,
         created=int(folder.stat().st_mtime),
         loaded=True,
         streaming=isinstance(transcriber, StreamingASR),
         sample_rate=transcriber.sample_rate,
-        provenance=read_facts(provenance) if provenance.is_file() else None,
+        provenance=facts_of(folder),
     )
 
 

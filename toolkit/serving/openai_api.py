@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
@@ -44,7 +45,7 @@ TEXTS = {kind: {"example": example} for kind, example in EXAMPLES.items()}
 
 
 class Model(BaseModel):
-    """A model that is served; ``provenance`` is what `asr export` wrote of where it comes from."""
+    """A model that is served; ``provenance`` is what its folder tells of where it comes from."""
 
     id: str
     object: Literal["model"] = "model"
@@ -72,14 +73,13 @@ async def until_answered() -> AsyncIterator[AsyncExitStack]:
 @router.post(
     "/audio/transcriptions",
     response_model=VerboseTranscription | JSONTranscription,
-    response_model_exclude_none=True,
     openapi_extra=described_form(),
     responses={200: {"description": "In the format that is asked for", "content": TEXTS}}
     | described(400, 401, 404, 413, 415, 422, 429, 503),
 )
 async def transcribe(
     request: Request, settings: SettingsOf, stack: Annotated[AsyncExitStack, Depends(until_answered)]
-) -> Any:
+) -> Response:
     """What is said in a file, as OpenAI's service answers.
 
     `curl -F file=@speech.wav -F response_format=srt http://localhost:8000/v1/audio/transcriptions`
@@ -88,21 +88,26 @@ async def transcribe(
     form = TranscriptionForm.of(sent.fields)
     job = Job(sent.audio, sent.name, form.model, hotwords=form.hotwords)
     if not form.stream:
-        return answer_of(await transcript_of(request, job), form)
+        transcript = await transcript_of(request, job)
+        return await asyncio.to_thread(answer_of, transcript, form)  # of hours of speech, a second's work
     lines = await stack.enter_async_context(aclosing(events(parts_of(request, job))))
     first = await while_connected(request, anext(lines))  # an error before has a status of its own
     return StreamingResponse(_told(request, first, lines), media_type="text/event-stream", headers=EVENT_HEADERS)
 
 
-def answer_of(transcript: Transcript, form: TranscriptionForm) -> JSONTranscription | Response:
+def answer_of(transcript: Transcript, form: TranscriptionForm) -> Response:
     """A transcript in the format that is asked for."""
     if form.response_format == "json":
-        return as_json(transcript)
+        return _as_sent(as_json(transcript))
     if form.response_format == "verbose_json":
-        return as_verbose(transcript, form.timestamp_granularities, form.language)
+        return _as_sent(as_verbose(transcript, form.timestamp_granularities, form.language))
     if form.response_format == "text":
         return PlainTextResponse(f"{transcript.text}\n")
     return Response(text_of(transcript, form.response_format), media_type=SUBTITLES[form.response_format])
+
+
+def _as_sent(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 async def _told(request: Request, first: str, lines: AsyncIterator[str]) -> AsyncIterator[str]:

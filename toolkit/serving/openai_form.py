@@ -94,7 +94,7 @@ class TranscriptionForm(BaseModel):
     @property
     def hotwords(self) -> tuple[str, ...]:
         """The phrases of the prompt, and the keywords."""
-        phrases = [*re.split(r"[,;\n]", self.prompt), *self.keywords]
+        phrases = [*re.split(r"[,\n]", self.prompt), *self.keywords]
         return tuple(phrase.strip() for phrase in phrases if phrase.strip())
 
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from toolkit.errors import ConfigError
 from toolkit.serving.error_answers import error_of
+from toolkit.serving.live_api import SOCKETS
 from toolkit.serving.service_errors import BadRequestError
 from toolkit.serving.settings import Settings
 
@@ -98,6 +99,7 @@ class Server(uvicorn.Server):
             app,
             http=Protocol,
             lifespan="on",
+            **SOCKETS,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     upload_bytes
         Of a request's body.
     upload_pause_s
-        Seconds that an upload may stand still.
+        Seconds that an upload may stand still, or a live session be silent: no audio is sent, or no result read.
     api_key_hashes
         Of the keys that are let in, as ``asr serve --new-key`` prints them; none: everybody is.
     cors_origins

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from toolkit.inference.live import Excerpt, Live
 from toolkit.inference.recordings import Piece
+from toolkit.inference.segments import Segment
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Heard
 from toolkit.serving.messages import Told, Transcribe
@@ -31,6 +32,7 @@ class File:
     def __post_init__(self) -> None:
         samples = round(BLOCK_S * self.asr.sample_rate)
         self.recording = self.asr.recording(blocks_of(self.job.samples, samples))
+        self._heard = 0  # samples
 
     @property
     def group(self) -> Hashable:
@@ -42,13 +44,16 @@ class File:
         """What is to be recognised."""
         return (Window(len(one.wav) / self.asr.sample_rate, one) for one in self.recording.windows)
 
-    def told(self, pieces: list[Piece], *, last: bool) -> Iterator[Told]:
-        """What is said in the pieces that are now known, part by part."""
+    def told(self, segment: Segment | None, pieces: list[Piece], *, last: bool) -> Iterator[Told]:
+        """What is said in the pieces that are known with a segment, part by part; after the last segment, the rest."""
+        if segment is not None:
+            self._heard = segment.start + len(segment.wav)
         pieces = pieces + self.recording.end() if last else pieces
         parts = [[piece] for piece in pieces] or ([[]] if last else [])
         for place, part in enumerate(parts, 1):
-            transcript = self.asr.written(part, self.job.name, self.recording.samples)
-            yield Told(self.job.number, transcript, over=last and place == len(parts))
+            over = last and place == len(parts)
+            samples = self.recording.samples if over else self._heard
+            yield Told(self.job.number, self.asr.written(part, self.job.name, samples), over=over)
 
 
 @dataclass
@@ -99,7 +104,7 @@ class Session:
         """The same of one that is recognised alone."""
         return self.live.hear(excerpt)
 
-    def told(self, lines: list[Heard], *, last: bool) -> Iterator[Told]:  # noqa: ARG002
+    def told(self, excerpt: Excerpt, lines: list[Heard], *, last: bool) -> Iterator[Told]:  # noqa: ARG002
         """Lines, one by one."""
         return (Told(self.number, line) for line in lines)
 

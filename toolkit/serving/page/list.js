@@ -1,7 +1,6 @@
 // The list of takes: a row each, with what goes on.
 
 import { clock } from "./player.js";
-import { STATES } from "./queue.js";
 import { tokens } from "./words.js";
 
 /** Shows the queue in a list. `opened` and `removed` are called with the take whose row was used. */
@@ -44,38 +43,43 @@ export class TakeList {
     find(".name").textContent = find(".name").title = take.name;
     find(".state").textContent = summary(take);
     progress(find("progress"), take);
-    find(".again").hidden = !retriable(take);
+    find(".again").hidden = !take.retriable;
     find(".away").hidden = take.state === "recording";
     find(".again").setAttribute("aria-label", `Retry ${take.name}`);
-    find(".away").setAttribute("aria-label", `${pending(take) ? "Cancel" : "Remove"} ${take.name}`);
-    find(".away").title = pending(take) ? "Cancel" : "Remove";
+    find(".away").setAttribute("aria-label", `${take.pending ? "Cancel" : "Remove"} ${take.name}`);
+    find(".away").title = take.pending ? "Cancel" : "Remove";
   }
 
   #away(take) {
-    if (pending(take)) this.queue.cancel(take);
+    if (take.pending) this.queue.cancel(take);
     else this.removed(take);
   }
 }
 
-export const retriable = (take) => ["failed", "cancelled"].includes(take.state);
-const pending = (take) => ["waiting", "uploading", "transcribing"].includes(take.state);
-
 /** A bar that shows how much was sent, and moves while nobody knows how much is left. */
 export function progress(bar, take) {
-  bar.hidden = !pending(take) || take.state === "waiting";
+  bar.hidden = !["uploading", "transcribing"].includes(take.state);
   if (take.state === "uploading") bar.value = take.sent;
   else bar.removeAttribute("value");
 }
 
-/** The state in few words. */
-export function summary(take) {
-  if (take.state === "uploading") return `Uploading, ${Math.round(take.sent * 100)} %`;
-  if (take.state === "done") return `${clock(take.result.duration)} · ${counted(tokens(take.text).length, "word")}`;
-  if (take.retryAt) return `Busy: tries again in ${secondsLeft(take)} s`;
-  if (take.state === "failed") return `Failed: ${take.error.message}`;
-  if (take.state === "recording") return `Recording, ${clock(take.live.seconds)}`;
-  return `${STATES[take.state]}${take.state === "transcribing" ? "…" : ""}`;
-}
+/** The state of a take in few words. */
+export const summary = (take) => SUMMARIES[take.state](take);
+
+const SUMMARIES = {
+  recording: (take) => `Recording, ${clock(take.live.seconds)}`,
+  waiting: () => "Waiting",
+  uploading: (take) => `Uploading, ${Math.round(take.sent * 100)} %`,
+  transcribing: () => "Transcribing…",
+  done: (take) => `${clock(take.result.duration)} · ${wordCount(take)}`,
+  failed: (take) => (take.retryAt ? `Busy: tries again in ${secondsLeft(take)} s` : `Failed: ${take.error.message}`),
+  cancelled: () => "Cancelled",
+};
 
 export const secondsLeft = (take) => Math.max(0, Math.ceil((take.retryAt - Date.now()) / 1000));
-export const counted = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
+
+/** `1 word`, `9 words`. */
+export function wordCount({ text }) {
+  const { length } = tokens(text);
+  return `${length} word${length === 1 ? "" : "s"}`;
+}

@@ -1,13 +1,12 @@
 // The page: what the parts do for one another.
 
-import { FORMATS } from "./formats.js";
-import { TakeList, counted, progress, retriable, secondsLeft, summary } from "./list.js";
-import { Player, clock } from "./player.js";
+import { offerDownloads } from "./downloads.js";
+import { TakeList, progress, secondsLeft, summary, wordCount } from "./list.js";
+import { Player } from "./player.js";
 import { Queue, Take } from "./queue.js";
-import { Recording } from "./recording.js";
+import { Recording, recordingName } from "./recording.js";
 import { ServiceError, apiKey, listModels } from "./service.js";
-import { TranscriptView, UNSURE, described } from "./transcript.js";
-import { tokens } from "./words.js";
+import { TranscriptView, described } from "./transcript.js";
 
 const find = (id) => document.getElementById(id);
 const queue = new Queue();
@@ -50,7 +49,7 @@ function renderWork(take) {
   find("work").dataset.state = take.state;
   find("name").textContent = take.name;
   find("facts").textContent = [summary(take), take.result?.model].filter(Boolean).join(" · ");
-  find("facts").hidden = retriable(take);
+  find("facts").hidden = !["done", "recording"].includes(take.state);
   find("again").hidden = take.state !== "done" || find("model").value === take.result.model;
   find("again").textContent = `Transcribe with ${find("model").value}`;
   player.show(take);
@@ -67,14 +66,15 @@ function renderLive(take) {
   live.hidden = take.state !== "recording";
   if (live.hidden) return;
   const [final, partial] = live.children;
-  if (final.textContent !== take.live.text) final.textContent = take.live.text;
-  partial.textContent = take.live.partial || (take.live.text ? "" : take.live.hint);
+  const { text, hint } = take.live;
+  if (final.textContent !== text) final.textContent = text; // what is set is read aloud
+  partial.textContent = (text && " ") + (take.live.partial || (text ? "" : hint));
   player.redraw();
 }
 
 function renderNotice(take) {
   find("notice").hidden = ["done", "recording"].includes(take.state);
-  find("retry").hidden = !retriable(take);
+  find("retry").hidden = !take.retriable;
   progress(find("notice").querySelector("progress"), take);
   const again = take.retryAt ? ` It is asked again in ${secondsLeft(take)} s.` : "";
   const [reason, detail] = find("notice").children;
@@ -83,7 +83,7 @@ function renderNotice(take) {
 }
 
 function renderTools(take) {
-  const unsure = transcript.words.filter((word) => word.confidence < UNSURE).length;
+  const { unsure } = transcript;
   find("edit").setAttribute("aria-pressed", String(transcript.editing));
   find("edit").textContent = transcript.editing ? "Done" : "Edit";
   find("undo").disabled = !take.undone.past.length;
@@ -122,12 +122,12 @@ addEventListener("drop", (event) => {
 // ---- what happens to takes ----
 
 queue.model = () => find("model").value;
-const told = new Map(); // what was last said of a take
+const told = new WeakMap(); // what was last said of a take
 queue.addEventListener("change", ({ detail: take }) => {
   render();
   if (!take || told.get(take) === take.state) return;
   told.set(take, take.state);
-  if (take.state === "done") say(`${take.name}: ${counted(tokens(take.text).length, "word")}`);
+  if (take.state === "done") say(`${take.name}: ${wordCount(take)}`);
   if (take.state === "failed") say(`${take.name}: ${take.error.message}`);
   if (take.error?.status === 401) askForKey();
 });
@@ -148,14 +148,17 @@ find("record").addEventListener("click", () => (recording ? stop() : record()));
 find("stop").addEventListener("click", stop);
 
 async function record() {
-  trouble("");
   const live = new Recording();
+  find("record").disabled = true;
   try {
     await live.begin(queue.model());
+    trouble("");
   } catch (error) {
     return trouble(error.message);
+  } finally {
+    find("record").disabled = false;
   }
-  recording = new Take(`Recording ${stamp(new Date())}.wav`, { state: "recording" });
+  recording = new Take(recordingName(new Date()), { state: "recording" });
   Object.assign(recording, { live, peaks: live.peaks });
   live.addEventListener("change", () => current?.live === live && render());
   open(queue.add(recording));
@@ -166,18 +169,11 @@ async function stop() {
   recording = null;
   Object.assign(take, { state: "transcribing", peaks: null });
   queue.changed(take);
-  const { file, result } = await take.live.end(take.name, queue.model());
+  const { file, result } = await take.live.end(take.name);
   take.file = file;
-  if (!result) return queue.send(take);
-  take.finish(result);
+  if (take.state === "transcribing" && result) take.finish(result);
+  else if (take.state !== "cancelled") return queue.send(take);
   queue.changed(take);
-}
-
-/** `2026-11-26 04.10.33`, which every file system takes. */
-function stamp(date) {
-  const two = (number) => String(number).padStart(2, "0");
-  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
-  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(".")}`;
 }
 
 // ---- playing and editing ----
@@ -188,7 +184,10 @@ player.addEventListener("time", () => {
   player.light(word);
   if (word && !player.audio.paused && !transcript.editing) keepInSight(word);
 });
-transcript.addEventListener("seek", ({ detail }) => player.seek(detail));
+transcript.addEventListener("seek", ({ detail: word }) => {
+  player.seek(word.start);
+  keepInSight(word);
+});
 transcript.addEventListener("edit", () => transcript.take && render());
 transcript.addEventListener("word", ({ detail }) => (find("word").textContent = detail ? described(detail) : ""));
 find("edit").addEventListener("click", () => (transcript.editing = !transcript.editing));
@@ -213,39 +212,17 @@ addEventListener("keydown", (event) => {
   } else if (key === " " && !target.closest("button, input, select")) {
     event.preventDefault();
     player.toggle();
-  } else if (!target.closest("input, select") && player.pressed(event)) {
-    event.preventDefault();
+  } else if (["ArrowLeft", "ArrowRight"].includes(key) && !target.closest("input, select")) {
+    player.pressed(event);
   }
 });
 
 // ---- downloads ----
 
-for (const [suffix, { label }] of Object.entries(FORMATS)) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = label;
-  button.addEventListener("click", () => download(suffix));
-  find("downloads").append(button);
-}
-const audio = document.createElement("button");
-Object.assign(audio, { type: "button", textContent: "Audio" });
-audio.addEventListener("click", () => save(current.file, current.name));
-find("downloads").append(audio);
-
-function download(suffix) {
-  const { text, name, result } = current;
-  const { type, make } = FORMATS[suffix];
-  const made = make({ ...result, text: text.trim(), words: transcript.words, file: name });
-  save(new Blob([made], { type: `${type};charset=utf-8` }), name.replace(/(\.[^.\s]+)?$/, `.${suffix}`));
-}
-
-function save(blob, name) {
-  const link = document.createElement("a");
-  Object.assign(link, { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser may still read it
-}
-
+offerDownloads(find("downloads"), () => {
+  const { file, name, text, result } = current;
+  return { file, transcript: { ...result, text: text.trim(), words: transcript.words, file: name } };
+});
 find("copy").hidden = !navigator.clipboard;
 find("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(current.text);

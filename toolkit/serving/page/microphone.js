@@ -1,25 +1,35 @@
 // The microphone, as 16-bit samples and as a file.
 
-import { deferred } from "./service.js";
+import { deferred, unreachable } from "./service.js";
 
 const RATE = 16000; // what models hear; a browser that cannot resample gives its own
 
 const REASONS = {
-  NotAllowedError: "The browser does not let this page hear the microphone. Allow it beside the address, then try again.",
+  NotAllowedError: "The browser does not let this page hear the microphone. Allow it beside the address; try again.",
   NotFoundError: "There is no microphone.",
   NotReadableError: "The microphone is used by another program.",
 };
 
 /** Opens the microphone and calls with each block of samples; answers with `{sampleRate, close}`. */
 export async function openMicrophone(onSamples) {
-  if (!navigator.mediaDevices) throw new Error("Browsers give the microphone only to pages served over https, or from localhost.");
+  if (!navigator.mediaDevices) {
+    throw new Error("Browsers give the microphone only to pages served over https, or from localhost.");
+  }
   const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio }).catch((error) => {
     throw new Error(REASONS[error.name] ?? `The microphone cannot be opened: ${error.message}`);
   });
   const [context, source] = listening(stream);
-  await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url));
-  const worklet = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  const release = () => {
+    for (const track of stream.getTracks()) track.stop();
+    return context.close();
+  };
+  await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url)).catch(() => {
+    release();
+    throw unreachable();
+  });
+  const mono = { channelCount: 1, channelCountMode: "explicit", numberOfOutputs: 0 };
+  const worklet = new AudioWorkletNode(context, "pcm", mono);
   const { promise: emptied, resolve } = deferred();
   worklet.port.onmessage = ({ data: { samples, last } }) => {
     onSamples(samples);
@@ -29,8 +39,7 @@ export async function openMicrophone(onSamples) {
   const close = async () => {
     worklet.port.postMessage("empty");
     await emptied;
-    for (const track of stream.getTracks()) track.stop();
-    await context.close();
+    await release();
   };
   return { sampleRate: context.sampleRate, close };
 }

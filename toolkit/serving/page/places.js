@@ -23,6 +23,16 @@ export function caretOf(element) {
   return element.contains(focusNode) ? placeOf(element, focusNode, focusOffset) : -1;
 }
 
+/** The place of the document under a point of the screen: its node, or null, and the offset there. */
+export function spotUnder(x, y) {
+  if (document.caretPositionFromPoint) {
+    const spot = document.caretPositionFromPoint(x, y);
+    return [spot?.offsetNode ?? null, spot?.offset];
+  }
+  const range = document.caretRangeFromPoint(x, y); // Safari
+  return [range?.startContainer ?? null, range?.startOffset];
+}
+
 /** The range of the document from one place in the element's text to another. */
 export function rangeOf(element, start, end) {
   const range = new Range();

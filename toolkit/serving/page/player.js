@@ -20,6 +20,7 @@ export class Player extends EventTarget {
     this.button.addEventListener("click", () => this.toggle());
     this.slider.addEventListener("pointerdown", (event) => this.#grabbed(event));
     this.slider.addEventListener("pointermove", (event) => event.buttons && this.#grabbed(event));
+    this.slider.addEventListener("keydown", (event) => this.pressed(event));
     for (const event of ["play", "pause", "ended"]) this.audio.addEventListener(event, () => this.#played());
     for (const event of ["seeked", "durationchange"]) this.audio.addEventListener(event, () => this.#shown());
     this.audio.addEventListener("error", () => this.#failed());
@@ -37,7 +38,7 @@ export class Player extends EventTarget {
   }
 
   async show(take) {
-    if (this.#take === take && this.#address) return;
+    if (this.#take === take && (this.#address || !take.file)) return;
     this.hide();
     this.#take = take;
     this.redraw();
@@ -71,13 +72,15 @@ export class Player extends EventTarget {
     this.#shown();
   }
 
-  /** Whether the key was one of the player's: arrows, Home and End. */
-  pressed({ key, shiftKey }) {
-    const step = shiftKey ? LEAP_S : STEP_S;
-    const goal = { ArrowLeft: this.time - step, ArrowRight: this.time + step, Home: 0, End: this.duration }[key];
-    if (goal === undefined) return false;
-    this.seek(goal);
-    return true;
+  /** Do what a key of a slider does. */
+  pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = event.shiftKey ? LEAP_S : STEP_S;
+    const [back, on] = [this.time - step, this.time + step];
+    const keys = { ArrowLeft: back, ArrowDown: back, ArrowRight: on, ArrowUp: on, Home: 0, End: this.duration };
+    if (!(event.key in keys)) return;
+    event.preventDefault();
+    this.seek(keys[event.key]);
   }
 
   /** Light up the part of the waveform where a word is. */

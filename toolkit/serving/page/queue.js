@@ -5,25 +5,15 @@ import { tokens } from "./words.js";
 
 const AT_A_TIME = 2;
 
-/** States in words. A take goes through them in this order, and ends in one of the last three. */
-export const STATES = {
-  recording: "Recording",
-  waiting: "Waiting",
-  uploading: "Uploading",
-  transcribing: "Transcribing",
-  done: "Done",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
-
-/** A file or a recording, and what is known of it. */
+/**
+ * A file or a recording, and what is known of it.
+ *
+ * Its state is `recording`, then `waiting`, `uploading`, `transcribing`, and at last `done`, `failed` or `cancelled`.
+ */
 export class Take {
-  static #made = 0;
-
   constructor(name, { file = null, state = "waiting" } = {}) {
-    this.id = ++Take.#made;
     this.name = name;
-    this.file = file;
+    this.file = file; // of a recording, once it has ended
     this.state = state;
     this.sent = 0; // share of the file
     this.error = null;
@@ -34,8 +24,12 @@ export class Take {
     this.peaks = null; // of the waveform
   }
 
-  get busy() {
-    return ["recording", "uploading", "transcribing"].includes(this.state);
+  get pending() {
+    return ["waiting", "uploading", "transcribing"].includes(this.state);
+  }
+
+  get retriable() {
+    return ["failed", "cancelled"].includes(this.state);
   }
 
   /** Take in what the service understood. */
@@ -49,11 +43,6 @@ export class Take {
     this.undone = { past: [], future: [] };
     this.state = "done";
   }
-
-  fail(error) {
-    this.state = "failed";
-    this.error = error;
-  }
 }
 
 /** Fires `change` with the take in `detail`. */
@@ -63,7 +52,7 @@ export class Queue extends EventTarget {
   model = () => "";
 
   get pending() {
-    return this.takes.some((take) => take.busy || take.state === "waiting");
+    return this.takes.some((take) => take.pending || take.state === "recording");
   }
 
   add(take) {
@@ -100,7 +89,7 @@ export class Queue extends EventTarget {
   #next() {
     for (const take of this.takes) {
       if (this.#running.size >= AT_A_TIME) return;
-      if (take.state === "waiting" && !this.#running.has(take)) this.#run(take);
+      if (take.state === "waiting" && take.file && !this.#running.has(take)) this.#run(take);
     }
   }
 
@@ -126,7 +115,7 @@ export class Queue extends EventTarget {
 
   #failed(take, error) {
     if (!(error instanceof ServiceError)) console.error(error);
-    take.fail(error);
+    Object.assign(take, { state: "failed", error });
     if (error.retryAfter) {
       take.retryAt = Date.now() + error.retryAfter * 1000;
       this.#countDown(take, take.retryAt);

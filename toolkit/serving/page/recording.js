@@ -4,7 +4,7 @@ import { openMicrophone, wavFile } from "./microphone.js";
 import { apiKey, deferred, streamAddress } from "./service.js";
 import { peak } from "./waveform.js";
 
-const PATIENCE_MS = 10000; // for the last words; then the recording is sent as a file
+const PATIENCE_MS = 20000; // without a word after the end; then the recording is sent as a file
 
 /** Fires `change` as sound and words come. */
 export class Recording extends EventTarget {
@@ -12,7 +12,9 @@ export class Recording extends EventTarget {
   #sent = 0; // blocks
   #socket = null;
   #ready = false;
+  #model = "";
   #finished = deferred(); // with whether all was understood
+  #patience = 0; // the timer
   #microphone;
   lines = []; // {text, words}, which stay
   partial = ""; // what is understood of the line that is spoken
@@ -41,16 +43,22 @@ export class Recording extends EventTarget {
   }
 
   /** The recording as a file, and what was understood of it, or null where the service did not hear it to its end. */
-  async end(name, model) {
+  async end(name) {
     await this.#microphone.close();
     const file = wavFile(this.#blocks, this.#microphone.sampleRate, name);
     if (this.#ready) this.#socket.send(JSON.stringify({ type: "end" }));
     else this.#finished.resolve(false);
-    setTimeout(() => this.#finished.resolve(false), PATIENCE_MS);
+    this.#wait();
     const understood = await this.#finished.promise;
+    clearTimeout(this.#patience);
     this.#socket.close();
     const words = this.lines.flatMap((line) => line.words ?? []);
-    return { file, result: understood ? { text: this.text, words, duration: this.seconds, model } : null };
+    return { file, result: understood ? { text: this.text, words, duration: this.seconds, model: this.#model } : null };
+  }
+
+  #wait() {
+    clearTimeout(this.#patience);
+    this.#patience = setTimeout(() => this.#finished.resolve(false), PATIENCE_MS);
   }
 
   #heard(samples) {
@@ -74,8 +82,10 @@ export class Recording extends EventTarget {
   }
 
   #told(message) {
+    if (this.#patience) this.#wait();
     if (message.type === "ready") {
       this.#ready = true;
+      this.#model = message.model;
       this.#send();
     } else if (message.type === "partial") {
       this.partial = message.text;
@@ -95,4 +105,11 @@ export class Recording extends EventTarget {
     this.hint = "The service does not write while you speak. The text comes when you stop.";
     this.#finished.resolve(false);
   }
+}
+
+/** `Recording 2026-11-26 04.10.33.wav`, which every file system takes. */
+export function recordingName(date) {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+  return `Recording ${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(".")}.wav`;
 }

@@ -37,7 +37,7 @@ function refusal(status, body, retryAfter) {
 }
 
 /** What to say when there was no answer at all. */
-function unreachable(sending = false) {
+export function unreachable(sending = false) {
   if (!navigator.onLine) return new ServiceError("You are offline. Connect, then try again.");
   if (sending) {
     return new ServiceError("The connection ended while the file was sent: it may be larger than the service takes.");

@@ -2,7 +2,7 @@
 //
 // The text is one string in one element. Marks are CSS highlights, which lie over it and never change the document.
 
-import { caretOf, placeOf, rangeOf, textOf } from "./places.js";
+import { caretOf, placeOf, rangeOf, spotUnder, textOf } from "./places.js";
 import { timedWords } from "./words.js";
 
 /** What counts as sure. A calibrated model's words below are wrong one time in five, and one time in two. */
@@ -11,11 +11,12 @@ export const DOUBTFUL = 0.5;
 const SETTLE_MS = 200; // after the last key before the words are compared anew
 const LINGER_S = 0.4; // a word stays lit up in the pause after it: the ends of words come early
 
-/** Fires `seek` with seconds, `edit`, and `word` with the word under the caret. */
+/** Fires `seek` with a word, `edit` when the text or what is known of it changed, and `word` under the caret. */
 export class TranscriptView extends EventTarget {
   #take = null;
   #words = [];
-  #settling = 0;
+  #settling = 0; // the timer
+  #stroke = null; // the last input, {type, caret}
   #spoken = null;
 
   constructor(element) {
@@ -26,7 +27,7 @@ export class TranscriptView extends EventTarget {
     element.addEventListener("pointermove", (event) => this.#pointed(event));
     element.addEventListener("keydown", (event) => this.#pressed(event));
     element.addEventListener("beforeinput", (event) => this.#before(event));
-    element.addEventListener("input", () => this.#typed());
+    element.addEventListener("input", (event) => this.#typed(event));
     document.addEventListener("selectionchange", () => this.#selected());
   }
 
@@ -38,6 +39,11 @@ export class TranscriptView extends EventTarget {
   get words() {
     this.#settle();
     return this.#words;
+  }
+
+  /** How many words are not sure. */
+  get unsure() {
+    return this.#words.filter((word) => word.confidence < UNSURE).length;
   }
 
   get editing() {
@@ -93,7 +99,7 @@ export class TranscriptView extends EventTarget {
     const word = doubtful.find((one) => one.at > at) ?? doubtful[0];
     if (!word) return;
     this.select(word);
-    this.#emit("seek", word.start);
+    this.#emit("seek", word);
   }
 
   undo() {
@@ -106,28 +112,37 @@ export class TranscriptView extends EventTarget {
 
   #swap(from, to) {
     if (!from.length) return;
-    to.push(this.#take.text);
+    const before = this.#take.text;
+    to.push(before);
     this.#take.text = from.pop();
     this.#write(this.#take.text);
+    const end = changeEnd(before, this.#take.text);
+    if (this.editing) getSelection().collapse(this.element.firstChild ?? this.element, end);
     this.dispatchEvent(new Event("edit"));
   }
 
   #write(text) {
+    this.#stroke = null;
     this.element.textContent = text;
     this.#compare();
   }
 
-  /** Remember the text before the first key of a word, so that undo takes back a word at a time. */
-  #typed() {
+  /** Remember the text before a word that is typed, or whatever else is done. */
+  #typed({ inputType, data }) {
     const take = this.#take;
-    const text = textOf(this.element);
-    const { past } = take.undone;
-    if (!this.#settling || /\s$/.test(text.slice(0, Math.max(0, caretOf(this.element))))) past.push(take.text);
+    const stroke = { type: inputType, caret: caretOf(this.element) };
+    if (!this.#goesOn(stroke) || /\s/.test(data)) take.undone.past.push(take.text);
     take.undone.future = [];
-    take.text = text;
+    take.text = textOf(this.element);
+    this.#stroke = stroke;
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => this.#settle(), SETTLE_MS);
     this.dispatchEvent(new Event("edit"));
+  }
+
+  /** Whether it goes on with the word that was typed last, which undo takes back as one. */
+  #goesOn({ type, caret }) {
+    return this.#stroke?.type === type && Math.abs(this.#stroke.caret - caret) <= 1;
   }
 
   #settle() {
@@ -135,6 +150,7 @@ export class TranscriptView extends EventTarget {
     clearTimeout(this.#settling);
     this.#settling = 0;
     this.#compare();
+    this.dispatchEvent(new Event("edit"));
   }
 
   #compare() {
@@ -164,7 +180,7 @@ export class TranscriptView extends EventTarget {
   #clicked({ clientX, clientY }) {
     if (!getSelection().isCollapsed) return; // somebody selects
     const word = this.#wordUnder(clientX, clientY);
-    if (word) this.#emit("seek", word.start);
+    if (word) this.#emit("seek", word);
   }
 
   #pointed({ clientX, clientY }) {
@@ -178,9 +194,8 @@ export class TranscriptView extends EventTarget {
   }
 
   #wordUnder(x, y) {
-    const range = document.caretRangeFromPoint?.(x, y);
-    const spot = document.caretPositionFromPoint?.(x, y) ?? { offsetNode: range?.startContainer, offset: range?.startOffset };
-    return this.element.contains(spot.offsetNode) ? this.#wordAt(placeOf(this.element, spot.offsetNode, spot.offset)) : undefined;
+    const [node, offset] = spotUnder(x, y);
+    return this.element.contains(node) ? this.#wordAt(placeOf(this.element, node, offset)) : undefined;
   }
 
   #pressed(event) {
@@ -201,7 +216,7 @@ export class TranscriptView extends EventTarget {
   #step(step) {
     const now = this.#words.indexOf(this.#spoken);
     const word = this.#words[Math.max(0, Math.min(this.#words.length - 1, now + step))];
-    this.#emit("seek", word.start);
+    this.#emit("seek", word);
   }
 
   /** The browser's own undo, from its menu: ours is one a take. */
@@ -219,6 +234,13 @@ export class TranscriptView extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** Where in the text the change ends that made it of another one. */
+function changeEnd(before, after) {
+  let same = 0;
+  while (same < Math.min(before.length, after.length) && before.at(-1 - same) === after.at(-1 - same)) same++;
+  return after.length - same;
 }
 
 /** What is known of a word: "fox: 62 % sure, at 0:03.2". */

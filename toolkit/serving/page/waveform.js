@@ -4,6 +4,7 @@ const RATE = 8000; // of the samples that are looked at: an hour is 115 MB of me
 const PEAKS = 2000; // more than a screen has bars
 const MOST_BYTES = 300e6; // of a file; a larger one is played without a picture
 const [BAR, GAP] = [2, 1]; // CSS pixels
+const QUIET = 0.1; // of full scale: what is louder fills the height while it is recorded
 
 /** The peaks of a file, between 0 and 1 of its loudest, or null where the browser cannot read it. */
 export async function peaksOf(file) {
@@ -43,7 +44,11 @@ export function draw(canvas, peaks) {
 }
 
 /** Draw the latest peaks, a bar each. */
-export const drawLatest = (canvas, peaks) => bars(canvas, (count) => peaks.slice(-count));
+export function drawLatest(canvas, peaks) {
+  const latest = (count) => peaks.slice(-count);
+  const loudest = Math.max(QUIET, peak(latest(PEAKS)));
+  bars(canvas, (count) => latest(count).map((value) => value / loudest));
+}
 
 function bars(canvas, heights) {
   const { width, height } = canvas.getBoundingClientRect();

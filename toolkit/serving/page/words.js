@@ -37,7 +37,7 @@ function replaced(old, fresh, [left, right]) {
   const end = old.length ? old[old.length - 1].end : Math.max(left, Math.min(right, left + NEW_WORD_S * fresh.length));
   const second = (end - start) / fresh.reduce((sum, token) => sum + token.text.length, 0);
   return fresh.map((token) => {
-    const word = written(token, start, start + second * token.text.length);
+    const word = written(token, start, Math.min(end, start + second * token.text.length));
     start = word.end;
     return word;
   });
