@@ -107,6 +107,16 @@ def test_what_is_not_http_is_an_error_of_the_same_shape(address: tuple[str, int]
     assert error_in(answer)["message"]
 
 
+@pytest.mark.parametrize(
+    "path", [b"/nothing", b"/transcribe/", b"/%00%ff", b"/../../etc/passwd", b"/static/..%2f..%2fapp.py"]
+)
+def test_a_host_or_a_path_that_cannot_be_is_not_found(address: tuple[str, int], path: bytes):
+    with sent(address, b"GET " + path + b" HTTP/1.1\r\nHost: [::\r\nConnection: close\r\n\r\n") as connection:
+        answer = answer_on(connection)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert error_in(answer)["type"] in ("invalid_request_error", "not_found_error")
+
+
 def test_a_size_beyond_the_limit_is_refused_at_once(address: tuple[str, int]):
     with sent(address, HEAD % (4 << 30)) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")

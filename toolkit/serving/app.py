@@ -31,7 +31,7 @@ OPEN = (docs, health, live, page)
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
     """The app; it starts the engine, and stops it."""
-    app = FastAPI(title="Speech recognition", lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Speech recognition", lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.engine, app.state.settings, app.state.metrics = engine, settings, Metrics(engine)
     keys = [Depends(require_key)] if settings.api_key_hashes else []
     for router in GUARDED:

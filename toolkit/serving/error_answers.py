@@ -91,7 +91,7 @@ async def _validation(connection: HTTPConnection, error: RequestValidationError)
 
 async def _http(connection: HTTPConnection, error: HTTPException) -> Response | None:
     """Of Starlette itself: unknown paths and methods."""
-    path = connection.url.path
+    path = connection.scope["path"][:100]  # its URL cannot be made of every Host header
     said = {404: f"there is nothing at {path}; see /docs", 405: f"{path} cannot be asked in this way; see /docs"}
     answer = await _service(connection, _error(error.status_code, said.get(error.status_code, str(error.detail))))
     if answer is not None:

@@ -52,6 +52,7 @@ def log_as_json(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of each byte of a damaged form
 
 
 class RequestLog:
@@ -100,6 +101,8 @@ class RequestLog:
         error = scope.get("asr.error")
         if error is not None:
             fields |= {"error": error.kind} | ({"param": error.param} if error.param else {})
+            if scope["app"].state.settings.log_content:  # it may name the file
+                fields["said"] = str(error)
         logger.info("request", extra={"fields": fields})
 
 
