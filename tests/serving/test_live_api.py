@@ -37,6 +37,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("ASR_DATA", ROOT.parent / "shared/data")) / "an4/wav/an4test_clstk/fcaw"
+NOISE = REAL.parents[3] / "rirs_noises/noises/exercise_bike.wav"
 
 LINES = ["THE QUICK BROWN FOX JUMPS", "OVER THE LAZY DOG THE", "QUICK BROWN"]  # of twelve seconds
 
@@ -462,7 +463,7 @@ async def test_an_engine_that_fails(tmp_path: Path, failure: Exception, kind: st
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings of AN4")
-@pytest.mark.parametrize("vad", ["energy", "silero"])
+@pytest.mark.parametrize("vad", ["energy", "auto"])
 async def test_real_speech_with_a_real_engine(tmp_path: Path, vad: str) -> None:
     wavs = [load_audio(REAL / f"{name}.flac").numpy() for name in ("an406-fcaw-b", "an407-fcaw-b", "an410-fcaw-b")]
     quiet = 1e-3 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
@@ -483,3 +484,22 @@ async def test_real_speech_with_a_real_engine(tmp_path: Path, vad: str) -> None:
             <= 5
         )
         assert [line["start"] for line in lines] == pytest.approx([1.3, 6.3, 11.5], abs=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NOISE.is_file() or not REAL.is_dir(), reason="needs recordings of noise, and of AN4")
+async def test_nothing_is_heard_in_noise_and_all_that_was_said_when_the_service_stops(tmp_path: Path) -> None:
+    pytest.importorskip("silero_vad")
+    models = {"an4": ROOT / "pretrained/an4-small"}
+    engine = ServiceEngine(models, Limits(devices=("cpu",), threads=1), tmp_path)
+    noise, speech = load_audio(NOISE).numpy()[: 16000 * 20], load_audio(REAL / "an406-fcaw-b.flac").numpy()
+    async with stopping(engine, tmp_path, "sample_rate=16000") as client:
+        await client.send((noise * 32767).astype("<i2").tobytes())
+        await client.send((speech * 32767).astype("<i2").tobytes())
+        while not json.loads(await client.recv())["text"]:  # until speech is heard
+            pass
+        hearing = asyncio.create_task(answers(client))
+    found, code = await hearing
+    heard = " ".join(text for text in texts(found) if text)
+    assert word_errors("RUBOUT G M E F THREE NINE", heard).errors <= 2
+    assert code == 1012

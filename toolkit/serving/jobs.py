@@ -36,8 +36,9 @@ class Limits:
     live_sessions
         Streams of speech at the same time.
     vad
-        What finds where somebody speaks, in long and in live audio: the sound's level, or Silero's detector (extra
-        ``vad``), which does not take sounds of animals and dishes for speech.
+        What finds where somebody speaks, in long and in live audio: ``energy``, the sound's level, or ``silero``, a
+        detector (extra ``vad``) that does not take sounds of animals and dishes for speech. ``auto``: the level in
+        files, and in live audio the detector, where it is installed and hears the model's rate.
     """
 
     devices: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class Limits:
     timeout_s: float = 600.0
     memory_bytes: int | None = None
     live_sessions: int = 16
-    vad: Literal["energy", "silero"] = "energy"
+    vad: Literal["auto", "energy", "silero"] = "auto"
 
 
 @dataclass(frozen=True)

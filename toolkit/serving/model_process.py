@@ -134,7 +134,7 @@ class Inference:
             if isinstance(message, Transcribe):
                 self._begin(message)
             elif isinstance(message, OpenLive):
-                asr = self._model(message.model).transcriber
+                asr = self._model(message.model).listener
                 made = live(asr, message.sample_rate)
                 self._work[message.number] = Session(message.number, message.model, asr, made)
             elif isinstance(message, Cancel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 import resource
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from toolkit.errors import ConfigError, ToolkitError
+from toolkit.errors import ConfigError, MissingDependencyError, ToolkitError
 from toolkit.inference.long_audio import DETECTORS
 from toolkit.inference.model_facts import facts_of
 from toolkit.inference.sources import find_folder
@@ -29,9 +30,10 @@ VARIANTS = 16  # of a model, with hotwords of their own, are kept
 
 @dataclass
 class Loaded:
-    """A model in memory, what it takes of that, and the searches that requests asked of it."""
+    """A model in memory: of files, and of live speech; what it takes, and the searches that requests asked of it."""
 
     transcriber: Transcriber
+    listener: Transcriber
     memory_bytes: int
     variants: dict[tuple, Transcriber] = field(default_factory=dict)
 
@@ -51,11 +53,9 @@ class Loaded:
 class ModelShelf:
     """Models by name; when they take more than ``memory_bytes``, those not used for the longest time are put away."""
 
-    def __init__(
-        self, folders: Mapping[str, str], device: str, memory_bytes: int | None, *, vad: str = "energy"
-    ) -> None:
+    def __init__(self, folders: Mapping[str, str], device: str, memory_bytes: int | None, *, vad: str = "auto") -> None:
         self._folders, self._device, self._memory_bytes = folders, device, memory_bytes
-        self._speech = DETECTORS[vad]
+        self._vad = vad
         self._loaded: dict[str, Loaded] = {}  # the last used last
 
     @property
@@ -91,13 +91,14 @@ class ModelShelf:
         started, before = time.monotonic(), used_bytes(self._device)
         folder = find_folder(self._folders[name])
         transcriber = as_streaming(Transcriber.from_hparams(folder, device=self._device))
-        self._speech(transcriber.sample_rate, transcriber.sample_rate // 25)  # raises what live sessions would
-        transcriber.long_audio = replace(transcriber.long_audio, speech=self._speech)
+        live_vad = vad_of_live(self._vad, transcriber.sample_rate)
+        transcriber = cut_by("energy" if self._vad == "auto" else self._vad, transcriber)
         warm_up(transcriber)
         weights = sum(one.numel() * one.element_size() for one in transcriber.model.state_dict().values())
         taken = max(weights, used_bytes(self._device) - before)
-        self._loaded[name] = Loaded(transcriber, taken)
-        logger.info("model %s loaded in %.1f s, %.0f MB", name, time.monotonic() - started, taken / 1e6)
+        self._loaded[name] = Loaded(transcriber, cut_by(live_vad, transcriber), taken)
+        took = time.monotonic() - started
+        logger.info("model %s loaded in %.1f s, %.0f MB, live speech by %s", name, took, taken / 1e6, live_vad)
         self._make_room()
         return card_of(name, folder, transcriber)
 
@@ -111,6 +112,24 @@ class ModelShelf:
             if torch.device(self._device).type == "cuda":
                 torch.cuda.empty_cache()
             logger.info("model %s put away", name)
+
+
+def vad_of_live(vad: str, sample_rate: int) -> str:
+    """Who says in live audio where somebody speaks. Raises what sessions would."""
+    try:
+        DETECTORS["silero" if vad == "auto" else vad](sample_rate, sample_rate // 25)
+    except (MissingDependencyError, ConfigError):
+        if vad != "auto":
+            raise
+        return "energy"
+    return "silero" if vad == "auto" else vad
+
+
+def cut_by(vad: str, transcriber: Transcriber) -> Transcriber:
+    """The same, for which another says where somebody speaks."""
+    other = copy.copy(transcriber)
+    other.long_audio = replace(transcriber.long_audio, speech=DETECTORS[vad])
+    return other
 
 
 def card_of(name: str, folder: Path, transcriber: Transcriber) -> ModelCard:
