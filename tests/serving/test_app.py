@@ -277,7 +277,7 @@ def test_the_documentation_names_all_routes_fields_and_errors(client: TestClient
         assert path in page.text
     for said in ("curl -F file=@speech.wav", "hotwords", "Too Many Requests", "&quot;confidence&quot;: 0.98"):
         assert said in page.text
-    for said in ("pcm_s16le", "speech_ended", "1012  done", "Fields (audio/*)", "--data-binary @speech.wav"):
+    for said in ("pcm_s16le", "speech_ended", "1012  done", "<code>audio/*</code>", "--data-binary @speech.wav"):
         assert said in page.text
     stream = api["paths"]["/v1/stream"]["get"]
     assert [option["name"] for option in stream["parameters"]] == ["model", "format", "sample_rate", "language"]

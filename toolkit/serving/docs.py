@@ -51,9 +51,11 @@ def _route(api: Mapping[str, Any], name: str, route: Mapping[str, Any]) -> Itera
     yield f"<section><h2><code>{html.escape(name)}</code></h2>"
     yield from (_paragraph(part) for part in route.get("description", "").split("\n\n"))
     yield from _table("Parameters", {found["name"]: found for found in route.get("parameters", ())})
-    for kind, body in route.get("requestBody", {}).get("content", {}).items():
-        schema = _resolved(api, body["schema"])
-        yield from _table(f"Fields ({kind})", schema.get("properties", {"the body": schema}))
+    sent = route.get("requestBody", {}).get("content", {})
+    bodies = {kind: _resolved(api, body["schema"]) for kind, body in sent.items()}
+    for kind, schema in bodies.items():
+        yield from _table(f"Fields ({kind})", schema.get("properties", {}))
+    yield from _table("Other bodies", {kind: schema for kind, schema in bodies.items() if "properties" not in schema})
     yield from _table("Answers", route["responses"])
     for kind, body in route["responses"].get("200", {}).get("content", {}).items():
         yield from (f"<h3>Example ({html.escape(kind)})</h3><pre>{_shown(one)}</pre>" for one in _examples(api, body))

@@ -110,7 +110,7 @@ async def described() -> None:
         1008  a key, an option or a message that cannot be; nothing came
         1009  a message is too large, the session too long
         1011  the server failed
-        1012  done, for the service stops: go on in another session, from `duration` on
+        1012  done, for the service stops: go on in another session, from its duration on
         1013  too many sessions, or no model at the moment: come again
 
     Audio may come faster than it is spoken: the server reads no more than it can compute, and the client's sending
