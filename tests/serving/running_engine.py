@@ -17,7 +17,7 @@ from toolkit.serving.engine import ServiceEngine
 from toolkit.serving.jobs import Job, Limits, joined
 
 RATE = 16000
-LIMITS = Limits(devices=("cpu",), threads=1, decoders=2)
+LIMITS = Limits(devices=("cpu",), threads=1, decoders=2, vad="energy")  # `noise` is no speech to Silero
 T = TypeVar("T")
 
 
