@@ -18,6 +18,8 @@ import httpx
 import pytest
 from fake_engine import FakeEngine
 from served import SAYS, settings_in, wav
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from toolkit.cli.main import main
 from toolkit.serving import server
@@ -141,6 +143,18 @@ def test_who_opens_it_to_all_is_warned(folder: Path, host: str, warned: bool):
         process.terminate()
         _, logs = process.communicate(timeout=10)
     assert ("no API keys: whoever reaches this machine may ask" in logs) == warned
+
+
+def test_a_socket_that_is_refused_is_no_error_of_the_service(folder: Path):
+    with started("an4=somewhere", "--port", "0", "--temporary-folder", str(folder)) as process:
+        url = process.stdout.readline().split()[0].replace("http", "ws")
+        with pytest.raises(InvalidStatus) as caught, connect(f"{url}/nothing"):
+            pass
+        process.terminate()
+        _, logs = process.communicate(timeout=10)
+    assert caught.value.response.status_code == 404
+    assert '"status": 404' in logs
+    assert "ERROR" not in logs
 
 
 def test_a_model_that_cannot_be_loaded_is_one_error(folder: Path):

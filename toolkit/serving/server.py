@@ -176,5 +176,7 @@ def serve(app: FastAPI, address: socket.socket, on_ready: Callable[[], None]) ->
     if app.state.settings.is_open:
         logger.warning("no API keys: whoever reaches this machine may ask; `asr serve --new-key` makes one")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # uvicorn calls it an error of ours when a WebSocket is refused by an answer of HTTP, as it may be.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "completing handshake" not in record.getMessage())
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done: that is no failure
     Server(app, ready).run([address])
