@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 import signal
@@ -15,9 +16,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import SAYS, wav
+from fake_engine import FakeEngine
+from served import SAYS, settings_in, wav
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from toolkit.cli.main import main
+from toolkit.serving import server
+from toolkit.serving.app import create_app
 
 SCRIPT = Path(__file__).with_name("fake_service.py")
 
@@ -75,6 +81,19 @@ def test_it_says_where_it_is_and_how_to_ask(folder: Path):
     assert [(line["request_id"], line["status"]) for line in lines if line["message"] == "request"] == [("r-1", 200)]
 
 
+def test_what_is_there_when_it_begins_is_not_looked_through_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server.Server, "run", lambda self, _: self._on_ready())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    frozen = []
+    try:
+        server.serve(
+            create_app(FakeEngine(), settings_in(tmp_path)), None, lambda: frozen.append(gc.get_freeze_count())
+        )
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000  # else each collection of garbage stops the event loop for them
+
+
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_what_was_accepted_is_finished_before_it_stops(folder: Path, stop: signal.Signals, status: int):
     with answering(folder, part_seconds=0.5) as (process, answer):
@@ -124,6 +143,18 @@ def test_who_opens_it_to_all_is_warned(folder: Path, host: str, warned: bool):
         process.terminate()
         _, logs = process.communicate(timeout=10)
     assert ("no API keys: whoever reaches this machine may ask" in logs) == warned
+
+
+def test_a_socket_that_is_refused_is_no_error_of_the_service(folder: Path):
+    with started("an4=somewhere", "--port", "0", "--temporary-folder", str(folder)) as process:
+        url = process.stdout.readline().split()[0].replace("http", "ws")
+        with pytest.raises(InvalidStatus) as caught, connect(f"{url}/nothing"):
+            pass
+        process.terminate()
+        _, logs = process.communicate(timeout=10)
+    assert caught.value.response.status_code == 404
+    assert '"status": 404' in logs
+    assert "ERROR" not in logs
 
 
 def test_a_model_that_cannot_be_loaded_is_one_error(folder: Path):
