@@ -39,10 +39,11 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
 # Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
 LENGTH_TOLERANCE_S = 0.05
 
-# What FFmpeg may take a file for: what holds audio itself. Playlists (HLS, DASH, ffconcat) name other files to be read.
+# What FFmpeg may take a file for: what holds audio itself. A playlist (HLS, DASH, ffconcat) would have it read others.
 FFMPEG_OPTIONS = {
-    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dv,eac3,flac,flv,gsm,iff,ilbc,loas,"
-    "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,tta,voc,w64,wav,webm,wtv,wv",
+    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dv,eac3,flac,flv,gsm,iff,ilbc,"
+    "loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,tta,voc,w64,wav,webm,"
+    "wtv,wv",
     "protocol_whitelist": "file",
 }
 

@@ -135,9 +135,7 @@ class Client:
     def _options(self) -> dict[str, Any]:
         """Those of httpx's clients; how long an answer takes depends on the file."""
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise ConfigError(
-                "the API key has letters that no key has; copy it again, as asr serve --new-key printed it"
-            )
+            raise ConfigError("the API key has letters that no key has; give it as asr serve --new-key printed it")
         return {
             "base_url": _checked(self.url),
             "headers": {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {},
