@@ -262,7 +262,7 @@ def test_a_model_process_that_hangs(running: Running, files: dict[str, Path]) ->
 
 def test_the_event_loop_answers_while_much_is_computed(running: Running, files: dict[str, Path]) -> None:
     async def load() -> float:
-        tasks = [asyncio.create_task(running.transcribe(file, model="an4")) for file in [*files.values()] * 4]
+        tasks = [asyncio.create_task(running.transcribe(file, model="an4")) for file in [*files.values()] * 2]
         longest, computed = 0.0, time.thread_time()
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.001)
@@ -385,6 +385,13 @@ def test_models_leave_when_there_is_no_memory_for_them(models: dict[str, Path], 
         assert running.run(running.transcribe(files["2.5"], model=name)).duration == 2.5
         assert loaded() == [name]
     running.stop()
+
+
+def test_an_engine_that_was_not_begun_can_be_stopped(run_folder: Path) -> None:
+    engine = ServiceEngine({"ctc": run_folder}, LIMITS)
+    asyncio.run(engine.stop(1.0))
+    with pytest.raises(UnavailableError, match="has not begun"):
+        engine.check_room()
 
 
 def test_a_folder_that_holds_no_model_is_told_at_the_beginning(run_folder: Path, tmp_path: Path) -> None:

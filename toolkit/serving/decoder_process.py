@@ -14,6 +14,7 @@ from toolkit.serving.service_errors import InvalidInputError, ServiceError, TooL
 
 # Ten seconds of 64 channels at 192 kHz, as FFmpeg has them and as they are averaged, are 1 GB.
 MORE_BYTES = 2 << 30
+STATM = Path("/proc/self/statm")
 
 
 def main(parent: Parent) -> None:
@@ -52,7 +53,9 @@ def decode(decoding: Decoding) -> int:
 
 def limit_memory(more: int) -> None:
     """Let this process have so many more bytes, and no more; an allocation beyond is a MemoryError."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    if not STATM.exists():  # only Linux tells what there is so far
+        return
+    pages = int(STATM.read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, resource.RLIM_INFINITY))
 
 

@@ -84,28 +84,28 @@ class ServiceEngine:
     ) -> None:
         self.limits = limits or Limits()
         self._models = {name: str(source) for name, source in models.items()}
-        self._within, self._folder = folder, Path()
+        self._parent = folder
+        self._folder: Path | None = None  # of samples
         self._decoders = Decoders(self.limits.decoders)
         self._processes: list[ModelProcess] = []
         self._tickets: set[Ticket] = set()
         self._sessions: set[LiveSpeech] = set()
         self._numbers = itertools.count(1)
         self._left = asyncio.Event()  # somebody, since it was cleared
-        self._stopped: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None  # done when no more requests are answered
         self._open = False
 
     async def start(self) -> None:
         """Begin the processes and look at the models; returns when all can transcribe. Raises a ToolkitError."""
+        self._folder = Path(tempfile.mkdtemp(prefix="asr-", dir=self._parent))
         self._stopped = asyncio.get_running_loop().create_future()
-        self._folder = Path(tempfile.mkdtemp(prefix="asr-", dir=self._within))
         try:
             await self._decoders.start()
             devices, threads = await self._devices()
             self._processes = [
                 ModelProcess(self._setup(device, threads, every=not place)) for place, device in enumerate(devices)
             ]
-            for process in self._processes:
-                await process.started()
+            await asyncio.gather(*(process.started() for process in self._processes))
         except BaseException:
             await self.stop(0.0)
             raise
@@ -114,6 +114,8 @@ class ServiceEngine:
     async def stop(self, grace_s: float) -> None:
         """Take no more jobs, answer those accepted for so many seconds, and end the processes."""
         self._open = False
+        if self._folder is None:
+            return
         end = time.monotonic() + grace_s
         while (self._tickets or self._sessions) and (left := end - time.monotonic()) > 0:
             self._left.clear()

@@ -17,9 +17,10 @@ class Limits:
     Attributes
     ----------
     devices
-        Where models compute, a process each; by default all GPUs, or the CPU.
+        Where models compute, a process each; one may stand there more than once. By default all GPUs, or ``cpu`` for
+        each core, up to four: two processes do twice the work of one with two threads, on short audio.
     threads
-        Of a model's process on a CPU; 0: as many as there are cores.
+        Of a model's process on a CPU; 0: the cores, divided by the processes.
     decoders
         Processes that decode files.
     batch_s, batch_wait_s

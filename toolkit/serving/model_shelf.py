@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -132,7 +133,8 @@ def warm_up(transcriber: Transcriber) -> None:
 
 
 def used_bytes(device: str) -> int:
-    """Memory that this process has: of the GPU where it computes, or else of the machine."""
+    """Memory that this process has: of the GPU where it computes, or else of the machine, where Linux says."""
     if torch.device(device).type == "cuda":
         return torch.cuda.memory_allocated(device)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
