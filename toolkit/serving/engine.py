@@ -246,7 +246,7 @@ class ServiceEngine:
         """The model of a name; the default one without."""
         cards = {card.name: card for card in self.models}
         if name and name not in cards:
-            raise NotFoundError(f"model {name!r}: no such model; there are {', '.join(cards)}", param="model")
+            raise NotFoundError(f"model {name[:80]!r}: no such model; there are {', '.join(cards)}", param="model")
         return cards[name or next(iter(cards))]
 
     @contextlib.contextmanager
