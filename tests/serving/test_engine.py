@@ -137,6 +137,7 @@ def test_cards_tell_of_the_models(running: Running) -> None:
     assert [card.streaming for card in cards.values()] == [False, True, False]
     assert all(card.loaded and card.sample_rate == RATE for card in cards.values())
     assert cards["an4"].provenance["license"]
+    assert cards["an4"].provenance["exported"]["command"].startswith("asr export transducer_seed3 an4-small --quantize")
 
 
 # What is refused

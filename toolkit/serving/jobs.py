@@ -100,7 +100,7 @@ class ModelCard:
     streaming
         Whether it was trained to write while somebody speaks; others hear what was said anew every second.
     provenance
-        What its folder tells of where it comes from (`toolkit.inference.model_facts`).
+        What its folder tells of where it comes from (`toolkit.inference.model_facts`), without folders of files.
     """
 
     name: str
