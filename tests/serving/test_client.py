@@ -206,6 +206,17 @@ def test_a_service_without_room_is_asked_again(url: str, service: Service, recor
     assert service.received.count("00.wav") == service.received.count("02.wav") == 10
 
 
+def test_a_file_that_is_of_no_use_to_send_again_is_not(
+    url: str, service: Service, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hopeless = refusal(503, "was not transcribed in time")
+    hopeless.headers["x-should-retry"] = "false"
+    service.instead["00.wav"] = [hopeless]
+    assert main(["client", str(recordings / "00.wav"), "--url", url]) == 2
+    assert "00.wav: was not transcribed in time" in capsys.readouterr().err
+    assert service.received == ["00.wav"]
+
+
 def test_waits_as_long_as_the_service_says(
     url: str, service: Service, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 import signal
@@ -15,9 +16,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import SAYS, wav
+from fake_engine import FakeEngine
+from served import SAYS, settings_in, wav
 
 from toolkit.cli.main import main
+from toolkit.serving import server
+from toolkit.serving.app import create_app
 
 SCRIPT = Path(__file__).with_name("fake_service.py")
 
@@ -73,6 +77,19 @@ def test_it_says_where_it_is_and_how_to_ask(folder: Path):
     assert (process.returncode, rest) == (0, "")
     lines = [json.loads(line) for line in logs.splitlines()]
     assert [(line["request_id"], line["status"]) for line in lines if line["message"] == "request"] == [("r-1", 200)]
+
+
+def test_what_is_there_when_it_begins_is_not_looked_through_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server.Server, "run", lambda self, _: self._on_ready())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    frozen = []
+    try:
+        server.serve(
+            create_app(FakeEngine(), settings_in(tmp_path)), None, lambda: frozen.append(gc.get_freeze_count())
+        )
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000  # else each collection of garbage stops the event loop for them
 
 
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

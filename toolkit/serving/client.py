@@ -175,7 +175,7 @@ class _Sender:
                 if answer.is_success:
                     return _transcript(answer, path)
                 refused = _refusal(answer)
-                if answer.status_code not in PASSING:
+                if answer.status_code not in PASSING or answer.headers.get("x-should-retry") == "false":
                     raise refused
             except httpx.TransportError as error:
                 refused = UnavailableError(f"no answer ({_reason(error)})")

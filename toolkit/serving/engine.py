@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 TRIES = 2  # of a job whose process dies
 RETRY_S = range(1, 61)  # that a client is asked to wait
 DISK_RETRY_S = 5
+BEGIN_S = 10  # until another process, or service, has begun
 T = TypeVar("T")
 
 
@@ -66,7 +67,8 @@ class Ticket:
                 task.cancel()
                 await asyncio.wait({task})
         why = "the service stops" if self.stopped.done() else "was not transcribed in time"
-        raise UnavailableError(f"{self.job.name}: {why}; try again later")
+        again_s = BEGIN_S if self.stopped.done() else None
+        raise UnavailableError(f"{self.job.name}: {why}; try again later", retry_after=again_s)
 
 
 class ServiceEngine:
@@ -145,7 +147,7 @@ class ServiceEngine:
     def check_room(self) -> None:
         """Raise BusyError when no more requests may wait, and UnavailableError when none is answered."""
         if not self._open:
-            raise UnavailableError("the service stops, or has not begun yet")
+            raise UnavailableError("the service stops, or has not begun yet", retry_after=BEGIN_S)
         if len(self._tickets) >= self.limits.queue_requests:
             raise BusyError(f"{len(self._tickets)} requests wait", retry_after=self._retry_after())
         if self._waiting_s >= self.limits.queue_s:
@@ -173,7 +175,7 @@ class ServiceEngine:
     async def open_live(self, model: str, sample_rate: int) -> LiveSpeech:
         """A session of speech."""
         if not self._open:
-            raise UnavailableError("the service stops, or has not begun yet")
+            raise UnavailableError("the service stops, or has not begun yet", retry_after=BEGIN_S)
         if len(self._sessions) >= self.limits.live_sessions:
             raise BusyError(f"{len(self._sessions)} live sessions are open", retry_after=self._retry_after())
         message = OpenLive(next(self._numbers), self._card(model).name, sample_rate)
@@ -235,7 +237,7 @@ class ServiceEngine:
                 return min(ready, key=lambda process: process.waiting_s)
             waiting = [asyncio.create_task(one.ready.wait()) for one in self._processes if not one.failed]
             if not waiting or not self._open:
-                raise UnavailableError("the model does not run at the moment")
+                raise UnavailableError("the model does not run at the moment", retry_after=BEGIN_S)
             try:
                 await asyncio.wait(waiting, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             finally:

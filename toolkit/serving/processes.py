@@ -135,7 +135,7 @@ class ModelProcess:
         """End the process."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._lose(UnavailableError("the service stops"))
+        self._lose(UnavailableError("the service stops", retry_after=10))
         if self._child is not None:
             self._child.kill()
             await self._child.exit_code()
