@@ -10,7 +10,13 @@ from toolkit.dataio.containers import header_seconds
 from toolkit.errors import AudioError, NotAudioError
 from toolkit.serving.children import Parent
 from toolkit.serving.decoding import Decoding
-from toolkit.serving.service_errors import InvalidInputError, ServiceError, TooLargeError, UnsupportedMediaError
+from toolkit.serving.service_errors import (
+    BusyError,
+    InvalidInputError,
+    ServiceError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
 
 # Ten seconds of 64 channels at 192 kHz, as FFmpeg has them and as they are averaged, are 1 GB.
 MORE_BYTES = 2 << 30
@@ -47,6 +53,8 @@ def decode(decoding: Decoding) -> int:
             samples += len(block)
             if samples > most:
                 raise _too_long(decoding)
+            if samples * block.element_size() > decoding.room_bytes:
+                raise BusyError(f"{decoding.name}: its samples find no room on the server's disk", retry_after=30)
             file.write(block.numpy().data)
     return samples
 

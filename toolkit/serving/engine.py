@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from toolkit.errors import ToolkitError
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.children import Child
 from toolkit.serving.decoding import Decoders, Decoding
@@ -23,11 +24,13 @@ from toolkit.serving.live_speech import LiveSpeech
 from toolkit.serving.messages import OpenLive, Setup, Transcribe
 from toolkit.serving.processes import ModelProcess, ProcessDiedError
 from toolkit.serving.service_errors import BusyError, NotFoundError, UnavailableError
+from toolkit.serving.upload_folder import bytes_in
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2  # of a job whose process dies
 RETRY_S = range(1, 61)  # that a client is asked to wait
+DISK_RETRY_S = 5
 BEGIN_S = 10  # until another process, or service, has begun
 T = TypeVar("T")
 
@@ -150,12 +153,18 @@ class ServiceEngine:
         if self._waiting_s >= self.limits.queue_s:
             raise BusyError(f"{self._waiting_s:.0f} seconds of audio wait", retry_after=self._retry_after())
 
+    def check_disk(self, more_bytes: int = 0) -> None:
+        """Raise BusyError when there is no room on the disk for so much more."""
+        if more_bytes > self._disk_room():
+            raise BusyError("what waits takes as much of the disk as it may", retry_after=DISK_RETRY_S)
+
     async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         """The parts of a file in their order as they are understood, as of `Engine`."""
         self.check_room()
         card = self._card(job.model)
         with self._accepted(job) as ticket, self._file() as samples:
-            decoding = Decoding(job.audio, samples, job.name, card.sample_rate, job.channel, self.limits.audio_s)
+            room = await asyncio.to_thread(self._disk_room) // self.limits.decoders
+            decoding = Decoding(job.audio, samples, job.name, card.sample_rate, job.channel, self.limits.audio_s, room)
             count = await ticket.within(self._decoders.decode(decoding))
             self._weigh(ticket, count / card.sample_rate)
             said = self._recognised(ticket, replace(job, model=card.name, audio=samples))
@@ -261,6 +270,10 @@ class ServiceEngine:
         finally:
             file.unlink(missing_ok=True)
 
+    def _disk_room(self) -> int:
+        """Bytes that uploads and samples may still take."""
+        return max(0, self.limits.disk_bytes - bytes_in(self._parent or self._folder))
+
     def _forget(self, session: LiveSpeech) -> None:
         self._sessions.discard(session)
         self._left.set()
@@ -284,10 +297,12 @@ class ServiceEngine:
 
     async def _devices(self) -> tuple[tuple[str, ...], int]:
         """Where models compute, and the threads of each process on a CPU."""
-        child = await Child.begin("toolkit.serving.device_process")
-        found, cores = await child.receive()
+        child = await Child.begin("toolkit.serving.device_process", self.limits.devices)
+        answer = await child.receive()
         await child.exit_code()
-        devices = self.limits.devices or found
+        if isinstance(answer, ToolkitError):
+            raise answer
+        devices, cores = answer
         return devices, self.limits.threads or max(1, cores // len(devices))
 
     def _setup(self, device: str, threads: int, *, every: bool) -> Setup:
