@@ -201,7 +201,7 @@ def merged(outputs: list[Output], longest: int) -> list[tuple[int, Tensor]]:
 
 def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
-    found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6))
+    found = [one for one in segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6) if len(one.wav)]
     assert len(found) == 3
     for segment in found:
         assert segment.start % 640 == 0
@@ -214,10 +214,19 @@ def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     assert heard.mean() < 0.7
 
 
+def test_who_asks_for_segments_of_silence_is_answered_before_its_end() -> None:
+    blocks = (torch.zeros(RATE) for _ in range(100))
+    quiet = segments(blocks, Levels(RATE, 640), longest_s=20.0, pause_s=0.3)
+    first = next(quiet)
+    assert (len(first.wav), first.start) == (0, pytest.approx(20 * RATE, rel=0.05))
+    assert len(list(blocks)) >= 70
+
+
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
 def test_without_pauses_segments_cover_everything(overlap: float) -> None:
     wav = torch.from_numpy(play(letters(50)))
-    found = list(segments(wav.split(5000), Levels(RATE, 320), longest_s=4.0, pause_s=0.6, overlap_s=overlap))
+    options = {"longest_s": 4.0, "pause_s": 0.6, "overlap_s": overlap}
+    found = [one for one in segments(wav.split(5000), Levels(RATE, 320), **options) if len(one.wav)]
     assert max(len(segment.wav) for segment in found) <= 4 * RATE
     end = found[0].start
     for segment in found:

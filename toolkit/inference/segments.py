@@ -30,6 +30,7 @@ def segments(
 ) -> Iterator[Segment]:
     """Segments of audio that comes in blocks (S,), in each of which somebody speaks; a minute is held at most.
 
+    A part in which nobody does is left out, but for an empty segment at its end: who serves others too gets a turn.
     They begin at multiples of the detector's frame, and end in pauses of more than ``pause_s`` seconds. Where nobody
     pauses for ``longest_s`` seconds, a segment ends there and the next begins ``overlap_s`` seconds before; without
     overlap it ends where it is quietest, as the next begins.
@@ -56,6 +57,8 @@ def segments(
             continues = cut < end
             before = np.concatenate([before, levels[:cut]])[-around:]
             held, levels, start = held[cut * frame :], levels[cut:], start + cut * frame
+            if not len(spoken):
+                yield Segment(start, held[:0], continues=False)
 
 
 def pause_after(loud: NDArray[np.float64], pause: int) -> int | None:
