@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 TURN_S = 0.2  # that a batch for long files may take: as long waits who comes meanwhile
 LONGEST_S = 1.0  # that any may: as long waits live speech
-SPEED = 100.0  # seconds of audio, padded, that a model computes in one, before it is known
+SPEED = 20.0  # seconds of audio, padded, that a model computes in one, before it is known: low, for a small first batch
 AHEAD_S = 5.0  # of live speech that waits: then no more is taken
 PADDING_S = 0.5  # lengths of batches are multiples: torch keeps memory for every length it meets
 
@@ -236,8 +236,9 @@ class Inference:
             return
         self._outbox.append(Computed(len(lengths), sum(lengths), busy_s))
         if all(isinstance(one, File) for one in work):
-            before = self._speeds.get(work[0].model, SPEED)
-            self._speeds[work[0].model] = before + 0.2 * (len(lengths) * max(lengths) / busy_s - before)
+            speed = len(lengths) * max(lengths) / busy_s
+            before = self._speeds.get(work[0].model, speed)
+            self._speeds[work[0].model] = before + 0.2 * (speed - before)
 
     def _tell(self, number: int, content: Any, found: list[Any], *, last: bool) -> None:
         work = self._work[number]
