@@ -93,6 +93,24 @@ def test_a_short_job_is_served_soon_after_live_speech_was_before_a_long_one(jobs
             step()
 
 
+def test_who_was_served_beside_live_speech_shares_alike_with_who_comes(jobs: FairQueue) -> None:
+    served = Counter()
+
+    def step() -> None:
+        for place in range(8):
+            jobs.add(("live", place), windows(2.0), live=True)
+        served.update(names(jobs.take(18.0, 2.0)))
+
+    jobs.add("old", windows(*[2.0] * 1000))
+    for _ in range(100):
+        step()
+    assert served["old"] == 100
+    jobs.add("new", windows(*[2.0] * 1000))
+    for _ in range(100):
+        step()
+    assert served["old"] - 100 == pytest.approx(served["new"], abs=2)
+
+
 def test_the_job_that_is_due_is_told_beforehand(jobs: FairQueue) -> None:
     assert jobs.due() is None
     jobs.add("file", windows(3.0))
