@@ -41,7 +41,7 @@ from toolkit.serving.work import File, Session
 
 logger = logging.getLogger(__name__)
 
-TURN_S = 0.2  # that a batch for long files may take: as long waits who comes meanwhile
+TURN_S = 0.1  # that a batch for long files may take: as long waits who comes meanwhile
 LONGEST_S = 1.0  # that any may: as long waits live speech
 SPEED = 20.0  # seconds of audio, padded, that a model computes in one, before it is known: low, for a small first batch
 AHEAD_S = 5.0  # of live speech that waits: then no more is taken
