@@ -232,7 +232,7 @@ def test_speech_that_is_fed_faster_than_spoken_holds_up_no_file(loop: Loop) -> N
     wav = noise(200, 1)
     wav[np.arange(len(wav)) % (6 * RATE) > 5 * RATE] = 0.0  # a line has always ended
     loop.live(1, 10.0, wav)
-    loop.ask(2, noise(3, 2))
+    loop.ask(2, noise(30, 2))  # unlike a line, which it would be computed with
     loop.run()
     before = [one for one in loop.told[: loop.place(2)] if isinstance(one, Told)]
     assert len(before) < 5
