@@ -34,10 +34,10 @@ def segments(
 ) -> Iterator[Segment]:
     """Segments of audio that comes in blocks (S,), in each of which somebody speaks; a minute is held at most.
 
-    A part in which nobody does is left out, but for an empty segment at its end: who serves others too gets a turn.
     They begin at multiples of the detector's frame, and end in pauses of more than ``pause_s`` seconds. Where nobody
     pauses for ``longest_s`` seconds, a segment ends there and the next begins ``overlap_s`` seconds before; without
-    overlap it ends where it is quietest, as the next begins.
+    overlap it ends where it is quietest, as the next begins. Of a part in which nobody speaks there is an empty segment
+    at its end: who serves others, too, has not to wait for speech.
     """
     frame = speech.frame
     longest, overlap, pause, margin, around, smooth = (

@@ -32,7 +32,8 @@ class Limits:
     timeout_s
         From when a request is accepted to its answer.
     memory_bytes
-        Of a model's process: beyond, models that were not used for the longest time leave it.
+        Of a model's process: beyond, models that were not used for the longest time leave it. Those in use stay, and
+        requests for others are refused meanwhile; one model is there whatever it takes.
     live_sessions
         Streams of speech at the same time.
     vad
