@@ -207,6 +207,8 @@ def test_a_file_that_kills_its_decoder_harms_no_other(pool: Pool, tmp_path: Path
         await began(pool.folder, task)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
+        while any(map(alive, before)):
+            await asyncio.sleep(0.001)
         other = replace(pool.decoding(tmp_path / "b.wav"), samples=pool.folder / "other")
         with pytest.raises(InvalidInputError, match=r"my\.wav: cannot be decoded"):
             await task
