@@ -289,10 +289,10 @@ def test_a_model_process_that_is_killed(
 
 def test_a_file_that_kills_every_process_is_refused_and_no_other(running: Running, files: dict[str, Path]) -> None:
     async def kill() -> list[Transcript | BaseException]:
-        tasks = [asyncio.create_task(running.transcribe(files[name])) for name in ("9", "4", "2.5")]
+        tasks = [asyncio.create_task(running.transcribe(files[name], model="an4")) for name in ("9", "4", "2.5")]
         process = running.engine._processes[0]
         for many in (3, 1):  # the second time they are heard one after the other: who kills is known
-            await running.until(lambda: process.ready.is_set() and len(process._work) == many)  # noqa: B023
+            await running.until(lambda: process.ready.is_set() and len(process._work) >= many)  # noqa: B023
             os.kill(process.pid, signal.SIGKILL)
             await running.until(lambda: not process.ready.is_set())
         return await asyncio.gather(*tasks, return_exceptions=True)

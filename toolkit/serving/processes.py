@@ -22,7 +22,7 @@ MODULE = "toolkit.serving.model_process"
 MOST_DEATHS = 3  # one soon after the other, at start: then nobody waits for it any more, but it is tried again
 HEALTHY_S = 10.0  # that a process was ready: its death has nothing to do with the one before
 AGAIN_S = 0.5  # from the second of such deaths to another try, about twice as long each time
-MOST_AGAIN_S = 15.0
+AT_MOST_S = 15.0
 # Without a word of a process that has something to do: it hangs. Half an hour without speech takes Silero 7 s.
 SILENT_S, LOADING_S = 120.0, 600.0  # the latter while it loads a model
 WATCHED_S = 1.0  # how often that is looked at
@@ -172,7 +172,7 @@ class ModelProcess:
             if deaths >= MOST_DEATHS and ready_s < 0:
                 self._give_up(code)
             self.restarts += 1
-            await asyncio.sleep(min(AGAIN_S * (2 ** min(deaths - 1, 9) - 1), MOST_AGAIN_S))
+            await asyncio.sleep(min(AGAIN_S * (2 ** min(deaths - 1, 9) - 1), AT_MOST_S))
 
     async def _live(self) -> int | None:
         """Begin the process and listen to it until it has ended; what it ended with, if it began."""
