@@ -1,7 +1,10 @@
 """How often a comparison times its two sides, and that it says so."""
 
 import importlib
+import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,3 +43,20 @@ def test_a_slow_peer_is_timed_less_often(side_by_side, seconds, times):
 def test_different_answers_are_not_timed(side_by_side):
     with pytest.raises(ValueError, match="row: ours and peer answer differently"):
         compared(side_by_side, 0.5)
+
+
+def test_a_ratio_says_how_much_better_ours_is(side_by_side):
+    figures = ("row", "peer", 30.0, 10.0, None, True)
+    assert side_by_side.Row(*figures, unit="s/s", more_is_better=True).ratio == 3
+    assert side_by_side.Row(*figures).ratio == pytest.approx(1 / 3)
+
+
+def test_options_of_a_table_are_arguments_of_its_parts(side_by_side, monkeypatch, capsys, tmp_path):
+    def rows(quick, *, model):
+        yield side_by_side.Row(f"{model}, quick: {quick}", "peer", 1.0, 2.0, None, True)
+
+    monkeypatch.setitem(sys.modules, "table_part", SimpleNamespace(rows=rows))
+    arguments = ["--quick", "--model", "small", "--json", str(tmp_path / "rows.json")]
+    side_by_side.report("table", "", ("part",), arguments, add_options=lambda parser: parser.add_argument("--model"))
+    assert "| small, quick: True | peer | 1.0000 s | 2.0000 s | 2.00 x |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "rows.json").read_text())[0]["ratio"] == 2

@@ -236,6 +236,9 @@ def test_transcribe_does_not_go_on_with_another_model(
     assert not list(tmp_path.glob("*.part"))
     assert main(["transcribe", str(run_folder), *resume]) == 0
     assert output.read_text().splitlines() == lines[:2]
+    assert main(["transcribe", str(run_folder), *resume, "--channel", "0"]) == 2
+    assert "would be of" in (message := capsys.readouterr().err)
+    assert "with --channel 0" in message
     assert main(["transcribe", str(other), *resume[:-1]]) == 0  # all anew
 
 

@@ -156,6 +156,10 @@ def test_clipping_is_warned_of_once_and_by_name(
     (found,) = Worker(str(run_folder), "cpu")([list(read_archive([loud]).items.values())]).values()
     assert [record.getMessage().partition(": clipped: ")[0] for record in caplog.records] == [loud]
     assert found.file == loud
+    caplog.clear()
+    (tmp_path / "segments.json").write_text(json.dumps({"shout": {"wav": loud, "length": 1.0, "words": "A"}}))
+    Worker(str(run_folder), "cpu")([list(read_archive([str(tmp_path / "segments.json")]).items.values())])
+    assert [record.getMessage().partition(": clipped: ")[0] for record in caplog.records] == ["shout"]
 
 
 @pytest.mark.parametrize("longest", [0.5, 600.0])
@@ -570,6 +574,8 @@ def test_an_output_is_of_one_model(tmp_path: Path, output: str, form: str | None
     with pytest.raises(ConfigError, match=r"are of .*/first as of .*, the others would be of .*/first as of 19"):
         place.keep_to(Model.of(first), done=["a.wav"])
     place.keep_to(Model.of(second), done=[])  # nothing is there of the first
+    with pytest.raises(ConfigError, match=r"are of .*/second as of .*, the others .* with --channel 1; go on"):
+        place.keep_to(Model.of(second, "--channel 1"), done=["a.wav"])
     place.keep_to(Model.of(second), done=["a.wav"])
 
 

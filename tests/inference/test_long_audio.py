@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from torch import Tensor
 from toolkit.dataio.audio import load_audio
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.errors import AudioError, ConfigError, DataError
-from toolkit.inference.long_audio import DETECTORS, LongAudio, take
-from toolkit.inference.segments import pause_after, quietest, segments
+from toolkit.inference.long_audio import DETECTORS, LongAudio, batches_of, take
+from toolkit.inference.segments import Segment, pause_after, quietest, segments
 from toolkit.inference.speech import Levels
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.windows import Merger, Output, laid_out, seam
@@ -70,7 +71,8 @@ def test_a_text_with_pauses_is_heard_whole(transcriber: Transcriber) -> None:
     found = transcriber.transcribe(speech(text))
     assert found.text.replace(" ", "") == text.replace(" ", "")
     assert [word.text for word in found.words] == found.text.split()
-    assert {round(word.start, 1) for word in found.words} >= set(starts_of(text))
+    starts = [word.start for word in found.words]
+    assert all(min(abs(start - found) for found in starts) < 0.1 for start in starts_of(text))  # a frame of the model
     assert found.duration == pytest.approx(len(speech(text)) / RATE)
 
 
@@ -214,6 +216,35 @@ def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     assert heard.mean() < 0.7
 
 
+def test_segments_are_the_same_however_the_audio_comes() -> None:
+    wav = torch.from_numpy(speech("AB C " + letters(12) + " CAB B ABCA", pause=0.7))
+    options = {"longest_s": 3.0, "pause_s": 0.4}
+    whole, *others = (list(segments(wav.split(size), Levels(RATE, 640), **options)) for size in (10**9, 777, 30_000))
+    for found in others:
+        assert [(one.start, len(one.wav)) for one in found] == [(one.start, len(one.wav)) for one in whole]
+
+
+def test_quiet_is_kept_around_speech_on_both_sides_of_a_short_pause() -> None:
+    wav = torch.from_numpy(speech("AB CA B", pause=0.3))  # with the silence of the tones, pauses of 0.6 and 0.9 s
+    found = list(segments([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7))
+    sounds = np.flatnonzero(wav.numpy()) / RATE
+    for segment in found:
+        start, end = segment.start / RATE, (segment.start + len(segment.wav)) / RATE
+        inside = sounds[(sounds > start) & (sounds < end)]
+        assert 0.2 <= inside[0] - start <= 0.4
+        assert 0.2 <= end - inside[-1] <= 0.4
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("click", [0.005, 0.02])
+def test_a_click_in_a_pause_is_no_speech(click: float) -> None:
+    wav = torch.from_numpy(speech("AB CA", pause=0.5))
+    middle, count = round((0.3 + 2 * 0.6 + 0.4) * RATE), round(click * RATE)
+    wav[middle : middle + count] = 0.5
+    found = list(segments([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7))
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
 def test_without_pauses_segments_cover_everything(overlap: float) -> None:
     wav = torch.from_numpy(play(letters(50)))
@@ -231,10 +262,10 @@ def test_without_pauses_segments_cover_everything(overlap: float) -> None:
 
 def test_a_pause_is_found_where_it_is_certain() -> None:
     loud = np.array([-1, -1, 1, 1, -1, -1, -1, -1, 1, -1], float)
-    assert pause_after(loud, 3) == 5  # the middle of the second pause
+    assert pause_after(loud, 3) == 4
     assert pause_after(loud[:6], 3) is None  # it may go on
-    assert pause_after(loud, 2) == 1  # quiet at the beginning is a part of its own
-    assert pause_after(-np.ones(7), 3) == 6
+    assert pause_after(loud, 1) == 1  # quiet at the beginning is a part of its own
+    assert pause_after(-np.ones(7), 3) == 4
 
 
 def test_the_quietest_place_is_amid_quiet() -> None:
@@ -274,6 +305,21 @@ def test_taking_stops_at_the_limit() -> None:
     assert len(take(iter([]), 6)[0]) == 0
 
 
+def resident_megabytes() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what is freed")
+def test_memory_that_was_freed_is_given_back_while_segments_come() -> None:
+    sizes = [torch.ones(size) for _ in range(2000) for size in (20_000, 10)]  # 80 kB, and what lives on behind it
+    kept, before = sizes[1::2], resident_megabytes()
+    del sizes
+    found = (Segment(place, torch.ones(100), continues=False) for place in range(50))
+    assert sum(len(batch) for batch in batches_of(found, 100)) == 50
+    assert len(kept) == 2000
+    assert resident_megabytes() < before - 100
+
+
 @pytest.mark.skipif(not AN4.is_dir(), reason="needs the recordings of AN4")
 @pytest.mark.parametrize("detector", ["energy", "silero"])
 def test_utterances_are_heard_joined_as_they_are_alone(detector: str) -> None:
@@ -286,4 +332,4 @@ def test_utterances_are_heard_joined_as_they_are_alone(detector: str) -> None:
     alone = " ".join(found.text for found in asr.transcribe(wavs))
     joined = asr.transcribe(torch.cat(wavs)).text
     assert len(alone.split()) > 140
-    assert word_errors(alone, joined).errors <= 12  # 19 where segments end after 0.6 s
+    assert word_errors(alone, joined).errors <= 8  # 19 where segments end after 0.6 s

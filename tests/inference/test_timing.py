@@ -30,10 +30,27 @@ def encoder(frames_of: Callable[[Tensor], Tensor]) -> SimpleNamespace:
         (lambda samples: (((samples - 400) // 160 + 1) - 7) // 4 + 1, 640),  # convolutions without padding
         (lambda samples: (samples + 1) // 2, 2),
         (lambda samples: samples // 12345, 12345),
+        *(
+            (lambda samples, hop=hop: (samples + 7 * hop // 9) // hop, hop)
+            for hop in (1, 2, 3, 79, 333, 641, 1279, 40000)
+        ),
     ],
 )
 def test_a_model_is_asked_how_long_its_frames_are(frames_of: Callable[[Tensor], Tensor], expected: int) -> None:
-    assert samples_per_frame(encoder(frames_of), 16000, CPU) == expected
+    for sample_rate in (8000, 16000):
+        assert samples_per_frame(encoder(frames_of), sample_rate, CPU) == expected
+
+
+@pytest.mark.parametrize("begins", [0, 1, 80])
+def test_where_frames_begin_at_round_numbers_few_answers_are_enough(begins: int) -> None:
+    asked: list[int] = []
+
+    def frames_of(samples: Tensor) -> Tensor:
+        asked.extend(samples.tolist())
+        return (samples - begins) // 640 + 1
+
+    assert samples_per_frame(encoder(frames_of), 16000, CPU) == 640
+    assert len(asked) <= 10
 
 
 def test_a_model_whose_frames_are_not_of_the_audio_is_named() -> None:

@@ -7,8 +7,8 @@
 
 Prints a line a file, its path and its words with a tab between them, or writes what `asr transcribe` writes: the same
 formats, the same names of files. Files are sent as they are, read while they are sent, and some at a time, so that the
-service computes them together. One that has no room (429) is asked again when it says; what breaks on the way is sent
-again a few times.
+service computes them together. Where it has no room (429) it is asked again when it says; what breaks on the way is
+sent again a few times.
 
 With --output, transcripts are kept as they come (in FILE.part), and --resume goes on where a run was stopped, with the
 same model; in the end the file is in the order of the input. A file that is refused is reported, with the reason, and

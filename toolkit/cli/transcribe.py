@@ -11,9 +11,9 @@ channel count; folders are searched for audio; of a manifest (SpeechBrain's, NeM
 (Kaldi's, tar shards), its segments are transcribed, named by their ids.
 
 With --output, transcripts are kept as they are made (in FILE.part), and --resume goes on where a run was stopped, with
-the same model (.FILE.model.json says which); in the end the file is in the order of the input. In a folder of output,
-files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out, and the
-exit status is then 1, or 2 where none can be read.
+the same model and options (.FILE.model.json says which); in the end the file is in the order of the input. In a folder
+of output, files lie as in the folder or pattern that they are of. A file that cannot be read is reported and left out,
+and the exit status is then 1, or 2 where none can be read.
 
 --engine torchrun: each process that torchrun starts, on any number of machines with one file system, does its share:
   torchrun --nproc-per-node 8 -m toolkit transcribe MODEL FILES --engine torchrun --output out.jsonl
@@ -117,7 +117,13 @@ def open_transcripts(options: argparse.Namespace, archive: Archive, rank: int | 
 
     if options.nbest and (form := Place.of(options.output, options.format).form) not in NBEST_FORMATS:
         raise ConfigError(f"--nbest: {form} has one text of a recording; use --format {' or '.join(NBEST_FORMATS)}")
-    return open_output(options, archive.items.values(), partial(Model.of, options.model), rank)
+    return open_output(options, archive.items.values(), partial(Model.of, options.model, asked(options)), rank)
+
+
+def asked(options: argparse.Namespace) -> str:
+    """The options that make other transcripts of the same recordings, where they are not the usual ones."""
+    chosen = {"channel": options.channel, "nbest": options.nbest, "vad": options.vad}
+    return " ".join(f"--{name} {value}" for name, value in chosen.items() if value not in (None, VADS[0]))
 
 
 def transcribe(archive: Archive, output: Output, options: argparse.Namespace) -> Report:

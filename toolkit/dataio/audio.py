@@ -151,9 +151,19 @@ def _watched(blocks: Iterator[tuple[np.ndarray, int]], name: str) -> Iterator[tu
     """The blocks, and a warning at their end when too many samples (S,) are at full scale."""
     loud = count = 0
     for samples, rate in blocks:
-        loud += np.count_nonzero(np.abs(samples) >= FULL_SCALE)
+        loud += at_full_scale(samples)
         count += len(samples)
         yield samples, rate
+    warn_of_clipping(name, loud, count)
+
+
+def at_full_scale(samples: np.ndarray) -> int:
+    """How many of the samples (S,) are as large as samples can be."""
+    return np.count_nonzero(np.abs(samples) >= FULL_SCALE)
+
+
+def warn_of_clipping(name: str, loud: int, count: int) -> None:
+    """Warn when too many of all samples of an audio are at full scale."""
     if loud > CLIPPED_SHARE * count:
         logger.warning(
             "%s: clipped: %.1f %% of its samples are at full scale, words may be lost", name, 100 * loud / count

@@ -130,12 +130,14 @@ class Worker:
 
     def _read(self, item: Item) -> Tensor | None:
         """Waveform (S,) of an item; None of a file that may be long."""
+        from toolkit.dataio.audio import at_full_scale, load_audio, warn_of_clipping
+
         if not isinstance(item.audio, str):
             from toolkit.dataio.cut_audio import load_cut
 
-            return load_cut(item.audio.resample(self.transcriber.sample_rate))
-        from toolkit.dataio.audio import load_audio
-
+            wav = load_cut(item.audio.resample(self.transcriber.sample_rate))
+            warn_of_clipping(item.id, at_full_scale(wav.numpy()), len(wav))
+            return wav
         return None if is_long(item) else load_audio(item.audio, self.transcriber.sample_rate, channel=self.channel)
 
     def _transcribe(self, batch: Batch, wavs: Sequence[Future[Tensor | None]]) -> Found:

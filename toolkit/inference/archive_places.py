@@ -92,7 +92,7 @@ class Place:
         Raises
         ------
         ConfigError
-            Some are done, by another model; names both.
+            Some are done, by another model or with other options; names both.
         """
         if self.is_file and self.form not in STREAMS:
             return
@@ -111,26 +111,27 @@ class Place:
 class Model:
     """A model at one time: its folder, which of one from the hub has the revision, and when it was last changed.
 
-    Of one that a service has, ``folder`` is its name there.
+    Of one that a service has, ``folder`` is its name there. ``options`` are what it was asked for on the command line.
     """
 
     folder: str
     changed: str
+    options: str = ""
 
     @classmethod
-    def of(cls, source: str) -> Model:
+    def of(cls, source: str, options: str = "") -> Model:
         """The model of this folder or hub name."""
         folder = find_folder(source).resolve()
         files = [file for pattern in MODEL_FILES for file in folder.glob(pattern)]
-        return cls.at(str(folder), max((file.stat().st_mtime for file in files), default=0.0))
+        return cls.at(str(folder), max((file.stat().st_mtime for file in files), default=0.0), options)
 
     @classmethod
-    def at(cls, folder: str, changed: float) -> Model:
+    def at(cls, folder: str, changed: float, options: str = "") -> Model:
         """The model that was changed so many seconds after 1970."""
-        return cls(folder, datetime.fromtimestamp(changed).isoformat(sep=" ", timespec="seconds"))
+        return cls(folder, datetime.fromtimestamp(changed).isoformat(sep=" ", timespec="seconds"), options)
 
     def __str__(self) -> str:
-        return f"{self.folder} as of {self.changed}"
+        return f"{self.folder} as of {self.changed}{f' with {self.options}' if self.options else ''}"
 
 
 def places_in(folder: Path, form: str, items: Iterable[Item]) -> dict[str, Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,9 @@ SILENCE = 1.5 / 2**15  # in 16 bits, no sample above is nothing but rounding
 
 # Who says where somebody speaks, by the name that `asr transcribe --vad` has for it.
 DETECTORS: dict[str, Callable[[int, int], Detector]] = {"energy": Levels, "silero": Silero}
+
+# Batches after which freed memory is given back: a minute each, it grows by 5 MB each, and giving back takes 0.1 s.
+GIVE_BACK_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,7 @@ class LongAudio:
         For attention and transducers: how long a segment between pauses may be.
     pause_s
         Of quiet end a segment. With more of it a segment is of several sentences or speakers, of which models that were
-        trained with one at a time lose words; with less, words are cut. AN4's validation set, joined, has 106 errors of
-        593 words with 0.6 s (transducer), 92 with 0.45, 86 with 0.3, 91 with 0.2; each utterance alone has 76.
+        trained with one at a time lose words; with less, words are cut. See ``benchmarks/joined.py``.
     speech
         Makes, for a sample rate and the samples of a frame, who says where somebody speaks: one of `DETECTORS`.
     """
@@ -42,7 +46,7 @@ class LongAudio:
     window_s: float = 24.0
     overlap_s: float = 8.0
     segment_s: float = 20.0
-    pause_s: float = 0.3
+    pause_s: float = 0.4
     speech: Callable[[int, int], Detector] = Levels
 
 
@@ -72,14 +76,26 @@ def take(blocks: Iterator[Tensor], most: float) -> tuple[Tensor, Iterator[Tensor
 def batches_of(segments: Iterable[Segment], most: float) -> Iterator[list[Segment]]:
     """Segments in batches of at most ``most`` samples, padding included; a longer one is a batch of its own."""
     batch: list[Segment] = []
+    made = 0
     for segment in segments:
         longest = max(len(one.wav) for one in [*batch, segment])
         if batch and longest * (len(batch) + 1) > most:
             yield batch
-            batch = []
+            batch, made = [], made + 1
+            if made % GIVE_BACK_EVERY == 0:
+                give_back_memory()
         batch.append(segment)
     if batch:
         yield batch
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, which glibc does only where no small block that lives on lies behind it.
+
+    Batches of many sizes, with what they said between them, would take 400 MB more in an hour than in ten minutes.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_sound(wav: Tensor) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.dataio.corpus import Corpus
-from toolkit.dataio.statistics import Statistics
 from toolkit.errors import ModelError, ToolkitError
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.model_facts import PROVENANCE_FILE, read_facts
@@ -74,6 +72,9 @@ def data_sets(hyperparams: Path) -> dict[str, dict[str, Any]]:
 
 
 def _counted(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    from toolkit.dataio.corpus import Corpus  # with lhotse and matplotlib: a second, in which a model may be heard
+    from toolkit.dataio.statistics import Statistics
+
     statistics = Statistics()
     try:
         statistics.add_all(Corpus.of(name, config, metadata_only=True).examples, lambda _: None)

@@ -14,7 +14,11 @@ from toolkit.inference.speech import Detector
 
 AROUND_S = 60.0  # what is heard is compared with
 BLOCK_S = 10.0  # audio is looked at in, however it comes
-MARGIN_S = 0.2  # of quiet kept around speech: consonants are quiet, and more of it costs words of the transducer
+# The mean of so much is speech or not: clicks and breaths would end pauses, and stops within words begin them.
+SMOOTH_S = 0.2
+# Of quiet is kept around speech, as models know it from their utterances: of AN4's 593 words for validation, four
+# transducers lose 2 more on average where utterances are cut closer (0.2 s), or 7 (0.1 s); a breath may be a word.
+MARGIN_S = 0.3
 
 
 class Segment(NamedTuple):
@@ -35,8 +39,9 @@ def segments(
     overlap it ends where it is quietest, as the next begins.
     """
     frame = speech.frame
-    longest, overlap, pause, margin, around = (
-        round(seconds * speech.sample_rate / frame) for seconds in (longest_s, overlap_s, pause_s, MARGIN_S, AROUND_S)
+    longest, overlap, pause, margin, around, smooth = (
+        round(seconds * speech.sample_rate / frame)
+        for seconds in (longest_s, overlap_s, pause_s, min(MARGIN_S, pause_s), AROUND_S, SMOOTH_S)
     )
     held, levels, before = torch.zeros(0), np.zeros(0), np.zeros(0)
     start, continues = 0, False
@@ -44,41 +49,50 @@ def segments(
         held = torch.cat([held, block])
         levels = np.concatenate([levels, speech.feed(block)])
         while len(levels) >= longest or (len(levels) and not len(block)):
-            loud = levels - speech.threshold(np.concatenate([before, levels]))
+            heard = means(np.concatenate([before, levels]), smooth)
+            loud = (heard - speech.threshold(heard))[len(before) :]
             loud[0] = max(loud[0], float(continues))
-            end = cut = pause_after(loud[:longest], pause) or (None if len(levels) >= longest else len(levels))
-            if cut is None:
-                end, cut = (longest, longest - overlap) if overlap else (quietest(loud[:longest]),) * 2
+            cut, continuing = pause_after(loud[:longest], pause), False
+            if cut is not None:
+                end = min(cut + margin, len(loud))
+            elif len(loud) < longest:
+                end = cut = len(loud)
+            elif overlap:
+                end, cut, continuing = longest, longest - overlap, True
+            else:
+                end = cut = quietest(loud[:longest])
             spoken = np.flatnonzero(loud[:end] > 0)
             if len(spoken):
                 first, last = max(0, spoken[0] - margin) * frame, min(end, spoken[-1] + 1 + margin) * frame
                 yield Segment(start + int(first), held[first:last], continues)
-            continues = cut < end
+            continues = continuing
             before = np.concatenate([before, levels[:cut]])[-around:]
             held, levels, start = held[cut * frame :], levels[cut:], start + cut * frame
 
 
 def pause_after(loud: NDArray[np.float64], pause: int) -> int | None:
-    """How many of the frames (T,), loud where positive, are before the middle of the first pause; None without one.
+    """How many of the frames (T,), loud where positive, are before the first pause; None without one.
 
-    Quiet before speech is a part of its own, but for its last frames.
+    Quiet before speech is a part of its own, but for as much of it as a pause.
     """
     spoken = np.flatnonzero(loud > 0)
     first = int(spoken[0]) if len(spoken) else len(loud)
-    if first >= pause:
-        return max(1, first - pause // 2)
+    if first > pause:
+        return first - pause
     ends = np.flatnonzero(np.diff(np.append(spoken, len(loud))) > pause)
-    return int(spoken[ends[0]]) + 1 + pause // 2 if len(ends) else None
+    return int(spoken[ends[0]]) + 1 if len(ends) else None
 
 
 def quietest(loud: NDArray[np.float64]) -> int:
     """The place in the second half of frames (T,) that is quietest, itself and on average with those around it."""
-    means = np.zeros(len(loud))
-    for width in (1, 3, 9, 27):
-        padded = np.pad(loud, width // 2, mode="edge")
-        means += np.convolve(padded, np.full(width, 1 / width), mode="valid")
     half = len(loud) // 2
-    return half + int(means[half:].argmin())
+    return half + int(sum(means(loud, width) for width in (1, 3, 9, 27))[half:].argmin())
+
+
+def means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """The mean of each of the values (T,) and those around it, ``width`` in all, or one more."""
+    reach = width // 2
+    return np.convolve(np.pad(values, reach, mode="edge"), np.full(2 * reach + 1, 1 / (2 * reach + 1)), mode="valid")
 
 
 def even(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +18,43 @@ from toolkit.inference.transcript import Word
 
 # Audio of this length has a frame in every model: some encoders' convolutions need seven frames of 10 ms.
 SHORT_S = 0.2
-LONG_S = 10  # and this has two more in every model
+LONG_S = 10.0  # and this has two more in every model
+# Frames of nearly all models begin at a multiple of so many samples or one off: hops of 10 ms, 320 k + 80.
+ROUND = 80
 
 
 @torch.inference_mode()
 def samples_per_frame(model: nn.Module, sample_rate: int, device: torch.device) -> int:
-    """How many samples a model's frame is after the one before; found by asking it how long audio of more frames is."""
+    """How many samples a model's frame is after the one before; found by asking it how many frames audio has.
 
-    def frames_of(samples: list[int]) -> list[int]:
-        wavs = torch.zeros(len(samples), max(samples), device=device)
-        return model.encode(wavs, torch.tensor(samples, device=device))[1].tolist()
+    It is exact whatever the model, and where frames begin at round numbers, nine answers are enough: each is a whole
+    encoder's work.
+    """
 
-    shortest = round(SHORT_S * sample_rate)
-    (fewest,), longest = frames_of([shortest]), shortest
-    while frames_of([longest])[0] < fewest + 2:
-        longest += shortest
-        if longest > LONG_S * sample_rate:
-            raise ModelError(f"{type(model).__name__}: {LONG_S} s of audio have no more frames than {SHORT_S} s")
-    # the most samples known to be too few for one frame more, and for two; and the fewest known to be enough
-    few, enough = [shortest, shortest], [longest, longest]
-    while any(high - low > 1 for low, high in zip(few, enough, strict=True)):
-        middle = [(low + high) // 2 for low, high in zip(few, enough, strict=True)]
-        for more, frames in enumerate(frames_of(middle)):
-            (enough if frames > fewest + more else few)[more] = middle[more]
-    return enough[1] - enough[0]
+    @cache
+    def frames_of(samples: int) -> int:
+        wavs = torch.zeros(1, samples, device=device)
+        return int(model.encode(wavs, torch.tensor([samples], device=device))[1])
+
+    short, longest = round(SHORT_S * sample_rate), round(LONG_S * sample_rate)
+    long = 6 * short
+    while (more := frames_of(long) - frames_of(short)) < 2:
+        if long == longest:
+            raise ModelError(f"{type(model).__name__}: {LONG_S:g} s of audio have no more frames than {SHORT_S} s")
+        long = min(2 * long, longest)
+    # one step less than frames that begin in between is shorter than what is between, and one step more is longer
+    above, most = (long - short) // (more + 1), (long - short - 1) // (more - 1)
+    begins = fewest(lambda samples: frames_of(samples) > frames_of(short), short, short + most)
+    return fewest(lambda step: frames_of(begins + step) > frames_of(begins), above, most)
+
+
+def fewest(enough: Callable[[int], bool], above: int, most: int) -> int:
+    """The smallest number above the first that is enough, as the second is; a round one is found soonest."""
+    near = (ROUND * times + off for times in range(above // ROUND, most // ROUND + 2) for off in (-1, 0, 1))
+    marks = [mark for mark in near if above < mark < most]
+    place = bisect_left(marks, True, key=enough)
+    between = range(marks[place - 1] if place else above, marks[place] if place < len(marks) else most)
+    return between[0] + 1 + bisect_left(between[1:], True, key=enough)
 
 
 def ctc_output(model: nn.Module, encoded: Tensor) -> Tensor | None:

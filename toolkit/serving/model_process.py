@@ -39,8 +39,8 @@ from toolkit.serving.work import File, Session
 
 logger = logging.getLogger(__name__)
 
-TURN_S = 0.2  # that a batch for long files may take: as long waits who comes meanwhile
-FIRST_S = 20.0  # of audio, for a batch of long files before the speed is known
+TURN_S = 0.1  # that a batch for long files may take: as long waits who comes meanwhile
+FIRST_S = 10.0  # of audio, for a batch of long files before the speed is known
 AHEAD_S = 5.0  # of live speech that waits: then no more is taken
 PADDING_S = 0.5  # lengths of batches are multiples: torch keeps memory for every length it meets
 
