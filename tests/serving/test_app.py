@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from fake_engine import FakeEngine
-from served import SAYS, client_of, wav
-from starlette.testclient import TestClient
+from served import SAYS, client_of, served, wav
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from toolkit.inference.transcript import Transcript
+from toolkit.serving import transcribe
 from toolkit.serving.jobs import Job, Status
 from toolkit.serving.logs import JSONFormatter
 
@@ -81,7 +85,8 @@ def test_a_body_can_be_the_file(client: TestClient, engine: FakeEngine):
 @pytest.mark.parametrize(
     ("fields", "status", "param", "said"),
     [
-        ({"modell": "tiny"}, 422, "modell", "did you mean 'model'?"),
+        ({"modell": "tiny"}, 422, None, "did you mean 'model'?"),
+        ({"hotwords": "x" * 5000}, 400, "hotwords", "has 5000 letters; expected at most 4000"),
         ({"model": "huge"}, 404, "model", "there are tiny, other"),
         ({"channel": "left"}, 422, "channel", "'left'; expected a whole number, 0 to 255"),
         ({"channel": "-1"}, 422, "channel", "0 to 255"),
@@ -90,12 +95,18 @@ def test_a_body_can_be_the_file(client: TestClient, engine: FakeEngine):
         ({"nbest": ["1", "2"]}, 422, "nbest", "is there 2 times"),
     ],
 )
-def test_a_wrong_field_is_named(client: TestClient, fields: dict[str, str], status: int, param: str, said: str):
+def test_a_wrong_field_is_named(client: TestClient, fields: dict[str, str], status: int, param: str | None, said: str):
     answer = client.post("/transcribe", files={"file": wav(1)}, data=fields)
     assert answer.status_code == status
     assert error_of(answer)["param"] == param
     assert said in error_of(answer)["message"]
     assert len(error_of(answer)["message"]) < 200
+
+
+def test_names_are_not_repeated_at_any_length(client: TestClient):
+    answer = client.post(f"/transcribe?{'x' * 5000}=1", content=wav(), headers={"Content-Type": "audio/wav"})
+    assert (answer.status_code, len(error_of(answer)["message"]) < 200) == (422, True)
+    assert len(error_of(client.get(f"/v1/models/{'x' * 5000}"))["message"]) < 200
 
 
 def test_what_is_no_audio_is_refused(client: TestClient):
@@ -108,7 +119,28 @@ def test_a_full_queue_says_when_to_come_again(client: TestClient, engine: FakeEn
     engine.full = True
     answer = client.post("/transcribe", files={"file": wav()})
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
+    assert "x-should-retry" not in answer.headers
     assert error_of(answer)["type"] == "rate_limit_error"
+
+
+def test_others_are_answered_while_an_answer_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    writes, go_on, write = threading.Event(), threading.Event(), transcribe.answer_of
+
+    def slowly(*arguments: object) -> object:
+        writes.set()
+        assert go_on.wait(10)
+        return write(*arguments)
+
+    monkeypatch.setattr(transcribe, "answer_of", slowly)
+    with ThreadPoolExecutor() as pool, served(tmp_path) as (host, port):
+        url = f"http://{host}:{port}"
+        answer = pool.submit(httpx.post, f"{url}/transcribe", files={"file": wav()})
+        try:
+            assert writes.wait(10)
+            assert httpx.get(f"{url}/health/live", timeout=3).status_code == 200
+        finally:
+            go_on.set()
+        assert answer.result().json()["text"] == SAYS
 
 
 # other paths
@@ -122,6 +154,21 @@ def test_wrong_paths_and_methods_are_errors_of_the_same_shape(client: TestClient
     answer = client.request(method, path)
     assert answer.status_code == status
     assert path in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/strem", "/health/live"])
+def test_a_socket_at_a_wrong_path_is_an_error_of_the_same_shape(client: TestClient, path: str):
+    with pytest.raises(WebSocketDenialResponse) as caught, client.websocket_connect(path):
+        pass
+    assert caught.value.status_code == 404
+    assert f"nothing at {path}" in error_of(caught.value)["message"]
+    assert counters(client)['asr_requests_total{method="WEBSOCKET",route="unknown",status="404"}'] == 1
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/"])
+def test_probes_may_ask_without_a_body(client: TestClient, path: str):
+    answer = client.head(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, client.get(path).headers["Content-Type"])
 
 
 def test_health_tells_life_from_readiness(client: TestClient, engine: FakeEngine):
@@ -142,6 +189,7 @@ def test_a_failure_is_told_to_the_log_and_not_to_the_client(
     engine.transcribe = fail
     answer = client.post("/transcribe", files={"file": wav()}, headers={"X-Request-ID": "r-1"})
     assert (answer.status_code, error_of(answer)["type"]) == (500, "server_error")
+    assert answer.headers["x-should-retry"] == "false"
     assert "r-1" in error_of(answer)["message"]
     assert "secret" not in answer.text
     assert "secret" in caplog.text
@@ -179,6 +227,24 @@ def test_logs_tell_content_only_when_asked(tmp_path: Path, caplog: pytest.LogCap
     assert ("patient.wav" in told, SAYS in told) == (log_content, log_content)
     assert "secret" not in told
     assert ("patient.txt: is not audio" in told) == log_content
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": {"secret": "1"}, "files": {"file": wav(1)}},
+        {"data": {"secret": b"\xff"}, "files": {"file": wav(1)}},
+        {"data": {"secret": "1" * 70_000}, "files": {"file": wav(1)}},
+        {"files": {"secret": wav(1)}},
+    ],
+)
+def test_names_of_fields_are_content(client: TestClient, caplog: pytest.LogCaptureFixture, wrong: dict):
+    caplog.set_level(logging.INFO)
+    caplog.handler.setFormatter(JSONFormatter())
+    answer = client.post("/transcribe", **wrong)
+    assert 400 <= answer.status_code < 500
+    assert "secret" in error_of(answer)["message"] or answer.status_code == 413
+    assert "secret" not in caplog.text
 
 
 def test_metrics_count(client: TestClient, engine: FakeEngine):
@@ -219,6 +285,9 @@ def test_a_proxy_may_show_the_service_below_a_path(tmp_path: Path):
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/speech"}]
         for path in ("/health/live", "/speech/health/live"):  # with and without what the proxy strips
             assert client.get(path).status_code == 200
+        assert client.get("/speech", follow_redirects=False).headers["Location"] == "/speech/"
+        assert client.get("/speech").headers["Content-Type"].startswith("text/html")
+        assert client.get("/speeches").status_code == 404
 
 
 def test_pages_of_others_may_ask_when_they_are_named(tmp_path: Path):
@@ -226,7 +295,35 @@ def test_pages_of_others_may_ask_when_they_are_named(tmp_path: Path):
     with client_of(tmp_path, cors_origins="https://a.org") as client:
         allowed = client.options("/transcribe", headers=ask)
         assert allowed.headers["Access-Control-Allow-Origin"] == "https://a.org"
+        asked = {"Access-Control-Request-Headers": "authorization, x-stainless-os, x-stainless-retry-count"}
+        assert client.options("/v1/audio/transcriptions", headers=ask | asked).status_code == 200
         other = client.options("/transcribe", headers=ask | {"Origin": "https://b.org"})
         assert "Access-Control-Allow-Origin" not in other.headers
     with client_of(tmp_path) as client:
         assert "Access-Control-Allow-Origin" not in client.get("/health/live", headers=ask).headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),  # a program
+        ("http://testserver", True),
+        ("https://testserver", True),  # behind a proxy
+        ("https://a.org", True),
+        ("https://b.org", False),
+        ("https://a.org.b.org", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_others_may_not_listen(tmp_path: Path, origin: str | None, allowed: bool):
+    headers = {} if origin is None else {"Origin": origin}
+    with client_of(tmp_path, cors_origins="https://a.org") as client:
+        if allowed:
+            with client.websocket_connect("/v1/stream?sample_rate=16000", headers=headers) as socket:
+                assert socket.receive_json()["type"] == "ready"
+                socket.send_json({"type": "end"})
+                assert socket.receive_json()["type"] == "done"
+            return
+        with pytest.raises(WebSocketDenialResponse) as caught:
+            client.websocket_connect("/v1/stream", headers=headers).__enter__()
+        assert (caught.value.status_code, error_of(caught.value)["type"]) == (403, "permission_error")

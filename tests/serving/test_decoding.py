@@ -40,7 +40,13 @@ class Pool:
         return self.loop.run_until_complete(asyncio.wait_for(awaitable, 60))
 
     def decoding(self, file: Path, **options: object) -> Decoding:
-        given = {"name": "my.wav", "sample_rate": RATE, "channel": None, "most_s": 60.0} | options
+        given = {
+            "name": "my.wav",
+            "sample_rate": RATE,
+            "channel": None,
+            "most_s": 60.0,
+            "room_bytes": 1 << 30,
+        } | options
         return Decoding(file=file, samples=self.folder / "samples", **given)
 
     def decode(self, file: Path, **options: object) -> np.ndarray:

@@ -24,7 +24,7 @@ import pytest
 import soundfile
 from running_engine import LIMITS, RATE, Running, alive, noise, write
 
-from toolkit.errors import ExperimentError
+from toolkit.errors import ConfigError, ExperimentError
 from toolkit.inference.live import listen
 from toolkit.inference.streaming import as_streaming
 from toolkit.inference.transcriber import Transcriber
@@ -156,6 +156,7 @@ def test_cards_tell_of_the_models(running: Running) -> None:
     assert [card.streaming for card in cards.values()] == [False, True, False]
     assert all(card.loaded and card.sample_rate == RATE for card in cards.values())
     assert cards["an4"].provenance["license"]
+    assert cards["an4"].provenance["exported"]["command"].startswith("asr export transducer_seed3 an4-small --quantize")
 
 
 # What is refused
@@ -193,6 +194,30 @@ def test_audio_that_is_too_long(running: Running, files: dict[str, Path]) -> Non
     running.set(audio_s=5.0)
     with pytest.raises(TooLargeError, match=r"9\.wav: longer than the 5 seconds"):
         running.run(running.transcribe(files["9"]))
+
+
+def test_no_more_of_the_disk_is_taken_than_may_be(running: Running, files: dict[str, Path]) -> None:
+    running.set(disk_bytes=1_000_000)  # half of it for each of the decoders: 7.8 s
+    with pytest.raises(BusyError, match=r"9\.wav: its samples find no room") as error:
+        running.run(running.transcribe(files["9"]))
+    assert error.value.retry_after
+    assert running.run(running.transcribe(files["4"])).duration == 4.0
+    upload = running.folder / "upload"
+    upload.write_bytes(bytes(900_000))
+    running.engine.check_disk(100_000)
+    with pytest.raises(BusyError, match="as much of the disk"):
+        running.engine.check_disk(100_001)
+    with pytest.raises(BusyError, match="find no room"):
+        running.run(running.transcribe(files["4"]))
+    upload.unlink()
+    running.engine.check_disk(1_000_000)
+
+
+def test_a_device_that_is_not_there_is_told_at_the_beginning(run_folder: Path, tmp_path: Path) -> None:
+    engine = ServiceEngine({"ctc": run_folder}, dataclasses.replace(LIMITS, devices=("cpu", "bogus")), tmp_path)
+    with pytest.raises(ConfigError, match=r"limits\.devices \(--device\): there is no 'bogus'; there are cpu"):
+        asyncio.run(engine.start())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,18 @@ def test_what_is_not_http_is_an_error_of_the_same_shape(address: tuple[str, int]
         answer = answer_on(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert error_in(answer)["message"]
+    assert b"\r\nX-Request-ID: " in answer
+    counted = httpx.get(url(address, "/metrics")).text
+    assert 'asr_requests_total{method="OTHER",route="unknown",status="400"} 1.0' in counted
+
+
+def test_a_socket_without_its_key_is_an_error_of_the_same_shape(address: tuple[str, int]):
+    with sent(
+        address, b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ) as one:
+        answer = answer_on(one)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert "Sec-WebSocket-Key" in error_in(answer)["message"]
 
 
 @pytest.mark.parametrize(

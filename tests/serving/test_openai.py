@@ -221,6 +221,7 @@ def test_models(client: openai.OpenAI):
     ("options", "error", "param", "said"),
     [
         ({"model": "whisper-1"}, openai.NotFoundError, "model", "there are tiny, other"),
+        ({"prompt": "x" * 5000}, openai.BadRequestError, "prompt", "5000 letters; expected at most 4000"),
         (
             {"language": "english"},
             openai.BadRequestError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ def test_without_a_key_nothing_is_transcribed(tmp_path: Path, header: str | None
         assert key not in answer.text
         for path in ("/health/live", "/health/ready", "/metrics"):  # probes have no key
             assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["secret", "\ud800"])
+def test_a_socket_shows_no_key_in_its_query_nor_one_that_cannot_be(tmp_path: Path, key: str):
+    url, settings = "/v1/stream?api_key=secret&sample_rate=16000", {"api_key_hashes": [hash_of("secret")]}
+    with client_of(tmp_path, upload_pause_s=0.3, **settings) as client, client.websocket_connect(url) as socket:
+        if key != "secret":
+            socket.send_text(json.dumps({"type": "start", "api_key": key}))
+        found = socket.receive_json()
+        kind = "invalid_request_error" if key == "secret" else "authentication_error"  # nothing came, or a wrong one
+        assert (found["type"], found["error"]["type"]) == ("error", kind)
 
 
 def test_a_wrong_key_is_refused_before_the_upload_is_read(tmp_path: Path):

@@ -85,6 +85,16 @@ def test_what_was_accepted_is_finished_before_it_stops(folder: Path, stop: signa
     assert "Traceback" not in logs
 
 
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_stops_at_once_while_models_are_loaded(folder: Path, stop: signal.Signals, status: int):
+    with started("endless", "--port", "0", "--temporary-folder", str(folder)) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(stop)
+        rest, logs = process.communicate(timeout=10)
+    assert (process.returncode, rest) == (status, "")
+    assert "Traceback" not in logs
+
+
 def test_the_second_ctrl_c_ends_at_once(folder: Path):
     with answering(folder, part_seconds=30.0) as (process, answer):
         process.send_signal(signal.SIGINT)
@@ -109,6 +119,21 @@ def test_a_place_for_uploads_that_is_none_is_one_error():
     with started("an4=somewhere", "--port", "0", "--temporary-folder", str(SCRIPT)) as process:
         said = process.communicate(timeout=10)
     assert said == ("", f"error: temporary_folder: {SCRIPT} is not a folder; name another place\n")
+
+
+def test_a_place_that_cannot_be_made_is_one_error():
+    with started("an4=somewhere", "--port", "0", "--temporary-folder", "/proc/uploads") as process:
+        said = process.communicate(timeout=10)
+    assert said == ("", "error: temporary_folder: /proc/uploads: No such file or directory; name another place\n")
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_who_opens_it_to_all_is_warned(folder: Path, host: str, warned: bool):
+    with started("an4=somewhere", "--host", host, "--port", "0", "--temporary-folder", str(folder)) as process:
+        process.stdout.readline()
+        process.terminate()
+        _, logs = process.communicate(timeout=10)
+    assert ("no API keys: whoever reaches this machine may ask" in logs) == warned
 
 
 def test_a_model_that_cannot_be_loaded_is_one_error(folder: Path):

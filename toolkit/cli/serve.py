@@ -12,7 +12,7 @@ programs what there is, OpenAI's client works with base_url="http://localhost:80
 
 Everything can also be said by the environment (ASR_PORT=80, ASR_MODELS=an4=/models/an4, ASR_LIMITS__QUEUE_S=3600)
 and by one YAML, --config or ASR_CONFIG (port: 80, limits: {queue_s: 3600}); flags come first, then the environment.
-toolkit/serving/settings.py and Limits of toolkit/serving/jobs.py list what there is.
+--settings prints all there is, with defaults and meanings, as such a YAML; --set says what has no flag of its own.
 
 --new-key prints a new API key, and its hash for api_key_hashes; whoever has no key is then refused. The first Ctrl-C,
 or SIGTERM, finishes what was accepted; a second Ctrl-C ends at once. Logs are lines of JSON on standard error.
@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import MissingDependencyError
+from toolkit.errors import ConfigError, MissingDependencyError
 from toolkit.files import require_writable
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.pop("new_key", False):
             print_key()
+            return 0
+        if options.pop("settings", False):
+            from toolkit.serving.settings_list import settings_as_yaml
+
+            print(settings_as_yaml(), end="")
             return 0
         from toolkit.serving.app import create_app  # imports take a second: not for --help
         from toolkit.serving.engine import ServiceEngine
@@ -96,13 +101,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--log-content", action="store_true", help="tell names of files, and what was said, in logs")
     parser.add_argument("--temporary-folder", metavar="FOLDER", help="where uploads lie while they are transcribed")
     parser.add_argument("--config", metavar="FILE", help="YAML of settings")
+    parser.add_argument(
+        "--set", action="append", metavar="KEY=VALUE", help="any setting, for instance limits.queue_s=3600"
+    )
+    parser.add_argument("--settings", action="store_true", help="print all settings as a YAML, and end")
     parser.add_argument("--new-key", action="store_true", help="print an API key and its hash, and end")
     return parser.parse_args(arguments)
 
 
 def as_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Options by the names of settings; those that were not given are missing."""
+    """Options by the names of settings; those that were not given are missing. Raises ConfigError."""
     limits = {field: options.pop(flag) for flag, field in LIMITS.items() if flag in options}
+    for text in options.pop("set", ()):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, for instance limits.queue_s=3600")
+        place = limits if name.startswith("limits.") else options
+        place[name.removeprefix("limits.")] = value
     if not options.get("models"):
         options.pop("models", None)
     return options | ({"limits": limits} if limits else {})

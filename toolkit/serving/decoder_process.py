@@ -12,6 +12,7 @@ from toolkit.errors import AudioError, NotAudioError
 from toolkit.serving.children import Parent
 from toolkit.serving.decoding import Decoding, Header
 from toolkit.serving.service_errors import (
+    BusyError,
     InvalidInputError,
     ServiceError,
     TooLargeError,
@@ -65,6 +66,8 @@ def decode(decoding: Decoding) -> int:
             samples += len(block)
             if samples > most:
                 raise _too_long(decoding)
+            if samples * block.element_size() > decoding.room_bytes:
+                raise BusyError(f"{decoding.name}: its samples find no room on the server's disk", retry_after=30)
             file.write(block.numpy().data)
     return samples
 

@@ -35,6 +35,8 @@ class Decoding:
         Which one to take; by default their mean.
     most_s
         Of audio that are allowed.
+    room_bytes
+        For the samples on the disk.
     """
 
     file: Path
@@ -43,6 +45,7 @@ class Decoding:
     sample_rate: int
     channel: int | None
     most_s: float
+    room_bytes: int
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from toolkit.serving.jobs import Engine
 from toolkit.serving.metrics import Metrics
 from toolkit.serving.security import check_key, key_of
+from toolkit.serving.service_errors import ForbiddenError
 from toolkit.serving.settings import Settings
 
 
@@ -40,6 +41,17 @@ class KeyRequired(HTTPBearer):
     async def __call__(self, request: HTTPConnection) -> None:
         """Nothing, where the client has a key."""
         check_key(key_of(request), request.app.state.settings.api_key_hashes)
+
+
+def require_our_page(connection: HTTPConnection, settings: SettingsOf) -> None:
+    """Let in programs, our page, and those of ``cors_origins``; raises ForbiddenError for others.
+
+    Browsers ask before a page of another server may read what it asks for, except over a WebSocket.
+    """
+    origin = connection.headers.get("origin")
+    ours = origin is None or origin.partition("://")[2] == connection.headers.get("host", "").lower()
+    if not ours and not {origin, "*"} & set(settings.cors_origins):
+        raise ForbiddenError(f"{origin[:80]}: pages of there may not ask here; cors_origins names those that may")
 
 
 require_key = KeyRequired(scheme_name="API key")

@@ -24,6 +24,7 @@ pre { background: #8882; padding: 1rem; overflow: auto; max-height: 24rem }
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
+@router.head("/docs")
 @router.get("/docs", response_class=HTMLResponse)
 async def docs(request: Request) -> HTMLResponse:
     """The page."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import logging
 import math
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from anyio import move_on_after
 
+from toolkit.errors import ToolkitError
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.children import Child, ChildGoneError
 from toolkit.serving.decoding import Decoders, Decoding
@@ -25,6 +25,7 @@ from toolkit.serving.messages import OpenLive, Setup, Transcribe
 from toolkit.serving.processes import ModelProcess, ProcessDiedError
 from toolkit.serving.service_errors import BusyError, InvalidInputError, NotFoundError, UnavailableError
 from toolkit.serving.tickets import Ticket
+from toolkit.serving.upload_folder import bytes_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ TRIES = 2  # of a job whose process dies
 RETRY_S = range(1, 61)  # that a client is asked to wait
 DEVICES = "toolkit.serving.device_process"
 STOPS = "the service stops; try again later"
+DISK_RETRY_S = 5
 
 
 class ServiceEngine:
@@ -113,13 +115,18 @@ class ServiceEngine:
         if self._waiting_s >= self.limits.queue_s:
             raise BusyError(f"{self._waiting_s:.0f} seconds of audio wait", retry_after=self._retry_after())
 
+    def check_disk(self, more_bytes: int = 0) -> None:
+        """Raise BusyError when there is no room on the disk for so much more."""
+        if more_bytes > self._disk_room():
+            raise BusyError("what waits takes as much of the disk as it may", retry_after=DISK_RETRY_S)
+
     async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         """The parts of a file in their order as they are understood, as of `Engine`."""
         self.check_room()
         job = replace(job, model=self._card(job.model).name)
         ticket = Ticket(job, self._folder / f"{next(self._numbers)}.f32", self.limits.timeout_s)
         self._tickets.add(ticket)
-        ticket.begin(self._answer, self._forget_ticket)
+        ticket.begin(self._answer, self._forget)
         try:
             async for part in ticket.parts():
                 yield part
@@ -132,7 +139,7 @@ class ServiceEngine:
         name = self._card(model).name
         process = await self._least_loaded()
         self._check_live_room()  # others came, or the end, while no process could transcribe
-        session = LiveSpeech(process, OpenLive(next(self._numbers), name, sample_rate), self._forget_session)
+        session = LiveSpeech(process, OpenLive(next(self._numbers), name, sample_rate), self._forget)
         self._sessions.add(session)
         return session
 
@@ -157,7 +164,8 @@ class ServiceEngine:
     async def _answer(self, ticket: Ticket) -> None:
         """Decode a file, and have it recognised."""
         job, rate = ticket.job, self._card(ticket.job.model).sample_rate
-        decoding = Decoding(job.audio, ticket.samples, job.name, rate, job.channel, self.limits.audio_s)
+        room = await asyncio.to_thread(self._disk_room) // self.limits.decoders
+        decoding = Decoding(job.audio, ticket.samples, job.name, rate, job.channel, self.limits.audio_s, room)
         seconds = await self._decoders.header_s(decoding)
         self._weigh(ticket, seconds)
         self._weigh(ticket, await self._decoders.decode(decoding, seconds) / rate)
@@ -210,17 +218,16 @@ class ServiceEngine:
         """The model of a name; the default one without."""
         cards = {card.name: card for card in self.models}
         if name and name not in cards:
-            raise NotFoundError(f"model {name!r}: no such model; there are {', '.join(cards)}", param="model")
+            raise NotFoundError(f"model {name[:80]!r}: no such model; there are {', '.join(cards)}", param="model")
         return cards[name or next(iter(cards))]
 
-    def _forget_ticket(self, ticket: Ticket) -> None:
-        self._tickets.discard(ticket)
-        self._left.set()
-        remove = functools.partial(ticket.samples.unlink, missing_ok=True)
-        asyncio.get_running_loop().run_in_executor(None, remove)  # a gigabyte takes a while
+    def _disk_room(self) -> int:
+        """Bytes that uploads and samples may still take."""
+        return max(0, self.limits.disk_bytes - bytes_in(self._parent or self._folder))
 
-    def _forget_session(self, session: LiveSpeech) -> None:
-        self._sessions.discard(session)
+    def _forget(self, done: Ticket | LiveSpeech) -> None:
+        self._tickets.discard(done)
+        self._sessions.discard(done)
         self._left.set()
 
     def _check_live_room(self) -> None:
@@ -248,14 +255,16 @@ class ServiceEngine:
 
     async def _devices(self) -> tuple[tuple[str, ...], int]:
         """Where models compute, and the threads of each process on a CPU."""
-        child = await Child.begin(DEVICES)
+        child = await Child.begin(DEVICES, self.limits.devices)
         try:
-            found, cores = await child.receive()
+            answer = await child.receive()
         except ChildGoneError:
             code = await child.exit_code()
             raise UnavailableError(f"the process that looks for devices ended (exit code {code})") from None
         await child.exit_code()
-        devices = self.limits.devices or found
+        if isinstance(answer, ToolkitError):
+            raise answer
+        devices, cores = answer
         return devices, self.limits.threads or max(1, cores // len(devices))
 
     def _setup(self, device: str, threads: int, *, every: bool) -> Setup:

@@ -47,7 +47,7 @@ def error_of(error: ServiceError) -> dict[str, Any]:
 
 def answer_of(error: ServiceError) -> JSONResponse:
     """The error as HTTP says it."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    headers = {"x-should-retry": "false"} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(error_of(error), error.status, headers)

@@ -31,6 +31,8 @@ class Limits:
         Of a request, in seconds.
     timeout_s
         From when a request is accepted to its answer; and as many seconds more as its audio has.
+    disk_bytes
+        Of the disk, which uploads and their samples take: more are refused.
     memory_bytes
         Of a model's process: beyond, models that were not used for the longest time leave it.
     live_sessions
@@ -49,6 +51,7 @@ class Limits:
     queue_requests: int = 256
     audio_s: float = 4 * 3600.0
     timeout_s: float = 600.0
+    disk_bytes: int = 16 << 30
     memory_bytes: int | None = None
     live_sessions: int = 16
     vad: Literal["energy", "silero"] = "energy"
@@ -97,7 +100,7 @@ class ModelCard:
     streaming
         Whether it was trained to write while somebody speaks; others hear what was said anew every second.
     provenance
-        What its folder tells of where it comes from (`toolkit.inference.model_facts`).
+        What its folder tells of where it comes from (`toolkit.inference.model_facts`), without folders of files.
     """
 
     name: str
@@ -175,6 +178,9 @@ class Engine(Protocol):
 
     def check_room(self) -> None:
         """Raise BusyError when no more requests may wait: before an upload is read."""
+
+    def check_disk(self, more_bytes: int = 0) -> None:
+        """Raise BusyError when there is no room on the disk for so much more; reads folders, and is for a thread."""
 
     def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         """The parts of a file in their order as they are understood: pieces between pauses of what is long.

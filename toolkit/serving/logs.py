@@ -106,6 +106,14 @@ class RequestLog:
         logger.info("request", extra={"fields": fields})
 
 
+def note_unread(metrics: Metrics, error: ServiceError, name: str) -> None:
+    """Count and log, by its id, a request that could not be read, and so never came to the app."""
+    metrics.refused(error.kind)
+    metrics.answered("unknown", "OTHER", error.status, 0.0)
+    fields = {"request_id": name, "method": "OTHER", "route": "unknown", "status": error.status, "error": error.kind}
+    logger.info("request", extra={"fields": fields})
+
+
 class _Answer:
     """Sends an answer with the request's id, and remembers its status."""
 

@@ -14,7 +14,7 @@ import torch
 
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.inference.long_audio import DETECTORS
-from toolkit.inference.model_facts import facts_of
+from toolkit.inference.model_facts import facts_of, without_folders
 from toolkit.inference.sources import find_folder
 from toolkit.inference.streaming import StreamingASR, as_streaming
 from toolkit.inference.transcriber import Transcriber
@@ -121,7 +121,7 @@ def card_of(name: str, folder: Path, transcriber: Transcriber) -> ModelCard:
         loaded=True,
         streaming=isinstance(transcriber, StreamingASR),
         sample_rate=transcriber.sample_rate,
-        provenance=facts_of(folder),
+        provenance=without_folders(facts_of(folder)),
     )
 
 

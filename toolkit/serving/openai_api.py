@@ -133,8 +133,8 @@ async def model(name: str, engine: EngineOf) -> Model:
     for card in engine.models:
         if card.name == name:
             return Model(**_facts(card), provenance=card.provenance)
-    names = [card.name for card in engine.models]
-    raise NotFoundError(f"model {name[:80]!r}: there are {', '.join(names)}{did_you_mean(name, names)}", param="model")
+    shown, names = name[:80], [card.name for card in engine.models]
+    raise NotFoundError(f"model {shown!r}: there are {', '.join(names)}{did_you_mean(shown, names)}", param="model")
 
 
 def _facts(card: ModelCard) -> dict[str, Any]:

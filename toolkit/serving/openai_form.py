@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from toolkit.serving.forms import phrases
 from toolkit.serving.service_errors import BadRequestError
 
 # What is wanted where something else may come.
@@ -93,9 +94,8 @@ class TranscriptionForm(BaseModel):
 
     @property
     def hotwords(self) -> tuple[str, ...]:
-        """The phrases of the prompt, and the keywords."""
-        phrases = [*re.split(r"[,\n]", self.prompt), *self.keywords]
-        return tuple(phrase.strip() for phrase in phrases if phrase.strip())
+        """The phrases of the prompt, and the keywords. Raises BadRequestError."""
+        return phrases("\n".join([self.prompt, *self.keywords]), "prompt")
 
 
 def described_form() -> dict[str, Any]:

@@ -19,18 +19,13 @@ def new_key() -> str:
 
 def hash_of(key: str) -> str:
     """What the service keeps of a key. Keys are random: nothing can be guessed that a salt would save."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def key_of(connection: HTTPConnection) -> str | None:
-    """What the client shows: ``Authorization: Bearer KEY``, or ``?api_key=KEY`` of a WebSocket.
-
-    Pages cannot set headers of a WebSocket; queries are in no log of ours, but may be in a proxy's.
-    """
+    """What the client shows: ``Authorization: Bearer KEY``."""
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
-    return connection.query_params.get("api_key") if connection.scope["type"] == "websocket" else None
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def check_key(key: str | None, hashes: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import signal
 import socket
+import uuid
 from collections.abc import Callable
 from types import FrameType
 
@@ -18,13 +19,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from toolkit.errors import ConfigError
 from toolkit.serving.error_answers import error_of
 from toolkit.serving.live_api import SOCKETS
+from toolkit.serving.logs import note_unread
 from toolkit.serving.service_errors import BadRequestError
 from toolkit.serving.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # Of the line and the headers of a request: seconds and bytes that they may take. Browsers send some hundred bytes.
 HEAD_S, HEAD_BYTES = 15.0, 64 * 1024
 # A client that is refused in the middle of its upload reads the answer only when it may send on for a while.
 LINGER_S = 2.0
+WEBSOCKET_KEY = b"sec-websocket-key"
 
 
 class Protocol(HttpToolsProtocol):
@@ -77,10 +82,19 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
-        body = json.dumps(error_of(BadRequestError(msg))).encode()
+        error, name = BadRequestError(msg), uuid.uuid4().hex
+        body = json.dumps(error_of(error)).encode()
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.write(f"{head}X-Request-ID: {name}\r\nConnection: close\r\n\r\n".encode() + body)
         self.transport.close()
+        note_unread(self.config.app.state.metrics, error, name)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Begin a WebSocket, where it is asked for as it should be."""
+        if WEBSOCKET_KEY in dict(self.headers):
+            super().handle_websocket_upgrade()
+        else:
+            self.send_400_response("a WebSocket is asked for without Sec-WebSocket-Key")
 
     def _close_after(self, seconds: float) -> None:
         self._go_on()
@@ -109,23 +123,32 @@ class Server(uvicorn.Server):
         self._app, self._on_ready = app, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Load the models, and listen. Raises what the engine raises, and ConfigError."""
-        logger = logging.getLogger("uvicorn.error")
-        logger.disabled = True  # it would write the trace of what is raised
+        """Load the models, and listen, unless it is to stop. Raises what the engine raises, and ConfigError."""
+        traces = logging.getLogger("uvicorn.error")
+        traces.disabled = True  # it would write the trace of what is raised
         try:
             await super().startup(sockets)
         except SystemExit:
+            if isinstance(self._app.state.failure, asyncio.CancelledError):
+                return  # it was to stop before it was ready
             raise self._app.state.failure from None
         except OSError as error:  # somebody else took the address while models were loaded
             raise ConfigError(f"cannot listen: {error.strerror}; choose another address by --host and --port") from None
         finally:
-            logger.disabled = False
-        self._on_ready()
+            traces.disabled = False
+        if not self.should_exit:
+            self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; the second Ctrl-C ends all at once, and what it interrupts is no news."""
+        """Stop, at once while models load; the second Ctrl-C ends all at once, and what it interrupts is no news."""
         super().handle_exit(sig, frame)
-        logging.getLogger("uvicorn.error").disabled = self.force_exit
+        asyncio.get_running_loop().call_soon_threadsafe(self._stop_starting)
+        logging.getLogger("uvicorn.error").disabled |= self.force_exit
+
+    def _stop_starting(self) -> None:
+        """Load no more models; nothing where they are loaded."""
+        if hasattr(self._app.state, "starting"):
+            self._app.state.starting.cancel()
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -152,6 +175,8 @@ def serve(app: FastAPI, address: socket.socket, on_ready: Callable[[], None]) ->
     KeyboardInterrupt
         It was Ctrl-C.
     """
+    if app.state.settings.is_open:
+        logger.warning("no API keys: whoever reaches this machine may ask; `asr serve --new-key` makes one")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done: that is no failure
     Server(app, on_ready).run([address])

@@ -3,6 +3,7 @@
     ServiceError (ToolkitError)
     ├── BadRequestError        400  the request makes no sense
     ├── AuthenticationError    401  no API key, or a wrong one
+    ├── ForbiddenError         403  a page of another server, which is not named in cors_origins
     ├── NotFoundError          404  no such model
     ├── TooLargeError          413  more bytes, or more seconds of audio, than are allowed
     ├── UnsupportedMediaError  415  not audio that can be decoded
@@ -32,7 +33,7 @@ class ServiceError(ToolkitError):
     param
         The field of the request that is to blame, where there is one.
     retry_after
-        Seconds after which to ask again, where that may help.
+        Seconds after which to ask again, where that may help; where not, OpenAI's clients are told not to.
     """
 
     status = 500
@@ -54,6 +55,12 @@ class AuthenticationError(ServiceError):
     """There is no API key, or a wrong one."""
 
     status, kind, code = 401, "authentication_error", "invalid_api_key"
+
+
+class ForbiddenError(ServiceError):
+    """A page of another server asks, which is not one of those that may."""
+
+    status, kind = 403, "permission_error"
 
 
 class NotFoundError(ServiceError):

@@ -8,9 +8,10 @@ limits: {queue_requests: 64}         # or ASR_LIMITS__QUEUE_REQUESTS=64
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,12 @@ from toolkit.serving.jobs import Limits
 Texts = Annotated[tuple[str, ...], NoDecode]  # in the environment with commas between them
 
 MAY_BE_ZERO = ("threads", "batch_wait_s", "live_sessions")  # of Limits
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")  # as browsers send it
+
+PREFIX = "ASR_"
+# Variables that are no settings: of commands, of the tests, and those that Kubernetes has for a service called asr.
+OTHERS = re.compile("ASR_(CONFIG|API_KEY|DATA|(.+_)?SERVICE_(HOST|PORT.*)|(.+_)?PORT_[0-9]+_.+|.+_PORT)")
+SECRET = "api_key_hashes"  # may be a key by mistake
 
 
 class Settings(BaseSettings):
@@ -40,6 +47,8 @@ class Settings(BaseSettings):
     ----------
     models
         Folders (or names on the hub) by what requests call them; the first is the default.
+    host, port
+        Where the service listens: 0.0.0.0 or :: for all addresses of the machine, port 0 for a free one.
     root_path
         Where a proxy shows the service, ``/speech`` for instance.
     upload_bytes
@@ -61,13 +70,13 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ASR_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
     )
 
     models: Annotated[dict[str, str], NoDecode]
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    root_path: str = Field("", pattern="^(/[^/]+)*$")
+    root_path: str = ""
     upload_bytes: int = Field(1 << 30, gt=0)
     upload_pause_s: float = Field(20.0, gt=0)
     api_key_hashes: Texts = ()
@@ -77,18 +86,47 @@ class Settings(BaseSettings):
     temporary_folder: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     limits: Limits = Limits()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches this machine may ask."""
+        here = self.host.startswith("127.") or self.host in ("localhost", "::1")
+        return not here and not self.api_key_hashes
+
     @field_validator("api_key_hashes", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(_parts(value)) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if not _parts(value):
+            raise ValueError("names none; leave the setting out where there are none")
+        return tuple(_parts(value))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r}; expected an origin as browsers send it, such as https://a.org, or *")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        path = value.removesuffix("/")
+        if not re.fullmatch("(/[^/]+)*", path):
+            raise ValueError(f"{value!r}; expected a path such as /speech")
+        return path
 
     @field_validator("models", mode="before")
     @classmethod
     def _name(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return value
+        texts = _parts(value) if isinstance(value, str) else value
+        if not (isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts)):
+            raise ValueError("expected folders, or folders by their names, such as {an4: /models/an4}")
         models: dict[str, str] = {}
-        for name, folder in (named_model(text) for text in (_parts(value) if isinstance(value, str) else value)):
+        for name, folder in map(named_model, texts):
             if name in models:
                 raise ValueError(f"two models are called {name}; name one otherwise, as other={folder}")
             models[name] = folder
@@ -116,7 +154,10 @@ class Settings(BaseSettings):
         known = [field.name for field in dataclasses.fields(Limits)]
         for name in value if isinstance(value, Mapping) else ():
             if name not in known:
-                raise ValueError(f"{name} is no limit{did_you_mean(name, known)}; there are {', '.join(known)}")
+                hint = did_you_mean(str(name), known)
+                raise ValueError(f"{name} is no limit{hint}; there are {', '.join(known)}")
+        if isinstance(value, Mapping) and isinstance(value.get("devices"), str):
+            return {**value, "devices": tuple(_parts(value["devices"]))}
         return value
 
     @field_validator("limits")
@@ -159,12 +200,16 @@ def read_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
             return init_settings, env_settings, InitSettingsSource(settings_cls, said)
 
     said = _read_yaml(file) if file else {}
+    problems = list(_unknown_variables())
     try:
-        return Sources(**flags)
+        settings = Sources(**flags)
     except ValidationError as error:
-        raise ConfigError("\n  ".join(["settings:", *(_said(one) for one in error.errors())])) from None
-    except SettingsError as error:
-        raise ConfigError(f"settings: {error}") from None
+        problems += map(_said, error.errors())
+    except SettingsError:  # of the only one that is not text
+        problems.append('ASR_LIMITS: expected JSON such as {"queue_s": 3600}; or set ASR_LIMITS__QUEUE_S')
+    if problems:
+        raise ConfigError("\n  ".join(["settings:", *problems]))
+    return settings
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -172,9 +217,19 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: cannot be read as YAML: {error}") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file}: expected settings, for instance port: 8000")
+    if not (isinstance(found, dict) and all(isinstance(name, str) for name in found)):
+        raise ConfigError(f"{file}: expected settings by their names, for instance port: 8000")
     return found
+
+
+def _unknown_variables() -> Iterator[str]:
+    """What is said of variables that would be settings, if these were called so."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for variable in map(str.upper, os.environ):
+        name, nested, _ = variable.partition("__")
+        is_setting = name == f"{PREFIX}LIMITS" if nested else name in known
+        if variable.startswith(PREFIX) and not is_setting and not OTHERS.fullmatch(variable):
+            yield f"{variable}, of the environment: no such setting{did_you_mean(name, known)}"
 
 
 def _said(error: Mapping[str, Any]) -> str:
@@ -186,4 +241,6 @@ def _said(error: Mapping[str, Any]) -> str:
         return f"{name}: is needed; name one, as asr serve MODEL does"
     if error["type"] == "value_error":
         return f"{name}: {error['ctx']['error']}"
+    if error["loc"][0] == SECRET:
+        return f"{SECRET}: {error['msg']}"
     return f"{name}: {error['msg']}, not {error['input']!r}"

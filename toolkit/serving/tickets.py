@@ -19,7 +19,7 @@ class Ticket:
     Parameters
     ----------
     samples
-        Where it lies while it is recognised.
+        Where it lies while it is recognised; removed when it is answered.
     timeout_s
         In which it is answered; and as many seconds more as its audio has.
 
@@ -77,4 +77,6 @@ class Ticket:
             end = UnavailableError(f"{self.job.name}: was not transcribed in time; try again later")
         except Exception as error:  # whatever it is, who waits is told
             end = error
+        finally:  # a gigabyte takes a while
+            await asyncio.shield(asyncio.to_thread(self.samples.unlink, missing_ok=True))
         self._answers.put_nowait(end)

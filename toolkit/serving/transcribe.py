@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
+from starlette.responses import Response
 
 from toolkit.errors import did_you_mean
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.dependencies import EngineOf, SettingsOf
 from toolkit.serving.error_answers import described
+from toolkit.serving.forms import phrases
 from toolkit.serving.hearing import transcript_of
 from toolkit.serving.jobs import Job
 from toolkit.serving.service_errors import InvalidInputError
@@ -83,11 +87,11 @@ BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"s
 
 @router.post(
     "/transcribe",
-    response_model_exclude_none=True,
+    response_model=Transcription,
     openapi_extra=BODY,
     responses=described(400, 401, 404, 413, 415, 422, 429, 503),
 )
-async def transcribe(request: Request, engine: EngineOf, settings: SettingsOf) -> Transcription:
+async def transcribe(request: Request, engine: EngineOf, settings: SettingsOf) -> Response:
     """What is said in a file.
 
     `curl -F file=@speech.wav http://localhost:8000/transcribe`
@@ -95,17 +99,17 @@ async def transcribe(request: Request, engine: EngineOf, settings: SettingsOf) -
     async with received(request, settings) as form:
         job = job_of(form)
         transcript = await transcript_of(request, job)
-    return answer_of(transcript, job.model or engine.models[0].name)
+    return await asyncio.to_thread(answer_of, transcript, job.model or engine.models[0].name)
 
 
 def job_of(form: Form) -> Job:
     """What a form asks for. Raises InvalidInputError."""
     for name in form.fields:
         if name not in FIELDS:
-            raise InvalidInputError(
-                f"{name}: no such field{did_you_mean(name, FIELDS)}; there are file, {', '.join(FIELDS)}", param=name
-            )
-    hotwords = tuple(word.strip() for word in form.one("hotwords").split(",") if word.strip())
+            shown = name[:40]  # not as `param`, which is logged
+            hint = did_you_mean(shown, FIELDS)
+            raise InvalidInputError(f"{shown}: no such field{hint}; there are file, {', '.join(FIELDS)}")
+    hotwords = phrases(form.one("hotwords"), "hotwords")
     channel, nbest = _whole(form, "channel", 0, LAST_CHANNEL), _whole(form, "nbest", 1, MOST_ALTERNATIVES)
     return Job(form.audio, form.name, form.one("model"), channel, hotwords, nbest)
 
@@ -119,9 +123,9 @@ def _whole(form: Form, name: str, least: int, most: int) -> int | None:
     return int(text)
 
 
-def answer_of(transcript: Transcript, model: str) -> Transcription:
-    """A transcript as it is answered."""
-    return Transcription(
+def answer_of(transcript: Transcript, model: str) -> Response:
+    """A transcript as it is answered; of hours of speech, a second's work."""
+    answer = Transcription(
         text=transcript.text,
         words=[
             SpokenWord(
@@ -137,3 +141,4 @@ def answer_of(transcript: Transcript, model: str) -> Transcription:
         language=transcript.language,
         nbest=[AlternativeText(text=one.text, score=round(one.score, 4)) for one in transcript.nbest] or None,
     )
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

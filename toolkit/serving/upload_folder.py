@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.errors import ConfigError
+
 PREFIX = "asr-serve-"
 
 
@@ -17,21 +19,38 @@ PREFIX = "asr-serve-"
 def upload_folder(place: Path) -> Iterator[Path]:
     """A new folder in a place, removed at the end; those that killed services left there are removed, too.
 
-    A folder is locked as long as its service lives.
+    A folder is locked as long as its service lives. Raises ConfigError.
     """
+    with contextlib.ExitStack() as lock:
+        try:
+            folder = _made(place, lock)
+        except OSError as error:
+            raise ConfigError(f"temporary_folder: {place}: {error.strerror}; name another place") from None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made(place: Path, lock: contextlib.ExitStack) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     with _locked(place):
         for folder in place.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError), _locked(folder, wait=False):  # of another user, or in use
                 shutil.rmtree(folder)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = contextlib.ExitStack()
         lock.enter_context(_locked(folder))
-    with lock:
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def bytes_in(folder: Path) -> int:
+    """Of all files in a folder and below it, while others write and remove them."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 @contextlib.contextmanager
