@@ -23,8 +23,8 @@ MOST_DEATHS = 3  # one soon after the other, at start: then nobody waits for it 
 HEALTHY_S = 10.0  # that a process was ready: its death has nothing to do with the one before
 AGAIN_S = 0.5  # from the second of such deaths to another try, about twice as long each time
 AT_MOST_S = 15.0
-# Without a word of a process that has something to do: it hangs. Half an hour without speech takes Silero 7 s.
-SILENT_S, LOADING_S = 120.0, 600.0  # the latter while it loads a model
+# Without a word of a process that has something to do: it hangs. Four hours without speech take Silero a minute.
+SILENT_S, LOADING_S = 180.0, 600.0  # the latter while it loads a model
 WATCHED_S = 1.0  # how often that is looked at
 KEPT_SIZES = 10_000  # of batches, where nobody asks for them
 
