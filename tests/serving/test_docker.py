@@ -214,6 +214,14 @@ def test_without_keys_only_this_machine_may_ask_what_compose_starts():
         assert ports.startswith(("127.0.0.1:", "${ADDRESS:-127.0.0.1}:"))
 
 
+def test_the_proxy_lets_through_what_the_service_takes():
+    directives = dict(re.findall(r"^ +(\w+) (.+?);", (DOCKER / "README.md").read_text(), re.MULTILINE))
+    ours = Settings(models="a")
+    assert directives["client_max_body_size"] == f"{ours.upload_bytes >> 30}g"
+    assert int(directives["proxy_read_timeout"].removesuffix("s")) > ours.limits.timeout_s
+    assert directives["proxy_request_buffering"] == directives["proxy_buffering"] == "off"
+
+
 def test_containers_are_given_the_time_that_the_service_gives_its_clients():
     grace = Settings(models="a").grace_s
     assert int(compose()["services"]["asr"]["stop_grace_period"].removesuffix("s")) >= grace + ENDING_S

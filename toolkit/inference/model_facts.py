@@ -37,7 +37,7 @@ def facts_of(folder: Path) -> dict[str, Any] | None:
 
 
 def without_folders(facts: Any, folders: re.Pattern = ABSOLUTE) -> Any:
-    """Facts for people elsewhere: of files that they name only the names, of commands whatever was typed before these."""
+    """Facts for people elsewhere: of files only the names, without the folders; in commands no relative ones either."""
     if isinstance(facts, dict):
         return {name: without_folders(value, ANY if name == "command" else folders) for name, value in facts.items()}
     if isinstance(facts, list):
