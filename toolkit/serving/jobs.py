@@ -34,7 +34,8 @@ class Limits:
     disk_bytes
         Of the disk, which uploads and their samples take: more are refused.
     memory_bytes
-        Of a model's process: beyond, models that were not used for the longest time leave it.
+        Of a model's process: beyond, models that were not used for the longest time leave it. Those in use stay, and
+        requests for others are refused meanwhile; one model is there whatever it takes.
     live_sessions
         Streams of speech at the same time.
     vad
