@@ -26,11 +26,11 @@ class Limits:
     batch_s, batch_wait_s
         Seconds of audio in a batch, padding included; and how long an idle device waits for a batch to grow.
     queue_s, queue_requests
-        Seconds of audio, and requests, that may wait; more are refused.
+        Seconds of audio, and requests, that may wait; more are refused. The longest file leaves room for others.
     audio_s
         Of a request, in seconds.
     timeout_s
-        From when a request is accepted to its answer.
+        From when a request is accepted to its answer; and as many seconds more as its audio has.
     disk_bytes
         Of the disk, which uploads and their samples take: more are refused.
     memory_bytes
@@ -48,7 +48,7 @@ class Limits:
     decoders: int = 2
     batch_s: float = 60.0
     batch_wait_s: float = 0.005
-    queue_s: float = 4 * 3600.0
+    queue_s: float = 12 * 3600.0
     queue_requests: int = 256
     audio_s: float = 4 * 3600.0
     timeout_s: float = 600.0
@@ -171,7 +171,7 @@ class Engine(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether every model process answers."""
+        """Whether a model process answers."""
 
     @property
     def models(self) -> Sequence[ModelCard]:
