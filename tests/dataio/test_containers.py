@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import soundfile
 import torch
 
 from toolkit.dataio.audio import load_audio
-from toolkit.dataio.containers import AudioInfo, decode_audio, probe_audio
-from toolkit.errors import AudioError
+from toolkit.dataio.containers import FFMPEG_OPTIONS, AudioInfo, decode_audio, header_seconds, probe_audio
+from toolkit.errors import AudioError, NotAudioError
 
 TONE_HZ = 440
 
@@ -28,15 +29,15 @@ def tone(sample_rate: int, channels: int = 1, seconds: float = 0.8) -> np.ndarra
 def save(path: Path, sample_rate: int, channels: int, seconds: float = 0.8) -> None:
     samples = tone(sample_rate, channels, seconds)
     if path.suffix == ".m4a":
-        return save_m4a(path, samples, sample_rate)
+        return save_with_ffmpeg(path, samples, sample_rate)
     kind = {".sph": "NIST", ".opus": "OGG"}.get(path.suffix, path.suffix[1:].upper())
     subtype = {"NIST": "PCM_16", ".opus": "OPUS"}.get(path.suffix if path.suffix == ".opus" else kind)
     return soundfile.write(path, samples, sample_rate, format=kind, subtype=subtype)
 
 
-def save_m4a(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+def save_with_ffmpeg(path: Path, samples: np.ndarray, sample_rate: int, codec: str = "aac") -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=sample_rate, layout="stereo" if samples.shape[1] == 2 else "mono")
+        stream = container.add_stream(codec, rate=sample_rate, layout="stereo" if samples.shape[1] == 2 else "mono")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=stream.layout.name)
         frame.sample_rate, frame.time_base = sample_rate, Fraction(1, sample_rate)
         container.mux([*stream.encode(frame), *stream.encode(None)])
@@ -161,3 +162,49 @@ def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
     samples, rate = decode_audio(path)
     assert rate == 16000
     np.testing.assert_allclose(samples[0], tone(16000)[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        *(("wav", "pcm_s16le"), ("aiff", "pcm_s16be"), ("au", "pcm_s16be"), ("flac", "flac"), ("mp3", "libmp3lame")),
+        *(("ogg", "libopus"), ("opus", "libopus"), ("webm", "libopus"), ("mkv", "libopus"), ("m4a", "aac")),
+        *(("mp4", "aac"), ("mov", "aac"), ("3gp", "aac"), ("aac", "aac"), ("avi", "libmp3lame"), ("caf", "pcm_s16le")),
+        *(("flv", "aac"), ("ts", "aac"), ("mpg", "mp2"), ("ac3", "ac3"), ("w64", "pcm_s16le")),
+    ],
+)
+def test_ffmpeg_may_read_every_container_that_holds_sound(tmp_path: Path, kind: str, codec: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    save_with_ffmpeg(path, tone(48000, 2), 48000, codec)
+    with av.open(str(path), options=FFMPEG_OPTIONS) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) / 48000 == pytest.approx(0.8, abs=0.1)
+    assert decode_audio(path)[0].shape[1] / 48000 == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "ffconcat version 1.0\nfile secret.m4a\n",
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:{folder}/secret.ts\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_no_playlist_leads_to_other_files(tmp_path: Path, playlist: str) -> None:
+    for kind in ("m4a", "ts"):
+        save_with_ffmpeg(tmp_path / f"secret.{kind}", tone(48000), 48000)
+    path = tmp_path / "upload.m3u8"
+    path.write_text(playlist.format(folder=tmp_path))
+    with av.open(str(path)) as container:  # FFmpeg by itself reads them
+        assert next(container.decode(audio=0)).samples
+    for read in (decode_audio, probe_audio, header_seconds):
+        with pytest.raises(NotAudioError, match=f"^{path}: not audio"):
+            read(path)
+
+
+def test_a_name_that_is_not_in_utf_8(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(16000), 16000)
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.wav"))
+    (tmp_path / "a.wav").rename(path)
+    for read in (decode_audio, probe_audio, header_seconds):
+        with pytest.raises(AudioError, match="its name is not in UTF-8"):
+            read(path)

@@ -131,6 +131,19 @@ def test_a_session_that_is_asked_late_wants_partials_less_often(whole: Transcrib
     assert partials(1.6) <= 7  # of eleven times
 
 
+def test_partials_come_again_once_what_was_late_is_done(whole: Transcriber) -> None:
+    session, partials = live(whole), 0
+    late = torch.cat([noise(1, -60), speech(15), noise(2, -60)])
+    for block in late.split([round(seconds * RATE) for seconds in (3.5, 4.5, 7.5, 2.5)]):  # ever later
+        session.feed(block)
+        assert session.wanted() is not None
+    for block in torch.cat([speech(5), noise(1, -60)]).split(1600):
+        session.feed(block)
+        excerpt = session.wanted()
+        partials += excerpt is not None and not excerpt.final
+    assert partials >= 4
+
+
 def test_lines_of_several_speakers_in_one_batch(whole: Transcriber) -> None:
     sessions = [live(whole), live(whole)]
     wavs = [recording(-50), torch.cat([noise(1, -50), speech(2.5), noise(1, -50)])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -201,9 +201,14 @@ def merged(outputs: list[Output], longest: int) -> list[tuple[int, Tensor]]:
     return [part for output in outputs for part in merger.feed(output)] + merger.end()
 
 
+def spoken(blocks: Iterable[Tensor], levels: Levels, **options: float) -> list[Segment]:
+    """Segments in which somebody speaks."""
+    return [one for one in segments(blocks, levels, **options) if len(one.wav)]
+
+
 def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12), pause=2.0))
-    found = list(segments(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6))
+    found = spoken(wav.split(7777), Levels(RATE, 640), longest_s=30.0, pause_s=0.6)
     assert len(found) == 3
     for segment in found:
         assert segment.start % 640 == 0
@@ -216,17 +221,25 @@ def test_segments_end_in_pauses_and_leave_silence_out() -> None:
     assert heard.mean() < 0.7
 
 
+def test_who_asks_for_segments_of_silence_is_answered_before_its_end() -> None:
+    blocks = (torch.zeros(RATE) for _ in range(100))
+    quiet = segments(blocks, Levels(RATE, 640), longest_s=20.0, pause_s=0.3)
+    first = next(quiet)
+    assert (len(first.wav), first.start) == (0, pytest.approx(20 * RATE, rel=0.05))
+    assert len(list(blocks)) >= 70
+
+
 def test_segments_are_the_same_however_the_audio_comes() -> None:
     wav = torch.from_numpy(speech("AB C " + letters(12) + " CAB B ABCA", pause=0.7))
     options = {"longest_s": 3.0, "pause_s": 0.4}
-    whole, *others = (list(segments(wav.split(size), Levels(RATE, 640), **options)) for size in (10**9, 777, 30_000))
+    whole, *others = (spoken(wav.split(size), Levels(RATE, 640), **options) for size in (10**9, 777, 30_000))
     for found in others:
         assert [(one.start, len(one.wav)) for one in found] == [(one.start, len(one.wav)) for one in whole]
 
 
 def test_quiet_is_kept_around_speech_on_both_sides_of_a_short_pause() -> None:
     wav = torch.from_numpy(speech("AB CA B", pause=0.3))  # with the silence of the tones, pauses of 0.6 and 0.9 s
-    found = list(segments([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7))
+    found = spoken([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7)
     sounds = np.flatnonzero(wav.numpy()) / RATE
     for segment in found:
         start, end = segment.start / RATE, (segment.start + len(segment.wav)) / RATE
@@ -241,14 +254,15 @@ def test_a_click_in_a_pause_is_no_speech(click: float) -> None:
     wav = torch.from_numpy(speech("AB CA", pause=0.5))
     middle, count = round((0.3 + 2 * 0.6 + 0.4) * RATE), round(click * RATE)
     wav[middle : middle + count] = 0.5
-    found = list(segments([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7))
+    found = spoken([wav], Levels(RATE, 640), longest_s=30.0, pause_s=0.7)
     assert len(found) == 2
 
 
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
 def test_without_pauses_segments_cover_everything(overlap: float) -> None:
     wav = torch.from_numpy(play(letters(50)))
-    found = list(segments(wav.split(5000), Levels(RATE, 320), longest_s=4.0, pause_s=0.6, overlap_s=overlap))
+    options = {"longest_s": 4.0, "pause_s": 0.6, "overlap_s": overlap}
+    found = spoken(wav.split(5000), Levels(RATE, 320), **options)
     assert max(len(segment.wav) for segment in found) <= 4 * RATE
     end = found[0].start
     for segment in found:

@@ -22,7 +22,7 @@ from toolkit.decoders.ctc import CTCGreedySearcher
 from toolkit.errors import ConfigError, ModelError, ToolkitError
 from toolkit.inference.interfaces import HuggingFaceCTC
 from toolkit.inference.long_audio import LongAudio
-from toolkit.inference.model_facts import facts_of
+from toolkit.inference.model_facts import facts_of, without_folders
 from toolkit.inference.transcriber import Transcriber
 
 transformers = pytest.importorskip("transformers")
@@ -295,3 +295,21 @@ def test_a_folder_that_lies_in_itself_has_an_end(service: Path):
     (service / "AM_MODELS" / AM / "model").symlink_to(service)
     with pytest.raises(ToolkitError, match=r"config\.json"):
         Transcriber.from_hparams(service, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("fact", "shown"),
+    [
+        ("lm_folder: /home/me/runs/lm  # of ../data/text.txt", "lm_folder: lm  # of text.txt"),
+        ("~/an4/test.json: no such file", "test.json: no such file"),
+        ("https://example.org/a/b: WER/CER 3 / 4", "https://example.org/a/b: WER/CER 3 / 4"),
+        ("!ref <output_folder>/tokenizer.model", "!ref <output_folder>/tokenizer.model"),
+        ({"command": "train.py hparams/ctc.yaml --data=/data/an4"}, {"command": "train.py ctc.yaml --data=an4"}),
+        (
+            {"all": [{"sha256": {"lm/model": "ab"}, "wer": 4.5}, None]},
+            {"all": [{"sha256": {"lm/model": "ab"}, "wer": 4.5}, None]},
+        ),
+    ],
+)
+def test_facts_for_others_name_files_and_no_folders(fact: object, shown: object):
+    assert without_folders(fact) == shown

@@ -39,6 +39,9 @@ class FakeEngine:
         if self.full:
             raise BusyError("256 requests wait", retry_after=3)
 
+    def check_disk(self, more_bytes: int = 0) -> None:
+        pass
+
     def status(self) -> Status:
         return Status(batches=len(self.jobs), batched_windows=len(self.jobs), batch_sizes=[1] * len(self.jobs))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import types
 from pathlib import Path
@@ -22,6 +23,9 @@ class Engine(FakeEngine):
         for folder in self.folders.values():
             if folder == "nowhere":
                 raise ModelError("nowhere: is no folder of a model")
+            if folder == "endless":
+                print("loading", flush=True)
+                await asyncio.Event().wait()
         await super().start()
 
 

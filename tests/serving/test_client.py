@@ -312,6 +312,28 @@ def test_a_key_that_is_withdrawn_ends_the_run(
     assert len(names_in(tmp_path / "out.jsonl.part")) == 2
 
 
+def test_a_key_that_cannot_be_sent_is_named(url: str, recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for key in ("schlüssel", "two\nlines"):
+        assert main(["client", str(recordings), "--url", url, "--api-key", key]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: the API key has letters that no key has")
+        assert key not in said
+
+
+def test_a_name_that_is_not_in_utf_8_is_no_end_of_the_run(
+    url: str, service: Service, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsdecode(os.fsencode(recordings) + b"/00\xff.wav")
+    (recordings / "00.wav").rename(odd)
+    assert main(["client", str(recordings), "--url", url]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("\n") == 11
+    assert "its name is not in UTF-8" in printed.err
+    ((path, found),) = client_module.Client(url).transcribe([odd])
+    assert (path, found.text) == (odd, "")
+    assert service.received[-1] == "00\ufffd.wav"
+
+
 def test_manifests_are_not_for_a_service(
     url: str, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,13 @@ import soundfile
 
 from toolkit.dataio.audio import load_audio
 from toolkit.serving.decoding import Decoders, Decoding
-from toolkit.serving.service_errors import InvalidInputError, ServiceError, TooLargeError, UnsupportedMediaError
+from toolkit.serving.service_errors import (
+    InvalidInputError,
+    ServiceError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedMediaError,
+)
 
 RATE = 16000
 T = TypeVar("T")
@@ -34,11 +40,18 @@ class Pool:
         return self.loop.run_until_complete(asyncio.wait_for(awaitable, 60))
 
     def decoding(self, file: Path, **options: object) -> Decoding:
-        given = {"name": "my.wav", "sample_rate": RATE, "channel": None, "most_s": 60.0} | options
+        given = {
+            "name": "my.wav",
+            "sample_rate": RATE,
+            "channel": None,
+            "most_s": 60.0,
+            "room_bytes": 1 << 30,
+        } | options
         return Decoding(file=file, samples=self.folder / "samples", **given)
 
     def decode(self, file: Path, **options: object) -> np.ndarray:
-        count = self.run(self.decoders.decode(self.decoding(file, **options)))
+        decoding = self.decoding(file, **options)
+        count = self.run(self.decoders.decode(decoding, self.run(self.decoders.header_s(decoding))))
         samples = np.fromfile(self.folder / "samples", np.float32)
         assert len(samples) == count
         return samples
@@ -140,6 +153,35 @@ def test_a_channel_that_is_not_there(pool: Pool, tmp_path: Path) -> None:
         pool.decode(tmp_path / "a.wav", channel=2)
 
 
+def test_a_full_disk_is_not_the_files_fault(pool: Pool, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(1), RATE)
+    decoding = replace(pool.decoding(tmp_path / "a.wav"), samples=Path("/dev/full"))
+    with pytest.raises(UnavailableError, match=r"my\.wav: the service has no room"):
+        pool.run(pool.decoders.decode(decoding))
+
+
+def test_long_files_of_few_bytes_leave_a_decoder_to_others(pool: Pool, tmp_path: Path) -> None:
+    silence_of_hours(tmp_path / "long.flac")
+    soundfile.write(tmp_path / "b.wav", noise(1), RATE)
+
+    async def decode(file: Path, samples: str) -> int:
+        decoding = replace(pool.decoding(file, most_s=1e6), samples=pool.folder / samples)
+        return await pool.decoders.decode(decoding, await pool.decoders.header_s(decoding))
+
+    async def long_ones_that_are_done_before() -> int:
+        tasks = [asyncio.create_task(decode(tmp_path / "long.flac", f"long-{place}")) for place in range(4)]
+        while not list(pool.folder.glob("long-*")):  # the first is being decoded
+            await asyncio.sleep(0.001)
+        assert await decode(tmp_path / "b.wav", "short") == RATE
+        done = sum(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return done
+
+    assert pool.run(long_ones_that_are_done_before()) <= 1
+
+
 def test_what_is_longer_than_its_header_says_is_found_out_while_decoding(pool: Pool, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.mp3", noise(30), RATE)
     content = (tmp_path / "a.mp3").read_bytes()
@@ -171,6 +213,8 @@ def test_a_file_that_kills_its_decoder_harms_no_other(pool: Pool, tmp_path: Path
         await began(pool.folder, task)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
+        while any(map(alive, before)):
+            await asyncio.sleep(0.001)
         other = replace(pool.decoding(tmp_path / "b.wav"), samples=pool.folder / "other")
         with pytest.raises(InvalidInputError, match=r"my\.wav: cannot be decoded"):
             await task

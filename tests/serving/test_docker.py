@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -121,8 +122,8 @@ def test_a_model_may_be_an_image_of_its_own(dockerfile: str):
     assert steps.Step("FROM", f"scratch AS {default}") in found
     assert steps.Step("FROM", "${MODEL_IMAGE} AS model") in found
     assert settings(dockerfile).models == {"default": "/model"}
-    (copy,) = (step.rest for step in found if step.word == "COPY" and step.rest.endswith("--from=model / /model"))
-    assert f"--chown={final(dockerfile)['USER']}" in copy
+    copies = [step.rest for step in found if step.word == "COPY" and step.rest.endswith("--from=model / /model")]
+    assert f"--chown={final(dockerfile)['USER']}" in copies[-1]
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -134,6 +135,28 @@ def test_the_health_check_asks_the_port_that_is_served(dockerfile: str):
     assert command[:2] == ["python", "-c"]
     compile(command[2], dockerfile, "exec")
     assert "/health/ready" in command[2]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_a_container_finds_the_code_that_was_compiled_for_any_processor(dockerfile: str, tmp_path: Path):
+    found, variables = read(dockerfile), environment(dockerfile)
+    place = next(index for index, step in enumerate(found) if step.rest == "dependencies AS compiled")
+    building = steps.pairs_of(next(step.rest for step in found[place:] if step.word == "ENV"), {})
+    assert building["NUMBA_CPU_NAME"] == variables["NUMBA_CPU_NAME"] == "generic"
+    kept = building["NUMBA_CACHE_DIR"]
+    assert steps.Step("COPY", f"--link --from=compiled {kept} {kept}") in found
+    # it may be written in a container whose file system is read only
+    image, tmp = tmp_path / "numba", tmp_path / "tmp"
+    (image / "one").mkdir(parents=True)
+    (image / "one/index").touch()
+    tmp.mkdir()
+    assert variables["NUMBA_CACHE_DIR"] == "/tmp/numba"
+    shell, option, line, name = steps.json.loads(final(dockerfile)["ENTRYPOINT"])
+    line = line.replace(kept, str(image), 1).replace("/tmp/ ", f"{tmp}/ ").replace("exec asr", "echo")
+    for _ in range(2):  # and the container may be started again
+        said = subprocess.run([shell, option, line, name, "serve", "two words"], capture_output=True, check=True)
+        assert said.stdout == b"serve two words\n"
+        assert (tmp / "numba/one/index").exists()
 
 
 def test_versions_of_the_images_are_those_that_setup_py_asks_for():
@@ -152,7 +175,7 @@ def test_prometheus_asks_the_service_of_compose():
     (job,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]
     name, port = target.split(":")
-    assert services[name]["ports"] == [f"{port}:{Settings(models='a').port}"]
+    assert services[name]["ports"][0].endswith(f":{port}:{Settings(models='a').port}")
     assert job["metrics_path"] == "/metrics"
     assert services["prometheus"]["volumes"][0].startswith("./prometheus.yml:/etc/prometheus/prometheus.yml")
     build = services["asr"]["build"]
@@ -162,14 +185,41 @@ def test_prometheus_asks_the_service_of_compose():
 def test_variables_of_compose_and_kubernetes_are_settings(monkeypatch: pytest.MonkeyPatch):
     (container,) = pod()["containers"]
     asr = compose()["services"]["asr"]
-    given = {"ASR_LIMITS__THREADS": "4", "ASR_API_KEY_HASHES": hash_of("key")}
-    assert given.keys() == asr["environment"].keys() == {one["name"] for one in container["env"]}
+    given = {one["name"]: one.get("value") for one in container["env"]} | {"ASR_API_KEY_HASHES": hash_of("key")}
+    said = asr["environment"]
+    assert said.pop("ASR_API_KEY_HASHES") is None  # that of who calls compose, if there is one
+    assert {name: str(value) for name, value in said.items()}.items() <= given.items()
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     found = read_settings({"models": ["a"]})
-    assert found.limits.threads == 4
-    assert asr["environment"]["ASR_LIMITS__THREADS"] == asr["cpus"]
     assert found.api_key_hashes == (hash_of("key"),)
+    assert found.limits.threads == 0  # as many as the container may use
+    assert found.limits.disk_bytes == 8 << 30
+    assert pod()["volumes"][0]["emptyDir"]["sizeLimit"] == "12Gi"
+
+
+def test_the_service_of_the_cluster_sets_no_settings(monkeypatch: pytest.MonkeyPatch):
+    name = kubernetes()["Service"]["metadata"]["name"].upper()
+    assert f"{name}_PORT" == "ASR_PORT"  # tcp://10.0.0.1:80, as kubelet has it for pods with service links
+    assert pod()["enableServiceLinks"] is False
+    (container,) = pod()["containers"]
+    (port,) = (one["value"] for one in container["env"] if one["name"] == "ASR_PORT")
+    monkeypatch.setenv("ASR_PORT", port)
+    assert read_settings({"models": ["a"]}).port == container["ports"][0]["containerPort"]
+
+
+def test_without_keys_only_this_machine_may_ask_what_compose_starts():
+    for service in compose()["services"].values():
+        (ports,) = service["ports"]
+        assert ports.startswith(("127.0.0.1:", "${ADDRESS:-127.0.0.1}:"))
+
+
+def test_the_proxy_lets_through_what_the_service_takes():
+    directives = dict(re.findall(r"^ +(\w+) (.+?);", (DOCKER / "README.md").read_text(), re.MULTILINE))
+    ours = Settings(models="a")
+    assert directives["client_max_body_size"] == f"{ours.upload_bytes >> 30}g"
+    assert int(directives["proxy_read_timeout"].removesuffix("s")) > ours.limits.timeout_s
+    assert directives["proxy_request_buffering"] == directives["proxy_buffering"] == "off"
 
 
 def test_containers_are_given_the_time_that_the_service_gives_its_clients():

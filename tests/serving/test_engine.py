@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import contextlib
 import dataclasses
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +24,14 @@ import pytest
 import soundfile
 from running_engine import LIMITS, RATE, Running, alive, noise, write
 
-from toolkit.errors import ExperimentError
+from toolkit.errors import ConfigError, ExperimentError
 from toolkit.inference.live import listen
 from toolkit.inference.streaming import as_streaming
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.engine import ServiceEngine
-from toolkit.serving.jobs import Job
+from toolkit.serving.jobs import Job, Limits, joined
+from toolkit.serving.messages import Computed
 from toolkit.serving.service_errors import (
     BusyError,
     InvalidInputError,
@@ -51,9 +58,11 @@ def transcribers(models: dict[str, Path]) -> dict[str, Transcriber]:
 
 @pytest.fixture(scope="module")
 def running(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(models, tmp_path_factory.mktemp("engine"))
-    yield running
-    running.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolkit.serving.processes.AGAIN_S", 0.01)
+        running = Running(models, tmp_path_factory.mktemp("engine"))
+        yield running
+        running.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +93,16 @@ def same(found: Transcript, expected: Transcript, file: Path) -> None:
     assert [word.text for word in found.words] == [word.text for word in expected.words]
     for word, other in zip(found.words, expected.words, strict=True):
         assert (word.start, word.end) == pytest.approx((other.start, other.end), abs=0.05)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that does nothing in the meantime."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 # Transcripts
@@ -137,6 +156,7 @@ def test_cards_tell_of_the_models(running: Running) -> None:
     assert [card.streaming for card in cards.values()] == [False, True, False]
     assert all(card.loaded and card.sample_rate == RATE for card in cards.values())
     assert cards["an4"].provenance["license"]
+    assert cards["an4"].provenance["exported"]["command"].startswith("asr export transducer_seed3 an4-small --quantize")
 
 
 # What is refused
@@ -176,42 +196,102 @@ def test_audio_that_is_too_long(running: Running, files: dict[str, Path]) -> Non
         running.run(running.transcribe(files["9"]))
 
 
+def test_no_more_of_the_disk_is_taken_than_may_be(running: Running, files: dict[str, Path]) -> None:
+    running.set(disk_bytes=1_000_000)  # half of it for each of the decoders: 7.8 s
+    with pytest.raises(BusyError, match=r"9\.wav: its samples find no room") as error:
+        running.run(running.transcribe(files["9"]))
+    assert error.value.retry_after
+    assert running.run(running.transcribe(files["4"])).duration == 4.0
+    upload = running.folder / "upload"
+    upload.write_bytes(bytes(900_000))
+    running.engine.check_disk(100_000)
+    with pytest.raises(BusyError, match="as much of the disk"):
+        running.engine.check_disk(100_001)
+    with pytest.raises(BusyError, match="find no room"):
+        running.run(running.transcribe(files["4"]))
+    upload.unlink()
+    running.engine.check_disk(1_000_000)
+
+
+def test_a_device_that_is_not_there_is_told_at_the_beginning(run_folder: Path, tmp_path: Path) -> None:
+    engine = ServiceEngine({"ctc": run_folder}, dataclasses.replace(LIMITS, devices=("cpu", "bogus")), tmp_path)
+    with pytest.raises(ConfigError, match=r"limits\.devices \(--device\): there is no 'bogus'; there are cpu"):
+        asyncio.run(engine.start())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("limits", "said"), [({"queue_requests": 1}, "1 requests wait"), ({"queue_s": 30.0}, "seconds")]
 )
 def test_more_than_may_wait(running: Running, files: dict[str, Path], limits: dict, said: str) -> None:
     async def two() -> None:
         running.set(**limits)
-        async with aclosing(running.engine.transcribe(Job(files["75"], "x", model="an4"))) as parts:
-            await anext(parts)
+        with stopped(running.model_pid()):
+            task = asyncio.create_task(running.transcribe(files["75"], model="an4"))
+            await running.until(lambda: running.engine.status().waiting_s == 75.0)
             with pytest.raises(BusyError, match=said) as error:
                 await running.transcribe(files["1"])
         assert 1 <= error.value.retry_after <= 60
+        await task
         await running.transcribe(files["1"])
 
     running.run(two())
 
 
 def test_what_is_not_done_in_time(running: Running, files: dict[str, Path]) -> None:
-    running.set(timeout_s=0.02)
-    with pytest.raises(UnavailableError, match=r"75\.flac: was not transcribed in time"):
-        running.run(running.transcribe(files["75"], model="an4"))
-    assert running.engine.status().waiting_requests == 0
+    with stopped(running.model_pid()):
+        running.set(timeout_s=0.3)
+        with pytest.raises(UnavailableError, match=r"1\.wav: was not transcribed in time"):
+            running.run(running.transcribe(files["1"]))
+        assert running.engine.status().waiting_requests == 0
+    before = running.model_pid()
+    running.set(timeout_s=60.0)
+    running.run(running.transcribe(files["1"]))
+    assert running.model_pid() == before  # which did nothing wrong
+
+
+def test_a_long_file_has_more_time(running: Running, files: dict[str, Path]) -> None:
+    running.set(timeout_s=2.0)
+
+    async def late() -> Transcript:
+        task = asyncio.create_task(running.transcribe(files["75"]))
+        await asyncio.sleep(2.5)
+        os.kill(running.model_pid(), signal.SIGCONT)
+        return await task
+
+    with stopped(running.model_pid()):
+        assert running.run(late()).duration == 75.0
+
+
+def test_the_longest_file_leaves_room_for_others() -> None:
+    assert Limits().queue_s >= 2 * Limits().audio_s
+
+
+def test_who_reads_slowly_keeps_no_place_in_the_queue(running: Running, files: dict[str, Path]) -> None:
+    async def slowly() -> list[Transcript]:
+        async with aclosing(running.engine.transcribe(Job(files["75"], "x", model="an4"))) as parts:
+            found = [await anext(parts)]
+            await running.until(lambda: not running.engine.status().waiting_requests)
+            await running.until(lambda: not list(running.folder.glob("*/*.f32")))
+            return found + [part async for part in parts]
+
+    assert running.run(slowly())[-1].duration == 75.0
 
 
 # What goes wrong
 
 
-def test_a_file_that_nobody_waits_for_is_computed_no_further(running: Running, files: dict[str, Path]) -> None:
-    async def give_up() -> int:
-        async with aclosing(running.engine.transcribe(Job(files["75"], "x", model="an4"))) as parts:
-            await anext(parts)
-        await running.transcribe(files["1"], model="an4")  # what was being computed is done
-        return running.engine.status().batched_windows
+def test_a_file_that_nobody_waits_for_is_computed_no_further(running: Running, tmp_path: Path) -> None:
+    long, short = write(tmp_path / "600.flac", 600.0), write(tmp_path / "1.wav", 1.0)
 
-    before = running.engine.status().batched_windows
-    windows = running.run(give_up()) - before
-    assert windows < 10
+    async def give_up() -> float:
+        async with aclosing(running.engine.transcribe(Job(long, "x", model="an4"))) as parts:
+            await anext(parts)
+        await running.transcribe(short, model="an4")  # what was being computed is done
+        return running.engine.status().batched_s
+
+    before = running.engine.status().batched_s
+    assert running.run(give_up()) - before < 300.0
     assert running.engine.status().waiting_s == 0.0
 
 
@@ -232,32 +312,55 @@ def test_a_model_process_that_is_killed(
     assert running.engine.ready
 
 
-def test_a_file_that_kills_every_process_is_refused(running: Running, files: dict[str, Path]) -> None:
-    async def kill() -> None:
-        task = asyncio.create_task(running.transcribe(files["75"], model="an4"))
-        for _ in range(2):
-            process = running.engine._processes[0]
-            await running.until(lambda: process.ready.is_set() and process._work)  # noqa: B023
-            before = running.model_pid()
-            os.kill(before, signal.SIGKILL)
-            await running.until(lambda: not process.ready.is_set())  # noqa: B023
-        await task
+def test_a_file_that_kills_every_process_is_refused_and_no_other(running: Running, files: dict[str, Path]) -> None:
+    async def kill() -> list[Transcript | BaseException]:
+        tasks = [asyncio.create_task(running.transcribe(files[name], model="an4")) for name in ("9", "4", "2.5")]
+        process = running.engine._processes[0]
+        for many in (3, 1):  # the second time they are heard one after the other: who kills is known
+            await running.until(lambda: process.ready.is_set() and len(process._work) >= many)  # noqa: B023
+            os.kill(process.pid, signal.SIGKILL)
+            await running.until(lambda: not process.ready.is_set())
+        return await asyncio.gather(*tasks, return_exceptions=True)
 
-    with pytest.raises(UnavailableError, match="died of it, 2 times"):
-        running.run(kill())
-    running.run(running.transcribe(files["1"]))
+    found = running.run(kill())
+    (error,) = (one for one in found if isinstance(one, BaseException))
+    assert isinstance(error, InvalidInputError)
+    assert re.fullmatch(r"[\d.]+\.wav: the model process died of it, 2 times", str(error))
 
 
-def test_a_model_process_that_hangs(running: Running, files: dict[str, Path]) -> None:
+def test_a_model_process_that_hangs(running: Running, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     before = running.model_pid()
+    monkeypatch.setattr("toolkit.serving.processes.SILENT_S", 0.2)
+
+    async def feed_a_minute() -> None:
+        live = await running.engine.open_live("", RATE)
+        await live.feed(bytes(2 * 60 * RATE))
+        await live.finish()
+        async for _ in live.heard():
+            pass
+
+    async def both() -> list[Transcript | BaseException]:
+        return await asyncio.gather(feed_a_minute(), running.transcribe(files["1"]), return_exceptions=True)
+
     os.kill(before, signal.SIGSTOP)
-    running.set(timeout_s=0.5)
-    with pytest.raises(UnavailableError, match="not transcribed in time"):
-        running.run(running.transcribe(files["1"]))
-    running.set(timeout_s=60.0)
-    running.run(running.transcribe(files["1"]))
-    assert running.model_pid() != before
+    error, found = running.run(both())
+    assert isinstance(error, UnavailableError)
+    assert found.duration == 1.0  # by its successor
     assert not alive(before)
+
+
+def test_no_more_live_sessions_than_may_be_after_a_restart(running: Running) -> None:
+    async def many() -> list[object]:
+        running.set(live_sessions=2)
+        os.kill(running.model_pid(), signal.SIGKILL)
+        await running.until(lambda: not running.engine.ready)
+        found = await asyncio.gather(*(running.engine.open_live("", RATE) for _ in range(5)), return_exceptions=True)
+        for one in found:
+            if not isinstance(one, BusyError):
+                await one.close()
+        return found
+
+    assert sum(isinstance(one, BusyError) for one in running.run(many())) == 3
 
 
 def test_the_event_loop_answers_while_much_is_computed(running: Running, files: dict[str, Path]) -> None:
@@ -272,6 +375,112 @@ def test_the_event_loop_answers_while_much_is_computed(running: Running, files: 
         return longest
 
     assert running.run(load()) < 0.05
+
+
+def test_the_event_loop_waits_for_no_disk_and_no_process(
+    running: Running, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = []
+
+    def told(where: object, name: str) -> None:
+        call = getattr(where, name)
+
+        def watched(*arguments: object, **options: object) -> object:
+            if threading.current_thread() is threading.main_thread():
+                blocked.append((name, arguments))
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(where, name, watched)
+
+    for where, name in [(os, "unlink"), (io, "open"), (builtins, "open"), (time, "sleep"), (BaseProcess, "join")]:
+        told(where, name)
+
+    async def transcribe_and_cancel() -> None:
+        task = asyncio.create_task(running.transcribe(files["75"], model="an4"))
+        await running.transcribe(files["9"])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await running.transcribe(files["1"])
+
+    running.run(transcribe_and_cancel())
+    assert blocked == []
+
+
+# Two processes
+
+
+@pytest.fixture
+def two(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setattr("toolkit.serving.processes.AGAIN_S", 0.01)
+    running = Running({"ctc": run_folder}, tmp_path, dataclasses.replace(LIMITS, devices=("cpu", "cpu"), batch_s=10.0))
+    yield running
+    running.stop()
+
+
+def test_a_process_takes_over_what_another_died_of_and_each_new_part_is_a_new_beginning(
+    two: Running, transcribers: dict[str, Transcriber], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file, processes = write(tmp_path_factory.mktemp("long") / "300.flac", 300.0), two.engine._processes
+
+    async def kill() -> tuple[Transcript, int]:
+        parts = []
+        async with aclosing(two.engine.transcribe(Job(file, file.name))) as said:
+            async for part in said:
+                parts.append(part)
+                busy = [process for process in processes if process._work and process.ready.is_set()]
+                if busy and sum(process.restarts for process in processes) < 3:
+                    os.kill(busy[0].pid, signal.SIGKILL)
+                    await two.until(lambda: not busy[0].ready.is_set())  # noqa: B023
+        return joined(parts), sum(process.restarts for process in processes)
+
+    found, deaths = two.run(kill())
+    same(found, transcribers["ctc"].transcribe(file), file)
+    assert deaths >= 2
+
+
+def test_one_process_answers_while_another_cannot_begin_which_is_tried_again(
+    two: Running, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = two.engine._processes
+
+    async def go_on() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("toolkit.serving.processes.MODULE", "dying_process")
+            os.kill(broken.pid, signal.SIGKILL)
+            await two.until(lambda: broken.failed)
+            assert two.engine.ready
+            await asyncio.gather(*(two.transcribe(files["1"]) for _ in range(4)))
+        await two.until(lambda: broken.ready.is_set() and not broken.failed)
+        os.kill(other.pid, signal.SIGKILL)
+        await two.until(lambda: not other.ready.is_set())
+        await two.transcribe(files["1"])
+
+    two.run(go_on())
+
+
+def test_a_process_that_dies_as_soon_as_it_is_ready_is_not_begun_all_the_time(
+    two: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.serving.processes.AGAIN_S", 3600.0)
+    process = two.engine._processes[0]
+
+    async def kill_twice() -> None:
+        for _ in range(2):
+            await two.until(process.ready.is_set)
+            os.kill(process.pid, signal.SIGKILL)
+            await two.until(lambda: not process.ready.is_set())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(process.ready.wait(), 3.0)
+
+    two.run(kill_twice())
+
+
+def test_sizes_of_batches_that_nobody_asks_for_are_not_kept_for_ever(two: Running) -> None:
+    for _ in range(20_000):
+        two.engine._processes[0]._take(Computed(1, 1.0, 0.1))
+    assert len(two.engine.status().batch_sizes) <= 10_000
+    assert two.engine.status().batch_sizes == []
 
 
 # Live speech
@@ -411,6 +620,12 @@ def test_a_process_that_dies_again_and_again_is_told(run_folder: Path, tmp_path:
     with pytest.raises(UnavailableError, match=r"ended 3 times while it began \(exit code 7\)"):
         asyncio.run(engine.start())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_cannot_look_for_devices_is_told(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.serving.engine.DEVICES", "dying_process")
+    with pytest.raises(UnavailableError, match=r"looks for devices ended \(exit code 7\)"):
+        asyncio.run(ServiceEngine({"ctc": run_folder}, LIMITS).start())
 
 
 KILLED = """

@@ -64,6 +64,62 @@ def test_live_speech_is_first(jobs: FairQueue) -> None:
     assert names(jobs.take(BATCH_S)) == ["file", "file"]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.25, 0.5])
+def test_a_short_job_is_served_soon_after_live_speech_was_before_a_long_one(jobs: FairQueue, share: float) -> None:
+    """Of a device that computes 50 times real time, live speech takes a share for five minutes; others what is left."""
+    clock, spoken, served = 0.0, 0.0, 0.0
+    jobs.add("long", windows(*[20.0] * 10_000))
+
+    def step() -> list:
+        nonlocal clock, spoken, served
+        if spoken < 50 * share * clock and "live" not in jobs:
+            jobs.add("live", windows(2.0), group="live", live=True)
+            spoken += 2.0
+        batch = jobs.take(BATCH_S, TURN_S)
+        clock += sum(window.seconds for _, window in batch) / 50
+        served += sum(window.seconds for name, window in batch if name == "long")
+        return names(batch)
+
+    while clock < 300:
+        step()
+    assert served / (50 * clock) == pytest.approx(1 - share, abs=0.05)
+    for short in range(20):
+        jobs.add(short, windows(3.0))
+        came = clock
+        while short not in step():
+            pass
+        assert clock - came < 1.0
+        while clock < came + 2.0:
+            step()
+
+
+def test_who_was_served_beside_live_speech_shares_alike_with_who_comes(jobs: FairQueue) -> None:
+    served = Counter()
+
+    def step() -> None:
+        for place in range(8):
+            jobs.add(("live", place), windows(2.0), live=True)
+        served.update(names(jobs.take(18.0, 2.0)))
+
+    jobs.add("old", windows(*[2.0] * 1000))
+    for _ in range(100):
+        step()
+    assert served["old"] == 100
+    jobs.add("new", windows(*[2.0] * 1000))
+    for _ in range(100):
+        step()
+    assert served["old"] - 100 == pytest.approx(served["new"], abs=2)
+
+
+def test_the_job_that_is_due_is_told_beforehand(jobs: FairQueue) -> None:
+    assert jobs.due() is None
+    jobs.add("file", windows(3.0))
+    jobs.add("live", windows(2.0), live=True)
+    assert jobs.due() == "live"
+    jobs.cancel("live")
+    assert jobs.due() == names(jobs.take(BATCH_S))[0] == "file"
+
+
 def test_a_batch_has_one_group_and_one_length_about(jobs: FairQueue) -> None:
     for name, group, seconds in [(1, "a", 4.0), (2, "b", 4.0), (3, "a", 30.0), (4, "a", 5.0), (5, "a", 2.5)]:
         jobs.add(name, windows(seconds), group=group)

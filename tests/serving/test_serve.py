@@ -104,6 +104,16 @@ def test_what_was_accepted_is_finished_before_it_stops(folder: Path, stop: signa
     assert "Traceback" not in logs
 
 
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_stops_at_once_while_models_are_loaded(folder: Path, stop: signal.Signals, status: int):
+    with started("endless", "--port", "0", "--temporary-folder", str(folder)) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(stop)
+        rest, logs = process.communicate(timeout=10)
+    assert (process.returncode, rest) == (status, "")
+    assert "Traceback" not in logs
+
+
 def test_the_second_ctrl_c_ends_at_once(folder: Path):
     with answering(folder, part_seconds=30.0) as (process, answer):
         process.send_signal(signal.SIGINT)

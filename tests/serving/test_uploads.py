@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from toolkit.serving.app import create_app
 from toolkit.serving.jobs import Limits
-from toolkit.serving.upload_folder import upload_folder
+from toolkit.serving.service_errors import BusyError
+from toolkit.serving.upload_folder import bytes_in, upload_folder
 from toolkit.serving.uploads import received
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
@@ -133,6 +134,33 @@ def test_as_many_uploads_as_requests_may_wait(client: TestClient):
     for other in others:
         other.unlink()
     assert client.post("/transcribe", files={"file": wav(1)}).status_code == 200
+
+
+class SmallDisk(FakeEngine):
+    """Has room for 3 MB of the 5 that uploads may take in all."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Limits(disk_bytes=5_000_000))
+        self.folder = folder
+
+    def check_disk(self, more_bytes: int = 0) -> None:
+        if bytes_in(self.folder) + more_bytes > 3_000_000:
+            raise BusyError("the disk is full", retry_after=5)
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "declared", "status"),
+    [(2, True, 200), (2, False, 200), (4, True, 429), (4, False, 429), (6, True, 413)],
+)
+def test_no_more_of_the_disk_is_taken_than_may_be(tmp_path: Path, megabytes: int, declared: bool, status: int):
+    engine, content = SmallDisk(tmp_path), wav(megabytes * 1_000_000 / 32_000)
+    pieces = (content[start : start + 100_000] for start in range(0, len(content), 100_000))
+    with client_of(tmp_path, engine) as client:
+        headers = {"Content-Type": "audio/wav"} | ({"Content-Length": str(len(content))} if declared else {})
+        answer = client.post("/transcribe", content=pieces, headers=headers)
+        assert (answer.status_code, len(engine.jobs)) == (status, status == 200)
+        assert ("Retry-After" in answer.headers) == (status == 429)
+        assert bytes_in(tmp_path) == 0
 
 
 def test_the_file_arrives_as_it_was_sent(client: TestClient, engine: FakeEngine):

@@ -89,7 +89,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="0: a free one (8000)")
     parser.add_argument("--device", action="append", help="cpu, cuda:0, ...; more than once: all of them (all GPUs)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that decode files (2)")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="from a request to its answer (600)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="from a request to its answer (600), and as many more as its audio has",
+    )
     parser.add_argument("--upload-bytes", type=int, metavar="N", help="of a request (1 GiB)")
     parser.add_argument("--root-path", metavar="PATH", help="where a proxy shows the service, for instance /speech")
     parser.add_argument("--cors-origins", metavar="ORIGINS", help="pages that may ask, with commas between them, or *")

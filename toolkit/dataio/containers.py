@@ -39,6 +39,14 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".m4a")
 # Between a manifest's length of an utterance and the samples there are: manifests round to a hundredth of a second.
 LENGTH_TOLERANCE_S = 0.05
 
+# What FFmpeg may take a file for: what holds audio itself. A playlist (HLS, DASH, ffconcat) would have it read others.
+FFMPEG_OPTIONS = {
+    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dv,eac3,flac,flv,gsm,iff,ilbc,"
+    "loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,tta,voc,w64,wav,webm,"
+    "wtv,wv",
+    "protocol_whitelist": "file",
+}
+
 # Other encodings cannot hold what is not a number.
 _FLOATING = ("FLOAT", "DOUBLE")
 
@@ -192,6 +200,8 @@ def _open(path: str | Path) -> soundfile.SoundFile | None:
     """The file opened by libsndfile; None when libsndfile does not know its container, or how long it is."""
     try:
         audio = soundfile.SoundFile(str(path))
+    except UnicodeError:
+        raise AudioError(f"{str(path)!r}: its name is not in UTF-8; give it another") from None
     except TypeError:  # of soundfile, at names that end in .raw
         _check_file(Path(path))
         raise NotAudioError(
@@ -341,7 +351,7 @@ def _ffmpeg(path: str | Path) -> Iterator[av.container.InputContainer]:
     import av  # 0.2 s to load, and rarely needed
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=FFMPEG_OPTIONS) as container:
             yield container
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # without the path, which may be that of a copy

@@ -235,6 +235,13 @@ class LiveUtterances(Live):
         super().__init__(asr, sample_rate, longest_s=asr.long_audio.segment_s, step_samples=step_samples)
         self._patience = step_samples  # of new speech, after which a line is heard anew
 
+    def wanted(self) -> Excerpt | None:
+        """As of `Live`; once a line has ended and none waits, the next is heard as often as any."""
+        excerpt = super().wanted()
+        if excerpt is not None and excerpt.final and not self._ended:
+            self._patience = self._step
+        return excerpt
+
     def _is_enough(self, new: int) -> bool:
         """Whether so many new samples of a line are to be heard: the more, the later the session was asked before."""
         if new < self._patience:

@@ -74,10 +74,15 @@ def take(blocks: Iterator[Tensor], most: float) -> tuple[Tensor, Iterator[Tensor
 
 
 def batches_of(segments: Iterable[Segment], most: float) -> Iterator[list[Segment]]:
-    """Segments in batches of at most ``most`` samples, padding included; a longer one is a batch of its own."""
+    """Segments in batches of at most ``most`` samples, padding included; a longer one is a batch of its own.
+
+    Empty ones are in no batch.
+    """
     batch: list[Segment] = []
     made = 0
     for segment in segments:
+        if not len(segment.wav):
+            continue
         longest = max(len(one.wav) for one in [*batch, segment])
         if batch and longest * (len(batch) + 1) > most:
             yield batch

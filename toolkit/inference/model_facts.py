@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from toolkit.errors import ConfigError
 from toolkit.inference.service_folder import CHECKPOINT, ServiceFolder, is_service_folder
 
 PROVENANCE_FILE = "provenance.json"
+# The folders before a file's name, ``/data/an4/`` or ``../``, but neither what a URL has nor the slash of WER/CER.
+ABSOLUTE = re.compile(r"(?<![\w.:/<>])(?:~|\.\.?)?/(?:[\w.+@%~-]+/)*(?=[\w.+-])")
+ANY = re.compile(r"(?<![\w:/.<>])(?:[\w.+@%~-]*/)+(?=[\w.+-])")  # also ``results/ctc/``
 # Of a ServiceFolder's training, in its description.
 MASTER = (*CHECKPOINT, "finetune_master")
 DATA = (*MASTER, "dataproducer_client", "task", "tdp")
@@ -30,6 +34,15 @@ def facts_of(folder: Path) -> dict[str, Any] | None:
     if (folder / PROVENANCE_FILE).is_file():
         return read_facts(folder / PROVENANCE_FILE)
     return service_facts(ServiceFolder.read(folder)) if is_service_folder(folder) else None
+
+
+def without_folders(facts: Any, folders: re.Pattern = ABSOLUTE) -> Any:
+    """Facts for people elsewhere: of files only the names, without the folders; in commands no relative ones either."""
+    if isinstance(facts, dict):
+        return {name: without_folders(value, ANY if name == "command" else folders) for name, value in facts.items()}
+    if isinstance(facts, list):
+        return [without_folders(value, folders) for value in facts]
+    return folders.sub("", facts) if isinstance(facts, str) else facts
 
 
 def read_facts(file: Path) -> dict[str, Any]:

@@ -86,9 +86,14 @@ class Recognition(Pretrained):
         frame = round(SEGMENT_FRAME_S * self.sample_rate)
         return Recording(blocks, self._segments(blocks, frame, longest_s=self.long_audio.segment_s), long=True)
 
-    @torch.inference_mode()
     def hear(self, batch: Sequence[tuple[Recording, Segment]], padding_s: float = 0.0) -> list[list[Piece]]:
-        """Recognise windows of recordings, those of one in their order; for each the pieces that are then known.
+        """Recognise windows of recordings, those of one in their order; for each the pieces that are then known."""
+        rows = zip(batch, self.compute(batch, padding_s), strict=True)
+        return [recording.understood(window, computed) for (recording, window), computed in rows]
+
+    @torch.inference_mode()
+    def compute(self, batch: Sequence[tuple[Recording, Segment]], padding_s: float = 0.0) -> list[Any]:
+        """What the model says of each window of some recordings, for their `Recording.understood`; may be repeated.
 
         They are padded to a multiple of ``padding_s`` seconds. What company a window has changes no answer.
         """
@@ -96,10 +101,7 @@ class Recognition(Pretrained):
         merged = [isinstance(recording, MergedRecording) for recording, _ in batch]
         outputs = iter(self._outputs(*_rows(encoded, frames, merged)))
         hypotheses = iter(self._hypotheses(*_rows(encoded, frames, [not row for row in merged])))
-        return [
-            recording.output(window, next(outputs)) if row else recording.said(window, next(hypotheses))
-            for (recording, window), row in zip(batch, merged, strict=True)
-        ]
+        return [next(outputs) if row else next(hypotheses) for row in merged]
 
     @torch.inference_mode()
     def recognise(self, wavs: Sequence[Tensor]) -> list[list[Hypothesis]]:

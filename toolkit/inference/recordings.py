@@ -31,7 +31,7 @@ class Recording:
     Attributes
     ----------
     windows
-        Where somebody speaks, cut one after the other.
+        Where somebody speaks, cut one after the other; of what is long, an empty one where a quiet part ends.
     long
         Whether it is too long to be heard whole.
     alone
@@ -48,9 +48,9 @@ class Recording:
         """How many there are, as far as windows are cut: all, when there is no other window."""
         return self._blocks.samples
 
-    def said(self, window: Segment, hypotheses: list[Hypothesis]) -> list[Piece]:
-        """The pieces that are known with what is said in the next window."""
-        return [Piece(window.start, hypotheses)]
+    def understood(self, window: Segment, computed: list[Hypothesis]) -> list[Piece]:
+        """The pieces that are known with what the model says of the next window, once of each."""
+        return [Piece(window.start, computed)]
 
     def end(self) -> list[Piece]:
         """Those that are known with no other window to come."""
@@ -82,10 +82,10 @@ class MergedRecording(Recording):
         super().__init__(blocks, windows, long=True)
         self._merger, self._frame_samples, self._search = Merger(longest), frame_samples, search
 
-    def output(self, window: Segment, log_probs: Tensor) -> list[Piece]:
+    def understood(self, window: Segment, computed: Tensor) -> list[Piece]:
         """The pieces that are known with the CTC output (T, V) of the next window."""
         start = window.start // self._frame_samples
-        return self._searched(self._merger.feed(Output(start, log_probs, window.continues)))
+        return self._searched(self._merger.feed(Output(start, computed, window.continues)))
 
     def end(self) -> list[Piece]:
         """The last piece."""

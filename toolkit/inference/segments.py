@@ -36,7 +36,8 @@ def segments(
 
     They begin at multiples of the detector's frame, and end in pauses of more than ``pause_s`` seconds. Where nobody
     pauses for ``longest_s`` seconds, a segment ends there and the next begins ``overlap_s`` seconds before; without
-    overlap it ends where it is quietest, as the next begins.
+    overlap it ends where it is quietest, as the next begins. Of a part in which nobody speaks there is an empty segment
+    at its end: who serves others, too, has not to wait for speech.
     """
     frame = speech.frame
     longest, overlap, pause, margin, around, smooth = (
@@ -68,6 +69,8 @@ def segments(
             continues = continuing
             before = np.concatenate([before, levels[:cut]])[-around:]
             held, levels, start = held[cut * frame :], levels[cut:], start + cut * frame
+            if not len(spoken):
+                yield Segment(start, held[:0], continues=False)
 
 
 def pause_after(loud: NDArray[np.float64], pause: int) -> int | None:

@@ -108,11 +108,9 @@ class StreamingASR(Transcriber):
             return super()._long_recording(blocks)
         return StreamedRecording(self, blocks)
 
-    def hear(self, batch: Sequence[tuple[Recording, Segment]], padding_s: float = 0.0) -> list[list[Piece]]:
-        """As of `Recognition`; of a recording that is heard as a stream no other is in the batch."""
-        if batch[0][0].alone:
-            return [recording.heard(window) for recording, window in batch]
-        return super().hear(batch, padding_s)
+    def compute(self, batch: Sequence[tuple[Recording, Segment]], padding_s: float = 0.0) -> list[Any]:
+        """As of `Recognition`; nothing of a recording that is heard as a stream, without others in the batch."""
+        return [None] * len(batch) if batch[0][0].alone else super().compute(batch, padding_s)
 
 
 class StreamedRecording(Recording):
@@ -128,8 +126,8 @@ class StreamedRecording(Recording):
         chunks = max(1, round(WINDOW_S * asr.sample_rate / self._stream.chunk_samples))
         super().__init__(blocks, _in_a_row(even(blocks, chunks * self._stream.chunk_samples)), long=True)
 
-    def heard(self, window: Segment) -> list[Piece]:
-        """The pieces that are known with the next window."""
+    def understood(self, window: Segment, computed: None) -> list[Piece]:  # noqa: ARG002
+        """The pieces that are known with the next window, which is heard here."""
         pieces = []
         for chunk in window.wav.split(self._stream.chunk_samples):
             if self._stream.feed(chunk).pause >= LINE_PAUSE_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -81,9 +82,10 @@ class RootPath:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine, settings = app.state.engine, app.state.settings
     with upload_folder(settings.temporary_folder) as app.state.folder:
+        app.state.starting = asyncio.ensure_future(engine.start())  # which the server may cancel
         try:
-            await engine.start()
-        except Exception as error:
+            await app.state.starting
+        except (Exception, asyncio.CancelledError) as error:
             app.state.failure = error  # for the server: ASGI has no place for it
             raise
         grace_s = 0.0

@@ -85,11 +85,6 @@ class Child:
         if not self._writer.is_closing():
             self._writer.write(_framed(message))
 
-    async def drained(self) -> None:
-        """Returns when it has taken most of what was sent."""
-        with contextlib.suppress(ConnectionError):
-            await self._writer.drain()
-
     async def receive(self) -> Any:
         """Its next message.
 
@@ -129,15 +124,18 @@ class Parent:
 
     def receive(self) -> Any:
         """The next message; raises EOFError when the service has ended."""
-        header = self._file.read(LENGTH_BYTES)
-        if len(header) < LENGTH_BYTES:
-            raise EOFError
-        return pickle.loads(self._file.read(int.from_bytes(header, "big")))
+        return pickle.loads(self._read(int.from_bytes(self._read(LENGTH_BYTES), "big")))
 
     def send(self, message: Any) -> None:
         """Let it have a message."""
         with self._sending:
             self._socket.sendall(_framed(message))
+
+    def _read(self, count: int) -> bytes:
+        found = self._file.read(count)
+        if len(found) < count:  # the service was killed, perhaps while it sent this
+            raise EOFError
+        return found
 
 
 class ToParent(logging.Handler):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Client:
         Raises
         ------
         ConfigError
-            The URL is none.
+            The URL is none, or the key has letters that no header may have.
         ServiceError
             There is no service, it has no such model, or asks for another key.
         """
@@ -133,6 +134,8 @@ class Client:
 
     def _options(self) -> dict[str, Any]:
         """Those of httpx's clients; how long an answer takes depends on the file."""
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError("the API key has letters that no key has; give it as asr serve --new-key printed it")
         return {
             "base_url": _checked(self.url),
             "headers": {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {},
@@ -187,8 +190,9 @@ class _Sender:
     async def _send(self, path: str) -> httpx.Response:
         """What the service says to a file, which is read while it is sent."""
         fields = {"model": self.client.model} if self.client.model else {}
+        name = os.fsencode(Path(path).name).decode(errors="replace")  # which need not be UTF-8 on a disk
         with Path(path).open("rb") as content:
-            return await self.http.post("transcribe", data=fields, files={"file": (Path(path).name, content)})
+            return await self.http.post("transcribe", data=fields, files={"file": (name, content)})
 
     async def _check_alive(self) -> None:
         """Raise a ToolkitError where the trouble is not that of one file: nothing answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 from pathlib import Path
 
@@ -9,8 +10,17 @@ from toolkit.dataio.audio import read_audio
 from toolkit.dataio.containers import header_seconds
 from toolkit.errors import AudioError, NotAudioError
 from toolkit.serving.children import Parent
-from toolkit.serving.decoding import Decoding
-from toolkit.serving.service_errors import InvalidInputError, ServiceError, TooLargeError, UnsupportedMediaError
+from toolkit.serving.decoding import Decoding, Header
+from toolkit.serving.service_errors import (
+    BusyError,
+    InvalidInputError,
+    ServiceError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedMediaError,
+)
+
+logger = logging.getLogger(__name__)
 
 # Ten seconds of 64 channels at 192 kHz, as FFmpeg has them and as they are averaged, are 1 GB.
 MORE_BYTES = 2 << 30
@@ -24,29 +34,40 @@ def main(parent: Parent) -> None:
         parent.send(answered(parent.receive()))
 
 
-def answered(decoding: Decoding) -> int | ServiceError:
-    """The samples of a file, which were written; or why not, in words that name nothing of the server's."""
+def answered(asked: Header | Decoding) -> float | ServiceError:
+    """Seconds of a file, or its samples, which were written; or why not, in words that name nothing of the server's."""
     try:
-        return decode(decoding)
+        return seconds_of(asked) if isinstance(asked, Header) else decode(asked)
     except ServiceError as error:
         return error
     except AudioError as error:
         kind = UnsupportedMediaError if isinstance(error, NotAudioError) else InvalidInputError
-        return kind(str(error).replace(str(decoding.file), decoding.name), param="file")
+        return kind(str(error).replace(str(asked.file), asked.name), param="file")
     except MemoryError:
-        return InvalidInputError(f"{decoding.name}: needs too much memory to decode", param="file")
+        return InvalidInputError(f"{asked.name}: needs too much memory to decode", param="file")
+    except OSError as error:
+        logger.error("samples cannot be written: %s", error.strerror)
+        return UnavailableError(f"{asked.name}: the service has no room for it at the moment")
+
+
+def seconds_of(asked: Header) -> float:
+    """How many seconds a file says that it has."""
+    seconds = header_seconds(asked.file)
+    if seconds > asked.most_s:
+        raise _too_long(asked)
+    return seconds
 
 
 def decode(decoding: Decoding) -> int:
     """Write the samples of a file, and count them."""
     most, samples = decoding.most_s * decoding.sample_rate, 0
-    if header_seconds(decoding.file) > decoding.most_s:
-        raise _too_long(decoding)
     with decoding.samples.open("wb") as file:
         for block in read_audio(decoding.file, decoding.sample_rate, channel=decoding.channel):
             samples += len(block)
             if samples > most:
                 raise _too_long(decoding)
+            if samples * block.element_size() > decoding.room_bytes:
+                raise BusyError(f"{decoding.name}: its samples find no room on the server's disk", retry_after=30)
             file.write(block.numpy().data)
     return samples
 
@@ -59,8 +80,8 @@ def limit_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, resource.RLIM_INFINITY))
 
 
-def _too_long(decoding: Decoding) -> TooLargeError:
+def _too_long(asked: Header | Decoding) -> TooLargeError:
     return TooLargeError(
-        f"{decoding.name}: longer than the {decoding.most_s:g} seconds of audio that a request may have; cut it",
+        f"{asked.name}: longer than the {asked.most_s:g} seconds of audio that a request may have; cut it",
         param="file",
     )

@@ -8,6 +8,9 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from anyio import fail_after  # asyncio.wait_for of Python 3.11 may miss that it is cancelled
 
 from toolkit.serving.children import Child, ChildGoneError
 from toolkit.serving.service_errors import InvalidInputError, ServiceError
@@ -16,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 MODULE = "toolkit.serving.decoder_process"
 LONGEST_S = 120.0  # of decoding: four hours of MP3 take 20
-LARGE_BYTES = 4 << 20  # such files leave one decoder to others
+LARGE_S, LARGE_BYTES = 600.0, 4 << 20  # files of one or the other leave a decoder to others
 AGAIN_S = 1.0  # until another process is begun, where the system refused
 
 
@@ -32,6 +35,8 @@ class Decoding:
         Which one to take; by default their mean.
     most_s
         Of audio that are allowed.
+    room_bytes
+        For the samples on the disk.
     """
 
     file: Path
@@ -39,6 +44,16 @@ class Decoding:
     name: str
     sample_rate: int
     channel: int | None
+    most_s: float
+    room_bytes: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """The question how many seconds of audio a file says that it has; 0.0: it does not say. More are refused."""
+
+    file: Path
+    name: str
     most_s: float
 
 
@@ -63,24 +78,33 @@ class Decoders:
         await asyncio.gather(*self._beginning, return_exceptions=True)
         await asyncio.gather(*map(self._end, tuple(self._children)))
 
-    async def decode(self, decoding: Decoding) -> int:
-        """How many samples were written. Cancelled, it kills the process that decodes.
+    async def header_s(self, decoding: Decoding) -> float:
+        """How many seconds the file says that it has; 0.0 where it does not. Raises as `decode`."""
+        return await self._asked(Header(decoding.file, decoding.name, decoding.most_s))
+
+    async def decode(self, decoding: Decoding, header_s: float = 0.0) -> int:
+        """How many samples were written, of so many seconds about. Cancelled, it kills the process that decodes.
 
         Raises
         ------
         ServiceError
             The file is not audio, damaged, or too long; or it takes too long, or kills who decodes it.
         """
-        large = decoding.file.stat().st_size > LARGE_BYTES
-        async with self._large if large else contextlib.nullcontext(), self._borrowed() as child:
-            child.send(decoding)
+        large = header_s > LARGE_S or decoding.file.stat().st_size > LARGE_BYTES
+        async with self._large if large else contextlib.nullcontext():
+            return await self._asked(decoding)
+
+    async def _asked(self, question: Header | Decoding) -> Any:
+        async with self._borrowed() as child:
+            child.send(question)
             try:
-                answer = await asyncio.wait_for(child.receive(), LONGEST_S)
-            except asyncio.TimeoutError:
-                raise InvalidInputError(f"{decoding.name}: takes too long to decode", param="file") from None
+                with fail_after(LONGEST_S):
+                    answer = await child.receive()
+            except TimeoutError:
+                raise InvalidInputError(f"{question.name}: takes too long to decode", param="file") from None
             except ChildGoneError:
                 logger.warning("decoder %d died of a file", child.pid)
-                raise InvalidInputError(f"{decoding.name}: cannot be decoded", param="file") from None
+                raise InvalidInputError(f"{question.name}: cannot be decoded", param="file") from None
         if isinstance(answer, ServiceError):
             raise answer
         return answer

@@ -9,63 +9,32 @@ import logging
 import math
 import shutil
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
+from anyio import move_on_after
+
+from toolkit.errors import ToolkitError
 from toolkit.inference.transcript import Transcript
-from toolkit.serving.children import Child
+from toolkit.serving.children import Child, ChildGoneError
 from toolkit.serving.decoding import Decoders, Decoding
 from toolkit.serving.jobs import Job, Limits, ModelCard, Status
 from toolkit.serving.live_speech import LiveSpeech
 from toolkit.serving.messages import OpenLive, Setup, Transcribe
 from toolkit.serving.processes import ModelProcess, ProcessDiedError
-from toolkit.serving.service_errors import BusyError, NotFoundError, UnavailableError
+from toolkit.serving.service_errors import BusyError, InvalidInputError, NotFoundError, UnavailableError
+from toolkit.serving.tickets import Ticket
+from toolkit.serving.upload_folder import bytes_in
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2  # of a job whose process dies
 RETRY_S = range(1, 61)  # that a client is asked to wait
+DEVICES = "toolkit.serving.device_process"
+STOPS = "the service stops; try again later"
+DISK_RETRY_S = 5
 BEGIN_S = 10  # until another process, or service, has begun
-T = TypeVar("T")
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A request that was accepted.
-
-    Attributes
-    ----------
-    deadline
-        When it is to be answered.
-    stopped
-        Is done when no more requests are answered.
-    seconds
-        Of its audio that wait, once they are known.
-    """
-
-    job: Job
-    deadline: float
-    stopped: asyncio.Future[None]
-    seconds: float = 0.0
-
-    async def within(self, result: Awaitable[T]) -> T:
-        """The result, where it comes in time. Raises UnavailableError."""
-        task = asyncio.ensure_future(result)
-        left = max(0.0, self.deadline - time.monotonic())
-        try:
-            await asyncio.wait({task, self.stopped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-        why = "the service stops" if self.stopped.done() else "was not transcribed in time"
-        again_s = BEGIN_S if self.stopped.done() else None
-        raise UnavailableError(f"{self.job.name}: {why}; try again later", retry_after=again_s)
 
 
 class ServiceEngine:
@@ -94,13 +63,12 @@ class ServiceEngine:
         self._sessions: set[LiveSpeech] = set()
         self._numbers = itertools.count(1)
         self._left = asyncio.Event()  # somebody, since it was cleared
-        self._stopped: asyncio.Future[None] | None = None  # done when no more requests are answered
+        self._suspects = asyncio.Lock()  # of files that were there when a process died, which are heard one by one
         self._open = False
 
     async def start(self) -> None:
         """Begin the processes and look at the models; returns when all can transcribe. Raises a ToolkitError."""
         self._folder = Path(tempfile.mkdtemp(prefix="asr-", dir=self._parent))
-        self._stopped = asyncio.get_running_loop().create_future()
         try:
             await self._decoders.start()
             devices, threads = await self._devices()
@@ -118,21 +86,20 @@ class ServiceEngine:
         self._open = False
         if self._folder is None:
             return
-        end = time.monotonic() + grace_s
-        while (self._tickets or self._sessions) and (left := end - time.monotonic()) > 0:
-            self._left.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._left.wait(), left)
-        if not self._stopped.done():
-            self._stopped.set_result(None)
+        with move_on_after(grace_s):
+            while self._tickets or self._sessions:
+                self._left.clear()
+                await self._left.wait()
+        reasons = {one: UnavailableError(f"{one.job.name}: {STOPS}", retry_after=BEGIN_S) for one in self._tickets}
+        await asyncio.gather(*(ticket.end(reason) for ticket, reason in reasons.items()))
         await asyncio.gather(*(process.stop() for process in self._processes))
         await self._decoders.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     @property
     def ready(self) -> bool:
-        """Whether every model process answers."""
-        return self._open and all(process.ready.is_set() for process in self._processes)
+        """Whether a model process answers."""
+        return self._open and any(process.ready.is_set() for process in self._processes)
 
     @property
     def models(self) -> Sequence[ModelCard]:
@@ -150,28 +117,31 @@ class ServiceEngine:
         if self._waiting_s >= self.limits.queue_s:
             raise BusyError(f"{self._waiting_s:.0f} seconds of audio wait", retry_after=self._retry_after())
 
+    def check_disk(self, more_bytes: int = 0) -> None:
+        """Raise BusyError when there is no room on the disk for so much more."""
+        if more_bytes > self._disk_room():
+            raise BusyError("what waits takes as much of the disk as it may", retry_after=DISK_RETRY_S)
+
     async def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         """The parts of a file in their order as they are understood, as of `Engine`."""
         self.check_room()
-        card = self._card(job.model)
-        with self._accepted(job) as ticket, self._file() as samples:
-            decoding = Decoding(job.audio, samples, job.name, card.sample_rate, job.channel, self.limits.audio_s)
-            count = await ticket.within(self._decoders.decode(decoding))
-            self._weigh(ticket, count / card.sample_rate)
-            said = self._recognised(ticket, replace(job, model=card.name, audio=samples))
-            async with contextlib.aclosing(said) as parts:
-                async for part in parts:
-                    yield part
+        job = replace(job, model=self._card(job.model).name)
+        ticket = Ticket(job, self._folder / f"{next(self._numbers)}.f32", self.limits.timeout_s)
+        self._tickets.add(ticket)
+        ticket.begin(self._answer, self._forget)
+        try:
+            async for part in ticket.parts():
+                yield part
+        finally:
+            await ticket.end()
 
     async def open_live(self, model: str, sample_rate: int) -> LiveSpeech:
         """A session of speech."""
-        if not self._open:
-            raise UnavailableError("the service stops, or has not begun yet", retry_after=BEGIN_S)
-        if len(self._sessions) >= self.limits.live_sessions:
-            raise BusyError(f"{len(self._sessions)} live sessions are open", retry_after=self._retry_after())
-        message = OpenLive(next(self._numbers), self._card(model).name, sample_rate)
+        self._check_live_room()
+        name = self._card(model).name
         process = await self._least_loaded()
-        session = LiveSpeech(process, message, self._forget)
+        self._check_live_room()  # others came, or the end, while no process could transcribe
+        session = LiveSpeech(process, OpenLive(next(self._numbers), name, sample_rate), self._forget)
         self._sessions.add(session)
         return session
 
@@ -193,32 +163,43 @@ class ServiceEngine:
             batch_sizes=sizes,
         )
 
-    async def _recognised(self, ticket: Ticket, job: Job) -> AsyncIterator[Transcript]:
-        """The parts of raw samples; when a process dies, another is to say those that it has not said."""
-        said, seconds = 0, ticket.seconds
-        for attempt in range(TRIES):
-            process = await ticket.within(self._least_loaded())
-            message = self._message(ticket, job, alone=attempt > 0)
-            with process.working(message.number, seconds) as work, contextlib.suppress(ProcessDiedError):
-                process.send(message)
+    async def _answer(self, ticket: Ticket) -> None:
+        """Decode a file, and have it recognised."""
+        job, rate = ticket.job, self._card(ticket.job.model).sample_rate
+        room = await asyncio.to_thread(self._disk_room) // self.limits.decoders
+        decoding = Decoding(job.audio, ticket.samples, job.name, rate, job.channel, self.limits.audio_s, room)
+        seconds = await self._decoders.header_s(decoding)
+        self._weigh(ticket, seconds)
+        self._weigh(ticket, await self._decoders.decode(decoding, seconds) / rate)
+        await self._recognise(ticket)
+
+    async def _recognise(self, ticket: Ticket) -> None:
+        """Have raw samples recognised; when a process dies, another is to say those parts that it has not said."""
+        said = deaths = 0  # processes that died before they said the part after those
+        seconds = ticket.seconds
+        while deaths < TRIES:
+            place = 0
+            with contextlib.ExitStack() as working, contextlib.suppress(ProcessDiedError):
+                async with self._suspects if deaths and not said else contextlib.nullcontext():
+                    process = await self._least_loaded()  # nothing is awaited before it works at the file
+                    message = self._message(ticket, alone=deaths + said > 0)
+                    work = working.enter_context(process.working(message.number, message.model, seconds))
+                    process.send(message)
+                    told = await work.next()
                 for place in itertools.count(1):
-                    try:
-                        told = await ticket.within(work.next())
-                    except UnavailableError:
-                        process.suspect(work)
-                        raise
-                    ticket.seconds = work.seconds = max(0.0, seconds - told.said.duration)
                     if place > said:
-                        said = place
-                        yield told.said
+                        said, deaths = place, 0
+                        ticket.say(told.said)
                     if told.over:
                         return
-        raise UnavailableError(f"{job.name}: the model process died of it, {TRIES} times")
+                    ticket.seconds = work.seconds = max(0.0, seconds - told.said.duration)
+                    told = await work.next()
+            deaths += place == said
+        raise InvalidInputError(f"{ticket.job.name}: the model process died of it, {TRIES} times", param="file")
 
-    def _message(self, ticket: Ticket, job: Job, *, alone: bool) -> Transcribe:
-        left = ticket.deadline - time.monotonic()
-        number = next(self._numbers)
-        return Transcribe(number, job.audio, job.name, job.model, job.hotwords, job.nbest, left, alone)
+    def _message(self, ticket: Ticket, *, alone: bool) -> Transcribe:
+        number, job = next(self._numbers), ticket.job
+        return Transcribe(number, ticket.samples, job.name, job.model, job.hotwords, job.nbest, ticket.left_s, alone)
 
     async def _least_loaded(self) -> ModelProcess:
         """The process that has the fewest seconds to do; waits where none can transcribe at the moment."""
@@ -227,7 +208,7 @@ class ServiceEngine:
             if ready:
                 return min(ready, key=lambda process: process.waiting_s)
             waiting = [asyncio.create_task(one.ready.wait()) for one in self._processes if not one.failed]
-            if not waiting or not self._open:
+            if not waiting:
                 raise UnavailableError("the model does not run at the moment", retry_after=BEGIN_S)
             try:
                 await asyncio.wait(waiting, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
@@ -242,35 +223,27 @@ class ServiceEngine:
             raise NotFoundError(f"model {name[:80]!r}: no such model; there are {', '.join(cards)}", param="model")
         return cards[name or next(iter(cards))]
 
-    @contextlib.contextmanager
-    def _accepted(self, job: Job) -> Iterator[Ticket]:
-        ticket = Ticket(job, time.monotonic() + self.limits.timeout_s, self._stopped)
-        self._tickets.add(ticket)
-        try:
-            yield ticket
-        finally:
-            self._tickets.discard(ticket)
-            self._left.set()
+    def _disk_room(self) -> int:
+        """Bytes that uploads and samples may still take."""
+        return max(0, self.limits.disk_bytes - bytes_in(self._parent or self._folder))
 
-    @contextlib.contextmanager
-    def _file(self) -> Iterator[Path]:
-        """A file for samples, which is removed whatever happens."""
-        file = self._folder / f"{next(self._numbers)}.f32"
-        try:
-            yield file
-        finally:
-            file.unlink(missing_ok=True)
-
-    def _forget(self, session: LiveSpeech) -> None:
-        self._sessions.discard(session)
+    def _forget(self, done: Ticket | LiveSpeech) -> None:
+        self._tickets.discard(done)
+        self._sessions.discard(done)
         self._left.set()
 
+    def _check_live_room(self) -> None:
+        if not self._open:
+            raise UnavailableError("the service stops, or has not begun yet", retry_after=BEGIN_S)
+        if len(self._sessions) >= self.limits.live_sessions:
+            raise BusyError(f"{len(self._sessions)} live sessions are open", retry_after=self._retry_after())
+
     def _weigh(self, ticket: Ticket, seconds: float) -> None:
-        """Refuse a file for which there is no room, now that its length is known; one alone always has room."""
-        waiting = self._waiting_s
-        if waiting and waiting + seconds > self.limits.queue_s:
-            raise BusyError(f"{waiting:.0f} seconds of audio wait", retry_after=self._retry_after())
-        ticket.seconds = seconds
+        """Refuse a file for which there is no room, as its length is known; one alone always has room."""
+        others = self._waiting_s - ticket.seconds
+        if others > 0 and others + seconds > self.limits.queue_s:
+            raise BusyError(f"{others:.0f} seconds of audio wait", retry_after=self._retry_after())
+        ticket.weigh(seconds)
 
     @property
     def _waiting_s(self) -> float:
@@ -284,10 +257,16 @@ class ServiceEngine:
 
     async def _devices(self) -> tuple[tuple[str, ...], int]:
         """Where models compute, and the threads of each process on a CPU."""
-        child = await Child.begin("toolkit.serving.device_process")
-        found, cores = await child.receive()
+        child = await Child.begin(DEVICES, self.limits.devices)
+        try:
+            answer = await child.receive()
+        except ChildGoneError:
+            code = await child.exit_code()
+            raise UnavailableError(f"the process that looks for devices ended (exit code {code})") from None
         await child.exit_code()
-        devices = self.limits.devices or found
+        if isinstance(answer, ToolkitError):
+            raise answer
+        devices, cores = answer
         return devices, self.limits.threads or max(1, cores // len(devices))
 
     def _setup(self, device: str, threads: int, *, every: bool) -> Setup:

@@ -31,7 +31,7 @@ async def live() -> Healthy:
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses=described(503))
 async def ready(engine: EngineOf) -> Healthy:
-    """Whether every model process answers; 503 where not."""
+    """Whether a model process answers; 503 where none does."""
     if not engine.ready:
         raise UnavailableError("the models are not loaded", retry_after=5)
     return Healthy()

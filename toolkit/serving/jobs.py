@@ -26,13 +26,16 @@ class Limits:
     batch_s, batch_wait_s
         Seconds of audio in a batch, padding included; and how long an idle device waits for a batch to grow.
     queue_s, queue_requests
-        Seconds of audio, and requests, that may wait; more are refused.
+        Seconds of audio, and requests, that may wait; more are refused. The longest file leaves room for others.
     audio_s
         Of a request, in seconds.
     timeout_s
-        From when a request is accepted to its answer.
+        From when a request is accepted to its answer; and as many seconds more as its audio has.
+    disk_bytes
+        Of the disk, which uploads and their samples take: more are refused.
     memory_bytes
-        Of a model's process: beyond, models that were not used for the longest time leave it.
+        Of a model's process: beyond, models that were not used for the longest time leave it. Those in use stay, and
+        requests for others are refused meanwhile; one model is there whatever it takes.
     live_sessions
         Streams of speech at the same time.
     vad
@@ -46,10 +49,11 @@ class Limits:
     decoders: int = 2
     batch_s: float = 60.0
     batch_wait_s: float = 0.005
-    queue_s: float = 4 * 3600.0
+    queue_s: float = 12 * 3600.0
     queue_requests: int = 256
     audio_s: float = 4 * 3600.0
     timeout_s: float = 600.0
+    disk_bytes: int = 16 << 30
     memory_bytes: int | None = None
     live_sessions: int = 16
     vad: Literal["auto", "energy", "silero"] = "auto"
@@ -98,7 +102,7 @@ class ModelCard:
     streaming
         Whether it was trained to write while somebody speaks; others hear what was said anew every second.
     provenance
-        What its folder tells of where it comes from (`toolkit.inference.model_facts`).
+        What its folder tells of where it comes from (`toolkit.inference.model_facts`), without folders of files.
     """
 
     name: str
@@ -168,7 +172,7 @@ class Engine(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether every model process answers."""
+        """Whether a model process answers."""
 
     @property
     def models(self) -> Sequence[ModelCard]:
@@ -176,6 +180,9 @@ class Engine(Protocol):
 
     def check_room(self) -> None:
         """Raise BusyError when no more requests may wait: before an upload is read."""
+
+    def check_disk(self, more_bytes: int = 0) -> None:
+        """Raise BusyError when there is no room on the disk for so much more; reads folders, and is for a thread."""
 
     def transcribe(self, job: Job) -> AsyncIterator[Transcript]:
         """The parts of a file in their order as they are understood: pieces between pauses of what is long.

@@ -20,24 +20,23 @@ class LiveSpeech:
 
     def __init__(self, process: ModelProcess, opening: OpenLive, forget: Callable[[LiveSpeech], None]) -> None:
         self._process, self._number, self._forget = process, opening.number, forget
-        self._most_ahead, self._fed = AHEAD_S * opening.sample_rate * SAMPLE_BYTES, 0
+        self._most_ahead = AHEAD_S * opening.sample_rate * SAMPLE_BYTES
         self._closing = ExitStack()
-        self._work = self._closing.enter_context(process.working(opening.number, WEIGHT_S))
+        self._work = self._closing.enter_context(process.working(opening.number, opening.model, WEIGHT_S, ends=False))
         process.send(opening)
 
     async def feed(self, samples: bytes) -> None:
         """Take 16-bit little-endian mono samples at the rate that the session was opened with, however many."""
         if not samples:
             return
-        self._fed += len(samples)
-        self._process.send(Feed(self._number, samples))
-        while self._fed - self._work.taken > self._most_ahead and not self._work.over:
+        self._send(samples)
+        while self._work.fed - self._work.taken > self._most_ahead and not self._work.over:
             self._work.news.clear()
             await self._work.news.wait()
 
     async def finish(self) -> None:
         """No more samples come; the last line follows, then `heard` ends."""
-        self._process.send(Feed(self._number, b""))
+        self._send(b"")
 
     async def heard(self) -> AsyncIterator[Heard]:
         """What was understood, as it comes. Raises ServiceError."""
@@ -57,3 +56,7 @@ class LiveSpeech:
         """Forget the session, finished or not."""
         self._closing.close()
         self._forget(self)
+
+    def _send(self, samples: bytes) -> None:
+        self._process.send(Feed(self._number, samples))
+        self._work.feed(len(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -9,6 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +42,8 @@ from toolkit.serving.work import File, Session
 logger = logging.getLogger(__name__)
 
 TURN_S = 0.1  # that a batch for long files may take: as long waits who comes meanwhile
-FIRST_S = 10.0  # of audio, for a batch of long files before the speed is known
+LONGEST_S = 1.0  # that any may: as long waits live speech
+SPEED = 20.0  # seconds of audio, padded, that a model computes in one, before it is known: low, for a small first batch
 AHEAD_S = 5.0  # of live speech that waits: then no more is taken
 PADDING_S = 0.5  # lengths of batches are multiples: torch keeps memory for every length it meets
 
@@ -79,7 +82,7 @@ class Inference:
         self._parent, self._shelf, self._inbox, self._setup = parent, shelf, inbox, setup
         self._queue = FairQueue()
         self._work: dict[int, File | Session] = {}
-        self._speed = FIRST_S / TURN_S  # seconds of audio, padded, that are computed in one
+        self._speeds: dict[str, float] = {}  # seconds of files' audio, padded, that a model computes in one
         self._outbox: list[FromProcess] = []
 
     def run(self) -> None:
@@ -88,15 +91,20 @@ class Inference:
             self._listen()
             for number in self._queue.expired(time.monotonic()):
                 self._fail(number, UnavailableError("was not transcribed in time"))
-            windows = self._queue.take(self._setup.batch_s, self._speed * TURN_S)
-            left = Counter(number for number, _ in windows)
-            batch = []
-            for number, window in windows:
-                left[number] -= 1
-                batch.append(Item(number, window, last=not left[number] and number not in self._queue))
-            if batch:
-                self._hear(batch)
+            if len(self._queue):
+                self._hear(self._take())
             self._send()
+
+    def _take(self) -> list[Item]:
+        """A batch of what waits."""
+        speed = self._speeds.get(self._work[self._queue.due()].model, SPEED)
+        windows = self._queue.take(min(self._setup.batch_s, speed * LONGEST_S), speed * TURN_S)
+        left = Counter(number for number, _ in windows)
+        batch = []
+        for number, window in windows:
+            left[number] -= 1
+            batch.append(Item(number, window, last=not left[number] and number not in self._queue))
+        return batch
 
     def _listen(self) -> None:
         """Take all messages that are there; without any work, wait for one, and a moment for others."""
@@ -117,41 +125,53 @@ class Inference:
     def _ask_sessions(self) -> None:
         """Put what sessions want into the queue, and end those that are over."""
         for session in [one for one in self._work.values() if isinstance(one, Session)]:
-            if session.taken < session.fed and session.live.waiting_s < AHEAD_S:
-                session.taken = session.fed
-                self._outbox.append(Taken(session.number, session.fed))
-            if session.number in self._queue:
-                continue
-            window = session.window()
-            if window is not None:
-                self._queue.add(session.number, iter([window]), group=session.group, live=True)
-            elif session.live.over:
-                self._outbox.append(Told(session.number, None, over=True))
-                self._forget(session.number)
+            with self._alone(session.number):
+                self._ask(session)
+
+    def _ask(self, session: Session) -> None:
+        if session.taken < session.fed and session.live.waiting_s < AHEAD_S:
+            session.taken = session.fed
+            self._outbox.append(Taken(session.number, session.fed))
+        if session.number in self._queue:
+            return
+        window = session.window()
+        if window is not None:
+            self._queue.add(session.number, iter([window]), group=session.group, live=not session.early)
+        elif session.live.over:
+            self._outbox.append(Told(session.number, None, over=True))
+            self._forget(session.number)
+
+    @contextlib.contextmanager
+    def _alone(self, number: int) -> Iterator[None]:
+        """An error in this is that job's or session's alone."""
+        try:
+            yield
+        except ServiceError as error:
+            self._fail(number, error)
+        except Exception:
+            logger.exception("job %d", number)
+            self._fail(number, ServiceError("the model failed on this audio"))
 
     def _accept(self, message: ToProcess) -> None:
-        try:
+        with self._alone(message.number):
             if isinstance(message, Transcribe):
                 self._begin(message)
             elif isinstance(message, OpenLive):
                 asr = self._model(message.model).listener
-                made = live(asr, message.sample_rate)
-                self._work[message.number] = Session(message.number, message.model, asr, made)
+                self._work[message.number] = Session(message, asr, live(asr, message.sample_rate))
             elif isinstance(message, Cancel):
                 self._forget(message.number)
             elif message.number in self._work:
                 self._feed(self._work[message.number], message)
-        except ServiceError as error:
-            self._fail(message.number, error)
-        except Exception:
-            logger.exception("job %d", message.number)
-            self._fail(message.number, ServiceError("the model failed on this audio"))
         self._send()
 
     def _begin(self, job: Transcribe) -> None:
         """Put a file into the queue."""
         asr = self._model(job.model).variant(job.nbest, job.hotwords)
-        file = self._work[job.number] = File(job, asr)
+        try:
+            file = self._work[job.number] = File(job, asr)
+        except FileNotFoundError:  # removed, for nobody waits for it any more
+            return
         deadline = time.monotonic() + job.timeout_s
         if not self._queue.add(job.number, file.windows(), group=file.group, deadline=deadline):
             self._tell(job.number, None, [], last=True)
@@ -164,24 +184,37 @@ class Inference:
 
     def _model(self, name: str) -> Loaded:
         before = self._shelf.names
-        loaded = self._shelf.get(name)
+        loaded = self._shelf.get(name, {one.model for one in self._work.values()})
         if set(self._shelf.names) != set(before):
             self._outbox.append(Models(self._shelf.names))
         return loaded
 
     def _hear(self, batch: list[Item]) -> None:
         """Recognise a batch, and tell what is known by it; after an error, its windows one by one."""
-        started = time.monotonic()
-        asr = self._work[batch[0].number].asr
-        try:
-            heard = asr.hear([(self._work[one.number].recording, one.window.content) for one in batch], PADDING_S)
-        except Exception as error:
-            logger.error("%d windows: %s: %s", len(batch), type(error).__name__, error, exc_info=error)
+        started, work = time.monotonic(), [self._work[one.number] for one in batch]
+        computed = self._computed(batch)
+        if computed is None:  # the error is gone, and the memory that its traceback held
             self._hear_apart(batch)
             return
-        self._note(batch, time.monotonic() - started)
-        for one, found in zip(batch, heard, strict=True):
-            self._tell(one.number, one.window.content, found, last=one.last)
+        for one, said in zip(batch, computed, strict=True):
+            if one.number in self._work:
+                with self._alone(one.number):
+                    self._understand(one, said)
+        self._note(batch, work, time.monotonic() - started)
+
+    def _computed(self, batch: list[Item]) -> list[Any] | None:
+        """What the model says of each window, nothing of quiet ones; None after an error."""
+        spoken = [one for one in batch if one.window.content is not None]
+        if not spoken:
+            return [None] * len(batch)
+        asr = self._work[batch[0].number].asr
+        windows = [(self._work[one.number].recording, one.window.content) for one in spoken]
+        try:
+            computed = iter(asr.compute(windows, PADDING_S))
+        except Exception as error:
+            logger.error("%d windows: %s: %s", len(windows), type(error).__name__, error, exc_info=error)
+            return None
+        return [None if one.window.content is None else next(computed) for one in batch]
 
     def _hear_apart(self, batch: list[Item]) -> None:
         if len(batch) == 1:
@@ -191,14 +224,25 @@ class Inference:
             if one.number in self._work:
                 self._hear([one])
 
-    def _note(self, batch: list[Item], busy_s: float) -> None:
-        lengths = [one.window.seconds for one in batch]
-        self._outbox.append(Computed(len(batch), sum(lengths), busy_s))
-        self._speed += 0.2 * (len(batch) * max(lengths) / busy_s - self._speed)
+    def _understand(self, one: Item, said: Any) -> None:
+        """Tell what is known by a window, once of each and in their order."""
+        content = one.window.content
+        found = [] if content is None else self._work[one.number].recording.understood(content, said)
+        self._tell(one.number, content, found, last=one.last)
 
-    def _tell(self, number: int, heard: Any, found: list[Any], *, last: bool) -> None:
+    def _note(self, batch: list[Item], work: list[File | Session], busy_s: float) -> None:
+        lengths = [one.window.seconds for one in batch if one.window.content is not None]
+        if not lengths:
+            return
+        self._outbox.append(Computed(len(lengths), sum(lengths), busy_s))
+        if all(isinstance(one, File) for one in work):
+            speed = len(lengths) * max(lengths) / busy_s
+            before = self._speeds.get(work[0].model, speed)
+            self._speeds[work[0].model] = before + 0.2 * (speed - before)
+
+    def _tell(self, number: int, content: Any, found: list[Any], *, last: bool) -> None:
         work = self._work[number]
-        self._outbox += work.told(heard, found, last=last)
+        self._outbox += work.told(content, found, last=last)
         if last and isinstance(work, File):
             self._forget(number)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 
 from toolkit.errors import ConfigError, MissingDependencyError, ToolkitError
 from toolkit.inference.long_audio import DETECTORS
-from toolkit.inference.model_facts import facts_of
+from toolkit.inference.model_facts import facts_of, without_folders
 from toolkit.inference.sources import find_folder
 from toolkit.inference.streaming import StreamingASR, as_streaming
 from toolkit.inference.transcriber import Transcriber
@@ -30,11 +31,10 @@ VARIANTS = 16  # of a model, with hotwords of their own, are kept
 
 @dataclass
 class Loaded:
-    """A model in memory: of files, and of live speech; what it takes, and the searches that requests asked of it."""
+    """A model in memory: of files, and of live speech; and the searches that requests asked of it."""
 
     transcriber: Transcriber
     listener: Transcriber
-    memory_bytes: int
     variants: dict[tuple, Transcriber] = field(default_factory=dict)
 
     def variant(self, nbest: int | None, hotwords: tuple[str, ...]) -> Transcriber:
@@ -51,37 +51,41 @@ class Loaded:
 
 
 class ModelShelf:
-    """Models by name; when they take more than ``memory_bytes``, those not used for the longest time are put away."""
+    """Models by name, one at least; where there is no room in ``memory_bytes``, those longest unused are put away."""
 
     def __init__(self, folders: Mapping[str, str], device: str, memory_bytes: int | None, *, vad: str = "auto") -> None:
-        self._folders, self._device, self._memory_bytes = folders, device, memory_bytes
+        self._folders, self._device = folders, device
+        self._most_bytes = math.inf if memory_bytes is None else memory_bytes
         self._vad = vad
         self._loaded: dict[str, Loaded] = {}  # the last used last
+        self._sizes: dict[str, int] = {}  # bytes of all that have been loaded
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the models in memory."""
         return tuple(self._loaded)
 
-    def get(self, name: str) -> Loaded:
-        """A model, which is loaded if it is not there.
+    def get(self, name: str, in_use: Collection[str] = ()) -> Loaded:
+        """A model, which is loaded if it is not there; those in use stay.
 
         Raises
         ------
         UnavailableError
-            It cannot be loaded any more.
+            It cannot be loaded any more, or there is no room for it beside those in use.
         """
         if name not in self._loaded:
+            if not self._make_room(self._sizes.get(name, 0), in_use):
+                raise UnavailableError(f"there is no memory for model {name!r} beside those in use; try again later")
             try:
-                self.load(name)
+                self.load(name, in_use)
             except ToolkitError as error:
                 logger.error("model %s: %s", name, error)
                 raise UnavailableError(f"model {name!r} cannot be loaded at the moment") from None
         loaded = self._loaded[name] = self._loaded.pop(name)
         return loaded
 
-    def load(self, name: str) -> ModelCard:
-        """Load a model, and put away what is then too much.
+    def load(self, name: str, in_use: Collection[str] = ()) -> ModelCard:
+        """Load a model, and put away what is then too much: of a model that is new, the size is known only now.
 
         Raises
         ------
@@ -96,22 +100,24 @@ class ModelShelf:
         warm_up(transcriber)
         weights = sum(one.numel() * one.element_size() for one in transcriber.model.state_dict().values())
         taken = max(weights, used_bytes(self._device) - before)
-        self._loaded[name] = Loaded(transcriber, cut_by(live_vad, transcriber), taken)
+        self._loaded[name], self._sizes[name] = Loaded(transcriber, cut_by(live_vad, transcriber)), taken
         took = time.monotonic() - started
         logger.info("model %s loaded in %.1f s, %.0f MB, live speech by %s", name, took, taken / 1e6, live_vad)
-        self._make_room()
+        self._make_room(0, {*in_use, name})
         return card_of(name, folder, transcriber)
 
-    def _make_room(self) -> None:
-        while self._memory_bytes is not None and len(self._loaded) > 1:
-            if sum(one.memory_bytes for one in self._loaded.values()) <= self._memory_bytes:
-                return
-            name = next(iter(self._loaded))
+    def _make_room(self, size: int, in_use: Collection[str]) -> bool:
+        """Put models away until there is room for so many bytes beside the others; whether there is, or no other."""
+        while self._loaded and size + sum(map(self._sizes.get, self._loaded)) > self._most_bytes:
+            name = next((one for one in self._loaded if one not in in_use), None)
+            if name is None:
+                return False
             del self._loaded[name]
             gc.collect()  # models have cycles
             if torch.device(self._device).type == "cuda":
                 torch.cuda.empty_cache()
             logger.info("model %s put away", name)
+        return True
 
 
 def vad_of_live(vad: str, sample_rate: int) -> str:
@@ -140,7 +146,7 @@ def card_of(name: str, folder: Path, transcriber: Transcriber) -> ModelCard:
         loaded=True,
         streaming=isinstance(transcriber, StreamingASR),
         sample_rate=transcriber.sample_rate,
-        provenance=facts_of(folder),
+        provenance=without_folders(facts_of(folder)),
     )
 
 

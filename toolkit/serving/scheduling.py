@@ -43,6 +43,11 @@ class _Flow:
     long: bool = False
     turn: int = 0
 
+    @property
+    def live(self) -> bool:
+        """Whether it is before those that are not, and takes nothing of their shares."""
+        return not self.urgency[0]
+
     def entry(self) -> tuple[tuple[bool, float], int, int, _Flow]:
         return self.urgency, self.number, self.turn, self
 
@@ -55,6 +60,7 @@ class FairQueue:
         self._due: list[tuple] = []  # heaps of entries: of all, and of those that can be in one batch
         self._groups: dict[Hashable, list[tuple]] = {}
         self._sizes = Counter[Hashable]()  # jobs of each group
+        self._live = 0  # jobs
         self._deadlines: list[tuple[float, int, _Flow]] = []
         self._numbers = itertools.count()
         self._now = self._progress = 0.0  # virtual time, and what the batch that is computed will add to it
@@ -76,7 +82,8 @@ class FairQueue:
     ) -> bool:
         """Take on a job, whose windows are asked for as they are needed; False when it has none.
 
-        Only windows of one ``group`` are in a batch. ``live`` jobs are before all others.
+        Only windows of one ``group`` are in a batch. ``live`` jobs are before all others, whose shares and virtual time
+        are of what is left.
         """
         first = next(windows, None)
         if first is None:
@@ -84,6 +91,7 @@ class FairQueue:
         flow = _Flow(name, group, windows, first, (not live, 0.0 if live else self._now), next(self._numbers))
         self._flows[name] = flow
         self._sizes[group] += 1
+        self._live += live
         self._push(flow)
         if deadline < math.inf:
             heapq.heappush(self._deadlines, (deadline, flow.number, flow))
@@ -104,6 +112,14 @@ class FairQueue:
                 self._forget(flow)
         return names
 
+    def due(self) -> Hashable | None:
+        """The job whose window is due, if any waits."""
+        flow = self._pop(self._due)
+        if flow is None:
+            return None
+        heapq.heappush(self._due, flow.entry())
+        return flow.name
+
     def take(self, most_s: float, turn_s: float = math.inf) -> list[tuple[Hashable, Window]]:
         """The window that is due, and others of its group and about its length, up to ``most_s`` seconds with padding.
 
@@ -115,7 +131,7 @@ class FairQueue:
         if first is None:
             return []
         batch = _Batch(most_s, turn_s)
-        waiting = len(self._flows)
+        waiting = len(self._flows) - self._live
         self._serve(first, batch)
         entries, skipped = self._groups.get(first.group, []), []
         for _ in range(LOOKED_AT):
@@ -128,7 +144,7 @@ class FairQueue:
                 skipped.append(flow)
         for flow in skipped:
             heapq.heappush(entries, flow.entry())
-        self._progress = sum(window.seconds for _, window in batch.windows) / waiting
+        self._progress = batch.shared_s / max(1, waiting)
         return batch.windows
 
     def _serve(self, flow: _Flow, batch: _Batch) -> None:
@@ -147,6 +163,7 @@ class FairQueue:
         del self._flows[flow.name]
         flow.windows, flow.next, flow.turn = iter(()), None, -1
         self._sizes[flow.group] -= 1
+        self._live -= flow.live
         if not self._sizes[flow.group]:
             del self._sizes[flow.group], self._groups[flow.group]
         if len(self._deadlines) > 2 * len(self._flows) + LOOKED_AT:
@@ -167,10 +184,11 @@ class FairQueue:
 
 
 class _Batch:
-    """Windows that are recognised together."""
+    """Windows that are recognised together, and seconds of those that are not live."""
 
     def __init__(self, most_s: float, turn_s: float) -> None:
         self.windows: list[tuple[Hashable, Window]] = []
+        self.shared_s = 0.0
         self._most_s, self._turn_s = most_s, turn_s
         self._shortest, self._longest, self._of_long = math.inf, 0.0, 0
 
@@ -191,3 +209,4 @@ class _Batch:
         self.windows.append((flow.name, window))
         self._shortest, self._longest = min(self._shortest, window.seconds), max(self._longest, window.seconds)
         self._of_long += flow.long
+        self.shared_s += 0.0 if flow.live else window.seconds

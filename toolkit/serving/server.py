@@ -149,23 +149,32 @@ class Server(uvicorn.Server):
         self._app, self._on_ready = app, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Load the models, and listen. Raises what the engine raises, and ConfigError."""
+        """Load the models, and listen, unless it is to stop. Raises what the engine raises, and ConfigError."""
         traces = logging.getLogger("uvicorn.error")
         traces.disabled = True  # it would write the trace of what is raised
         try:
             await super().startup(sockets)
         except SystemExit:
+            if isinstance(self._app.state.failure, asyncio.CancelledError):
+                return  # it was to stop before it was ready
             raise self._app.state.failure from None
         except OSError as error:  # somebody else took the address while models were loaded
             raise ConfigError(f"cannot listen: {error.strerror}; choose another address by --host and --port") from None
         finally:
             traces.disabled = False
-        self._on_ready()
+        if not self.should_exit:
+            self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; the second Ctrl-C ends all at once, and what it interrupts is no news."""
+        """Stop, at once while models load; the second Ctrl-C ends all at once, and what it interrupts is no news."""
         super().handle_exit(sig, frame)
-        logging.getLogger("uvicorn.error").disabled = self.force_exit
+        asyncio.get_running_loop().call_soon_threadsafe(self._stop_starting)
+        logging.getLogger("uvicorn.error").disabled |= self.force_exit
+
+    def _stop_starting(self) -> None:
+        """Load no more models; nothing where they are loaded."""
+        if hasattr(self._app.state, "starting"):
+            self._app.state.starting.cancel()
 
 
 def bind(settings: Settings) -> socket.socket:

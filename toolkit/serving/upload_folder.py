@@ -43,6 +43,16 @@ def _made(place: Path, lock: contextlib.ExitStack) -> Path:
     return folder
 
 
+def bytes_in(folder: Path) -> int:
+    """Of all files in a folder and below it, while others write and remove them."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).lstat().st_size
+    return total
+
+
 @contextlib.contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keep other processes that ask for it out of a folder; OSError where they are in there, unless it waits."""

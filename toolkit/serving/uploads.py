@@ -80,7 +80,7 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Form]:
     Raises
     ------
     BusyError
-        No more requests may wait; nothing is read.
+        No more requests may wait, or there is no room on the disk.
     TooLargeError
         There are more bytes than ``settings.upload_bytes``, or fields that are too long.
     BadRequestError
@@ -90,7 +90,7 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Form]:
     ClientDisconnect
         The client is gone.
     """
-    _check_head(request, settings.upload_bytes)
+    await _check_head(request, _most_bytes(request, settings))
     descriptor, path = tempfile.mkstemp(dir=request.app.state.folder)
     form = Form(Path(path))
     try:
@@ -101,17 +101,24 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Form]:
         await asyncio.to_thread(form.audio.unlink, missing_ok=True)  # a gigabyte takes a quarter of a second
 
 
-def _check_head(request: Request, most_bytes: int) -> None:
+def _most_bytes(request: Request, settings: Settings) -> int:
+    """Of a body."""
+    return min(settings.upload_bytes, request.app.state.engine.limits.disk_bytes)
+
+
+async def _check_head(request: Request, most_bytes: int) -> None:
     """Raise what can be said before a byte of the body is read."""
     engine, folder = request.app.state.engine, request.app.state.folder
     engine.check_room()
     if len(os.listdir(folder)) >= engine.limits.queue_requests:  # noqa: PTH208 - counted, not looked at
         raise BusyError("as many uploads are on their way as may be; come again", retry_after=5)
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most_bytes:
+    more_bytes = int(length) if length.isdecimal() else 0
+    if more_bytes > most_bytes:
         raise _too_large(most_bytes)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaError("the body is packed (Content-Encoding); send it as it is")
+    await asyncio.to_thread(engine.check_disk, more_bytes)
 
 
 def _too_large(most: int) -> TooLargeError:
@@ -128,14 +135,15 @@ async def _read(request: Request, settings: Settings, form: Form, file: BinaryIO
             form.fields.setdefault(name, []).append(value)
     else:
         raise UnsupportedMediaError("the body must be a form with a file, as of curl -F file=@speech.wav, or audio")
-    waiting, total = bytearray(), 0
+    waiting, total, most_bytes = bytearray(), 0, _most_bytes(request, settings)
     async for data in _pieces(request, settings.upload_pause_s):
         total += len(data)
-        if total > settings.upload_bytes:
-            raise _too_large(settings.upload_bytes)
+        if total > most_bytes:
+            raise _too_large(most_bytes)
         waiting += reader.file_of(data) if reader else data
         if len(waiting) >= PIECE_BYTES:
             await _save(file, waiting)
+            await asyncio.to_thread(request.app.state.engine.check_disk)
             waiting = bytearray()
     await _save(file, waiting)
     if reader:
