@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("serve", "hf")
+EXTRAS = ("serve", "hf", "vad")
 OTHERS = re.compile("torch|setuptools|torchaudio|triton|nvidia-.*|cuda-.*")
 
 
