@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.inference.segments import MARGIN_S, quietest
+from toolkit.inference.segments import quietest
 from toolkit.inference.speech import Detector
 
+MARGIN_S = 0.2  # of quiet kept around speech: a line is not to come later for more
 AROUND_S = 30.0  # what is heard is compared with; a fan that is switched on is noise after most of it
 STEP_FRAMES = 4  # heard at once, of about 40 ms: the same frames whatever the pieces that sound comes in
 LOOK_BACK_S = 1.0  # held of quiet: after a loud word, quieter ones before it may turn out to be noise, or speech
