@@ -22,7 +22,7 @@ from toolkit.inference.streaming import as_streaming
 from toolkit.inference.transcriber import Transcriber
 from toolkit.inference.transcript import Transcript
 from toolkit.serving.jobs import joined
-from toolkit.serving.messages import Cancel, Failed, Feed, OpenLive, Taken, Told, Transcribe
+from toolkit.serving.messages import Cancel, Failed, Feed, Models, OpenLive, Taken, Told, Transcribe
 from toolkit.serving.model_process import Inference
 from toolkit.serving.model_shelf import Loaded, ModelShelf
 from toolkit.serving.work import blocks_of
@@ -274,6 +274,8 @@ def test_silence_holds_up_no_file(loop: Loop, asr: Transcriber, alone: Transcrib
     loop.run()
     assert listened[3] < 30
     assert listened[1] > 60
+    signs = [message for message in loop.told if isinstance(message, Models)]
+    assert len(signs) > 50  # of life, a minute of silence has some: who tells nothing is ended
     same(loop.answer(2), alone, wav)
     assert (loop.answer(1).text, loop.answer(1).duration) == ("", 600.0)
 

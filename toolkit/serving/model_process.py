@@ -232,7 +232,8 @@ class Inference:
 
     def _note(self, batch: list[Item], work: list[File | Session], busy_s: float) -> None:
         lengths = [one.window.seconds for one in batch if one.window.content is not None]
-        if not lengths:
+        if not lengths:  # hours of silence tell nothing, and who tells nothing seems to hang
+            self._outbox.append(Models(self._shelf.names))
             return
         self._outbox.append(Computed(len(lengths), sum(lengths), busy_s))
         if all(isinstance(one, File) for one in work):
