@@ -165,10 +165,10 @@ class CTCFusion:
             tables = tables._replace(tokens=_automaton(self.tokens, self.boundaries), token_ids=ids, token_rows=rows)
         return self._with_phrases(tables)
 
-    def with_hotwords(self, hotwords: Collection[str]) -> CTCFusion:
+    def with_hotwords(self, hotwords: Collection[str], weight: float) -> CTCFusion:
         """The same with other hotwords; what is made of the n-grams is shared."""
         other = copy.copy(self)
-        other.hotwords, other._tensors = hotwords, {}
+        other.hotwords, other.hotword_weight, other._tensors = hotwords, weight, {}
         other.tables = other._with_phrases(self.tables)
         return other
 
