@@ -191,7 +191,7 @@ def distribution_of(one: Import) -> str | None:
     name = one.target.split(".")[0]
     if name in sys.stdlib_module_names or name == "toolkit":
         return None
-    return as_distribution(DISTRIBUTIONS[name][0])
+    return as_distribution(DISTRIBUTIONS.get(name, [name])[0])  # an extra may be missing
 
 
 def as_distribution(requirement: str) -> str:
