@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -112,3 +114,12 @@ def test_the_command_has_all_detectors() -> None:
     from toolkit.cli.transcribe import VADS
 
     assert set(VADS) == set(DETECTORS)
+
+
+def test_who_computes_it_tells_nobody_of_it(tmp_path: Path) -> None:
+    """onnxruntime's telemetry begins with a file in the temporary folder."""
+    pytest.importorskip("silero_vad")
+    script = "from toolkit.inference.silero import Silero; Silero(16000, 512)"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", script], env=environment | {"TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []

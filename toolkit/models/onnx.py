@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import warnings
 from pathlib import Path
@@ -109,6 +110,8 @@ def open_session(file: Path, *, threads: int) -> Any:
     ModelError
         The file is missing or damaged.
     """
+    # its wheels tell Microsoft of what they do otherwise, and leave a file beside uploads
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:
