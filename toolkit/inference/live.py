@@ -19,7 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -86,14 +86,7 @@ class Live(ABC):
     """One speaker's audio as it comes, and what is to be done with it.
 
     A session's excerpts are recognised one by one, in the order in which they were wanted.
-
-    Attributes
-    ----------
-    batched
-        Whether excerpts may be recognised with those of other sessions, for `understood`; others go to `hear`.
     """
-
-    batched: ClassVar[bool]
 
     def __init__(self, asr: Transcriber, sample_rate: int | None, *, longest_s: float, step_samples: int) -> None:
         self._asr, self._step, self._finished = asr, step_samples, False
@@ -158,10 +151,6 @@ class Live(ABC):
     def hear(self, excerpt: Excerpt) -> list[Heard]:
         """What is understood by an excerpt, which is recognised here and alone."""
 
-    def understood(self, excerpt: Excerpt, hypotheses: Sequence[Hypothesis]) -> list[Heard]:
-        """What is understood by an excerpt that was recognised so, the best hypothesis first."""
-        raise NotImplementedError(f"{type(self).__name__} hears by itself")
-
     def _grown(self) -> Excerpt | None:
         """The line so far, where enough of it is new."""
         if self._finished or (current := self._utterances.current()) is None:
@@ -196,8 +185,6 @@ class Live(ABC):
 class LiveStream(Live):
     """A session of a model that was trained in chunks: each chunk is heard once."""
 
-    batched = False
-
     def __init__(self, asr: StreamingASR, sample_rate: int | None) -> None:
         self._stream: SpeechStream | None = None  # of the line
         self._begin = 0  # the sample that the line begins at
@@ -226,9 +213,10 @@ class LiveStream(Live):
 
 
 class LiveUtterances(Live):
-    """A session of a model that hears whole utterances: what is said between pauses, and its beginnings."""
+    """A session of a model that hears whole utterances: what is said between pauses, and its beginnings.
 
-    batched = True
+    Its excerpts may also be recognised with those of other sessions, for `understood`.
+    """
 
     def __init__(self, asr: Transcriber, sample_rate: int | None) -> None:
         step_samples = round(PARTIAL_S * asr.sample_rate)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.inference.live import Excerpt, Live
+from toolkit.inference.live import Excerpt, Live, LiveUtterances
 from toolkit.inference.recordings import Piece
 from toolkit.inference.segments import Segment
 from toolkit.inference.transcriber import Transcriber
@@ -113,7 +113,7 @@ class Session:
     @property
     def alone(self) -> bool:
         """As of a recording."""
-        return not self.live.batched
+        return not isinstance(self.live, LiveUtterances)
 
     @property
     def group(self) -> Hashable:
