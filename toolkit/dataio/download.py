@@ -8,6 +8,8 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
@@ -18,6 +20,45 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30
 _BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What is to be fetched of a corpus: an archive of which one folder is unpacked, or a file.
+
+    Parameters
+    ----------
+    url
+        Where it is served.
+    target
+        Where its content belongs, relative to the corpus' folder; ``.`` is that folder itself.
+    member
+        The folder in the archive that becomes ``target``; None: ``target`` is the file itself, as it is served.
+    checksum
+        ``md5:...`` or ``sha256:...`` as its distributor gives it; None where there is none.
+    """
+
+    url: str
+    target: str = "."
+    member: str | None = None
+    checksum: str | None = None
+
+
+def fetch(archives: Iterable[Archive], data_folder: Path) -> None:
+    """All of a corpus at ``data_folder``: what is not there is downloaded beside it, unpacked, and the archive removed.
+
+    Raises
+    ------
+    DataError
+        Offline, refused, broken off, damaged, or more than the disk has room for; what was fetched whole is kept, and
+        the same command goes on from there.
+    """
+    for archive in archives:
+        target = data_folder / archive.target
+        if archive.member is None:
+            download(archive.url, target)
+        elif not target.exists():
+            extract(download(archive.url, data_folder.parent / Path(archive.url).name), target, archive.member)
 
 
 def download(url: str, target: str | Path) -> Path:

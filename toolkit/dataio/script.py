@@ -1,0 +1,57 @@
+"""What the command line of every preparation script has in common.
+
+A recipe's ``<dataset>_prepare.py`` ends with these lines::
+
+    def main(arguments: Sequence[str] | None = None) -> None:
+        args = parse(arguments)                       # corpus_parser(__doc__, ...) and the options of its own
+        if args.download:
+            fetch(ARCHIVES, args.data_folder)
+        prepare_<dataset>(args.data_folder, args.manifests)
+
+
+    if __name__ == "__main__":
+        run(main)
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.errors import ToolkitError
+
+
+def corpus_parser(story: str, *, holds: str, download: str | None = None) -> argparse.ArgumentParser:
+    """The arguments DATA_FOLDER and MANIFESTS, and ``--download`` where the corpus can be fetched.
+
+    Parameters
+    ----------
+    story
+        The script's docstring, which ``--help`` prints.
+    holds
+        What tells the corpus' folder, such as ``etc/ and wav/``.
+    download
+        Where ``--download`` fetches the corpus, and how large it is: ``openslr.org/31 (0.5 GB)``.
+    """
+    parser = argparse.ArgumentParser(description=story, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_folder", type=Path, metavar="DATA_FOLDER", help=f"the folder that holds {holds}")
+    parser.add_argument("manifests", type=Path, metavar="MANIFESTS", help="where to write the manifests")
+    if download is not None:
+        parser.add_argument("--download", action="store_true", help=f"fetch what DATA_FOLDER lacks: {download}")
+    return parser
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a preparation's main function; an error that the input caused is one sentence and the exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        main()
+    except ToolkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
