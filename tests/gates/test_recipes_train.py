@@ -31,6 +31,23 @@ ORDER = ("train_tokenizer.py", "train_lm.py", "train.py")
 # What is set so that an epoch is short, where a YAML has such a key. Tones are sung with eleven letters.
 SHORT: dict[str, Any] = {"number_of_epochs": 1, "train_data": {"num_workers": 0}, "vocab_size": 16}
 
+# What is made small, where a YAML has such a key: the sizes of models that are meant for hundreds of hours.
+SIZES: dict[str, int] = {
+    "model_size": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 2,
+    "hidden": 32,
+    "cnn_channels": 4,  # in each of its blocks
+    "rnn_neurons": 16,
+    "rnn_layers": 1,
+    "dnn_neurons": 16,
+    "decoder_neurons": 16,
+    "embedding_size": 16,
+    "joint_size": 16,
+    "predictor_size": 16,
+}
+
 RECIPES = recipe_folders()
 
 
@@ -76,6 +93,9 @@ def _sing(tones: Path, file: Path) -> None:
 
 def _options(document: HparamsDocument) -> list[str]:
     short = {key: value for key, value in SHORT.items() if key in document}
+    for key in SIZES.keys() & document.data.keys():
+        written = document.data[key]
+        short[key] = [SIZES[key]] * len(written) if isinstance(written, list) else SIZES[key]
     if not isinstance(document.data.get("vocab_size"), int):
         short.pop("vocab_size", None)
     settings = [word for key, value in short.items() for word in (f"--{key}", json.dumps(value))]
