@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,44 +82,42 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def prepare_mls(corpus: Path, manifests: Path, spelling: Spelling) -> Dropped:
     """Write the manifests of a language and print what they hold; returns what was left out."""
-    wanted = [f"{corpus.name}/{part}/transcripts.txt" for part in PARTS.values()]
-    require_files(corpus.parent, wanted, "Multilingual LibriSpeech")
+    wanted = [*(f"{part}/transcripts.txt" for part in PARTS.values()), "train/limited_supervision/9hr/handles.txt"]
+    require_files(corpus.parent, [f"{corpus.name}/{name}" for name in wanted], "Multilingual LibriSpeech")
     require_writable(manifests, "MANIFESTS")
     dropped, language = Dropped(), spelling.language
     splits = {split: spell(read_part(corpus / part, language), spelling, dropped) for split, part in PARTS.items()}
     print(write_segments(manifests, splits, corpus.parent, dropped=dropped))
-    subsets = {}
-    for subset, patterns in SUBSETS.items():
-        handles = read_handles(corpus / "train/limited_supervision", patterns)
-        picked = (segment for segment in read_part(corpus / "train", language) if segment.name in handles)
-        subsets[subset] = spell(picked, replace(spelling), Dropped())
+    handles = {name: read_handles(corpus / "train/limited_supervision", files) for name, files in SUBSETS.items()}
+    parts = {name: read_part(corpus / "train", language, only=names) for name, names in handles.items()}
+    subsets = {name: spell(segments, replace(spelling), Dropped()) for name, segments in parts.items()}
     print(write_segments(manifests, subsets, corpus.parent, dropped=Dropped()))  # what they lack was counted in train
     print(f"{spelling.report()}\n{dropped.summary()}")
     return dropped
 
 
-def read_part(folder: Path, language: str) -> Iterator[Segment]:
-    """The utterances of train, dev or test."""
+def read_part(folder: Path, language: str, only: Container[str] | None = None) -> Iterator[Segment]:
+    """The utterances of train, dev or test, or ``only`` those of these names."""
     suffix = ".opus" if folder.parent.name.endswith("_opus") else ".flac"
     for number, line in read_text_lines(folder / "transcripts.txt"):
         name, tab, words = line.partition("\t")
         if not tab or name.count("_") != 2:
             raise DataError(f"{folder}/transcripts.txt: line {number} is not 'SPEAKER_BOOK_NUMBER<TAB>words': {line!r}")
         speaker, book, _ = name.split("_")
-        audio = folder / "audio" / speaker / book / f"{name}{suffix}"
-        yield Segment(name, audio, 0.0, None, words, speaker, language)
+        if only is None or name in only:
+            audio = folder / "audio" / speaker / book / f"{name}{suffix}"
+            yield Segment(name, audio, 0.0, None, words, speaker, language)
 
 
 def read_handles(folder: Path, patterns: Sequence[str]) -> set[str]:
     """The names of the utterances of a subset."""
-    require_files(folder, ["9hr/handles.txt", "1hr"], "train/limited_supervision of Multilingual LibriSpeech")
     return {name for pattern in patterns for path in folder.glob(pattern) for _, name in read_text_lines(path)}
 
 
 def write_books(data: Path, target: Path, spelling: Spelling, *, sentences: int) -> None:
     """So many sentences of the books at most, evenly spread; what has no spelling is left out."""
     with data.open("rb") as lines:
-        step = max(1, -(-sum(1 for _ in lines) // sentences))
+        step = max(1, math.ceil(sum(1 for _ in lines) / sentences))
     spelled = (spelling(line) for _, line in itertools.islice(read_text_lines(data), 0, None, step))
     written = 0
     with replacing(target) as partial, partial.open("w", encoding="utf-8") as file:
