@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_mls(corpus, args.manifests, spelling)
     if books.is_dir():
         write_books(books / "data.txt", args.manifests / "lm_books.txt", spelling, sentences=args.book_sentences)
+    else:
+        print(f"lm_books.txt is not written: there is no {books}")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,7 +78,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = corpus_parser(__doc__, holds="mls_german/ or another language's folder", download=URL)
     parser.add_argument("--language", required=True, choices=LANGUAGES, help="the language")
     parser.add_argument("--opus", action="store_true", help="the edition in Opus rather than FLAC")
-    parser.add_argument("--book-sentences", type=int, default=BOOK_SENTENCES, metavar="N", help="lines of data.txt")
+    told = "of the books' text, for language models (default: %(default)s)"
+    parser.add_argument("--book-sentences", type=int, default=BOOK_SENTENCES, metavar="N", help=told)
     add_spelling(parser)
     return parser.parse_args(arguments)
 
