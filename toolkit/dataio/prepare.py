@@ -5,6 +5,7 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
     dropped = Dropped()
     audio = find_audio(data_folder / "wav", dropped)
     pairs = match_transcripts(transcripts, audio, dropped)
+    pairs = spell(pairs, Spelling("de"), dropped)             # where texts are not as a recogniser should learn them
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
     write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
     print(dropped.summary())
