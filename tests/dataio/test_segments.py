@@ -90,7 +90,7 @@ def test_what_is_no_part_of_a_recording_is_counted(tmp_path: Path) -> None:
     assert names == ["talk-0", "talk-1"]
     assert {reason: [case.split(":")[0] for case in cases] for reason, cases in dropped.reasons.items()} == {
         "that are no part of their recording": ["talk-2", "talk-3", "talk-4"],
-        "with unreadable audio": ["torn-0"],
+        "with unreadable audio": [str(tmp_path / "torn.wav")],
         "with an empty transcript": ["silence"],
     }
     assert "talk-2: 1.2 s from 7.0 s on, of 8.00 s of {data_root}/talk.wav" in dropped.summary()

@@ -115,7 +115,7 @@ class SplitWriter:
         """Write an utterance, unless its recording cannot be read or it isn't a part of that, or nothing is said."""
         words, recording = segment.words.split(), self.recording(segment.audio)
         if isinstance(recording, AudioError):
-            self.dropped.add("with unreadable audio", f"{segment.name}: {recording}")
+            self.dropped.add("with unreadable audio", str(recording))  # one text for all of a recording
             return
         path, seconds = recording
         start, length = round(segment.start, 6), round(segment.length, 6)
