@@ -80,7 +80,9 @@ def read_segments(data_folder: Path, splits: Mapping[str, str], dropped: Dropped
             raise DataError(f"{path}: recording {number} is not as expected ({error!r}): {str(audio)[:80]}") from error
 
 
-def make_segment(data_folder: Path, audio: Mapping[str, Any], one: Mapping[str, Any], dropped: Dropped) -> Segment | None:
+def make_segment(
+    data_folder: Path, audio: Mapping[str, Any], one: Mapping[str, Any], dropped: Dropped
+) -> Segment | None:
     """An utterance; None, and counted, where its words are none."""
     words = PUNCTUATION.sub(" ", one["text_tn"])
     if tag := TAG.search(words):

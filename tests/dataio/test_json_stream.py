@@ -11,7 +11,7 @@ import toolkit.dataio.json_stream
 from toolkit.dataio.json_stream import read_items
 from toolkit.errors import DataError
 
-ITEMS = [{"name": "ü\"]\\", "parts": [{"n": 1.5e-3, "b": True}, None]}, {}, {"long": "x" * 300}, {"last": -12}]
+ITEMS = [{"name": 'ü"]\\', "parts": [{"n": 1.5e-3, "b": True}, None]}, {}, {"long": "x" * 300}, {"last": -12}]
 
 
 @pytest.mark.parametrize("block", [40, 64, 1 << 20])
