@@ -1,4 +1,4 @@
-"""Manifests of GigaSpeech: up to 10,000 hours of English audiobooks, podcasts and YouTube; utterances are parts of them.
+"""Manifests of GigaSpeech: up to 10,000 hours of English audiobooks, podcasts and YouTube, in parts that are utterances.
 
     python gigaspeech_prepare.py /data/GigaSpeech manifests --subset S
 
@@ -31,6 +31,8 @@ from toolkit.dataio.script import corpus_parser, run
 from toolkit.dataio.segments import Segment, describe, writing_segments
 from toolkit.errors import DataError
 from toolkit.files import require_writable
+
+Entry = Mapping[str, Any]
 
 SUBSETS = ("XS", "S", "M", "L", "XL")
 
@@ -80,9 +82,7 @@ def read_segments(data_folder: Path, splits: Mapping[str, str], dropped: Dropped
             raise DataError(f"{path}: recording {number} is not as expected ({error!r}): {str(audio)[:80]}") from error
 
 
-def make_segment(
-    data_folder: Path, audio: Mapping[str, Any], one: Mapping[str, Any], dropped: Dropped
-) -> Segment | None:
+def make_segment(data_folder: Path, audio: Entry, one: Entry, dropped: Dropped) -> Segment | None:
     """An utterance; None, and counted, where its words are none."""
     words = PUNCTUATION.sub(" ", one["text_tn"])
     if tag := TAG.search(words):

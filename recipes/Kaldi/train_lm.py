@@ -1,4 +1,4 @@
-"""Train a language model on the training transcripts of data folders of Kaldi; it is fused into the recogniser's search.
+"""Train a language model on the transcripts of Kaldi's training folder; it is fused into the recogniser's search.
 
     python train_lm.py hparams/ngram.yaml   # counted rather than trained
 

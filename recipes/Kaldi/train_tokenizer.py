@@ -1,4 +1,4 @@
-"""Train a SentencePiece tokenizer on the training transcripts of data folders of Kaldi.
+"""Train a SentencePiece tokenizer on the transcripts of Kaldi's training folder.
 
     python train_tokenizer.py hparams/tokenizer.yaml   # characters
 

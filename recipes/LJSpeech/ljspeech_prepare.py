@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.dataio.download import Archive, fetch
@@ -71,29 +71,37 @@ def prepare_ljspeech(data_folder: Path, manifests: Path, held_out: int = HELD_OU
     require_files(data_folder, ["metadata.csv", "wavs"], "LJSpeech")
     require_writable(manifests, "MANIFESTS")
     dropped, spelling = Dropped(), Spelling("en")
-    transcripts = read_metadata(data_folder / "metadata.csv", spelling, dropped)
-    pairs = match_transcripts(transcripts, find_audio(data_folder / "wavs", dropped), dropped)
-    utterances = collect(pairs, functools.partial(make_utterance, data_folder), dropped)
-    names = sorted(utterances)
+    texts = read_metadata(data_folder / "metadata.csv")
+    names = sorted(texts)  # of all utterances, so that a file that is missing moves no other to another split
     ends = {"train": names[: -2 * held_out], "valid": names[-2 * held_out : -held_out], "test": names[-held_out:]}
-    splits = {split: {name: utterances[name] for name in part} for split, part in ends.items()}
+    pairs = match_transcripts(spell(texts, spelling, dropped), find_audio(data_folder / "wavs", dropped), dropped)
+    utterances = collect(pairs, functools.partial(make_utterance, data_folder), dropped)
+    splits = {split: {name: utterances[name] for name in part if name in utterances} for split, part in ends.items()}
     write_splits(manifests, splits, data_root=data_folder)
     print(f"{describe_splits(splits)}\n{dropped.summary()}\n{spelling.report()}")
     return dropped
 
 
-def read_metadata(path: Path, spelling: Spelling, dropped: Dropped) -> dict[str, str]:
-    """What is said by utterance."""
-    transcripts = {}
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text of each utterance in which numbers are written out."""
+    texts = {}
     for number, line in read_text_lines(path):
         fields = line.split("|")
         if len(fields) != 3:
             raise DataError(f"{path}: line {number} is not 'utterance|text|text with numbers written out': {line!r}")
-        words = spelling(fields[2])
+        texts[fields[0]] = fields[2]
+    return texts
+
+
+def spell(texts: Mapping[str, str], spelling: Spelling, dropped: Dropped) -> dict[str, str]:
+    """What is said by utterance; texts that letters cannot say are counted, and their audio is not another's."""
+    transcripts = {}
+    for name, text in texts.items():
+        words = spelling(text)
         if words is None:
-            dropped.add("with characters that cannot be spelled", f"{fields[0]}: {fields[2]}")
+            dropped.add("with characters that cannot be spelled", f"{name}: {text}")
         else:
-            transcripts[fields[0]] = words
+            transcripts[name] = words
     return transcripts
 
 

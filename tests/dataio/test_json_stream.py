@@ -49,7 +49,7 @@ def test_damage_is_placed(text: str, message: str, tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'{"items": ["\xff"]}')
-    with pytest.raises(DataError, match="a.json: not a text in UTF-8"):
+    with pytest.raises(DataError, match=r"a\.json: not a text in UTF-8"):
         list(read_items(tmp_path / "a.json", "items"))
-    with pytest.raises(DataError, match="b.json: cannot be read"):
+    with pytest.raises(DataError, match=r"b\.json: cannot be read"):
         list(read_items(tmp_path / "b.json", "items"))

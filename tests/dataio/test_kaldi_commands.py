@@ -63,7 +63,7 @@ def test_the_file_of_a_command_is_heard_and_no_command_runs(tmp_path: Path) -> N
     (cut,) = KaldiFolder(tmp_path)
     np.testing.assert_array_equal(np.round(load_cut(cut).numpy() * 32768), samples[4000:12000])
     (tmp_path / "wav.scp").write_text(f"rec cat a.flac; touch {tmp_path}/ran |\n")
-    with pytest.raises(ManifestError, match="comes from a command .* that does more than decode a file"):
+    with pytest.raises(ManifestError, match=r"comes from a command .* that does more than decode a file"):
         KaldiFolder(tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -130,8 +130,8 @@ class KaldiFolder(Lines):
         decoded = decoded_file(said)
         if decoded is None:
             raise ManifestError(
-                f"{where} comes from a command ({said}) that does more than decode a file, and commands in data are not "
-                "run; run them once, and name the files they write"
+                f"{where} comes from a command ({said}) that does more than decode a file, and commands in data are "
+                "not run; run them once, and name the files they write"
             )
         path = locate(decoded.path, self.folder)
         if decoded.chooses_channel and not self.metadata_only and _header(path).channels > 1:
