@@ -1,4 +1,4 @@
-"""Manifests of GigaSpeech: up to 10,000 hours of English audiobooks, podcasts and YouTube, in parts that are utterances.
+"""Manifests of GigaSpeech: up to 10,000 hours of English audiobooks, podcasts and YouTube, cut into utterances.
 
     python gigaspeech_prepare.py /data/GigaSpeech manifests --subset S
 

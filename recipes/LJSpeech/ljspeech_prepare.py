@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.dataio.download import Archive, fetch
@@ -33,6 +33,7 @@ from toolkit.dataio.prepare import (
     match_transcripts,
     read_text_lines,
     require_files,
+    spell,
     write_splits,
 )
 from toolkit.dataio.script import corpus_parser, run
@@ -74,8 +75,8 @@ def prepare_ljspeech(data_folder: Path, manifests: Path, held_out: int = HELD_OU
     texts = read_metadata(data_folder / "metadata.csv")
     names = sorted(texts)  # of all utterances, so that a file that is missing moves no other to another split
     ends = {"train": names[: -2 * held_out], "valid": names[-2 * held_out : -held_out], "test": names[-held_out:]}
-    pairs = match_transcripts(spell(texts, spelling, dropped), find_audio(data_folder / "wavs", dropped), dropped)
-    utterances = collect(pairs, functools.partial(make_utterance, data_folder), dropped)
+    pairs = match_transcripts(texts, find_audio(data_folder / "wavs", dropped), dropped)
+    utterances = collect(spell(pairs, spelling, dropped), functools.partial(make_utterance, data_folder), dropped)
     splits = {split: {name: utterances[name] for name in part if name in utterances} for split, part in ends.items()}
     write_splits(manifests, splits, data_root=data_folder)
     print(f"{describe_splits(splits)}\n{dropped.summary()}\n{spelling.report()}")
@@ -91,18 +92,6 @@ def read_metadata(path: Path) -> dict[str, str]:
             raise DataError(f"{path}: line {number} is not 'utterance|text|text with numbers written out': {line!r}")
         texts[fields[0]] = fields[2]
     return texts
-
-
-def spell(texts: Mapping[str, str], spelling: Spelling, dropped: Dropped) -> dict[str, str]:
-    """What is said by utterance; texts that letters cannot say are counted, and their audio is not another's."""
-    transcripts = {}
-    for name, text in texts.items():
-        words = spelling(text)
-        if words is None:
-            dropped.add("with characters that cannot be spelled", f"{name}: {text}")
-        else:
-            transcripts[name] = words
-    return transcripts
 
 
 def make_utterance(data_folder: Path, words: str, path: Path) -> Utterance:
