@@ -17,6 +17,7 @@ CONTAINERS = {
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
     ".opus": ("OGG", "OPUS"),
+    ".sph": ("NIST", "PCM_16"),
 }
 
 
