@@ -37,8 +37,8 @@ def test_parts_are_heard_at_their_places(tmp_path: Path, suffix: str) -> None:
         wanted = tone[round(start * RATE) : round(end * RATE)]
         heard = load_cut(cut).numpy()
         assert len(heard) == len(wanted)
-        # A coder's noise is a hundredth of the tone, which a hundredth of a second later has another phase.
-        np.testing.assert_allclose(heard[800:-800], wanted[800:-800], atol=0.05)
+        # A coder's noise is far below the tone, which a hundredth of a second later has another phase.
+        assert np.abs(heard - wanted).mean() < 0.02
     assert [cut.id for cut in cuts] == ["talk-0", "talk-1", "talk-2"]
     spoken = [cut.supervisions[0] for cut in cuts]
     assert {(one.text, one.speaker, one.language) for one in spoken} == {(f"PART {n}", "ann", "en") for n in range(3)}
