@@ -80,7 +80,7 @@ def test_opus_is_heard_at_its_place(gigaspeech: ModuleType, tmp_path: Path) -> N
 
 def test_bad_input_is_named(gigaspeech: ModuleType, tmp_path: Path) -> None:
     corpus = build(tmp_path / "giga")
-    with pytest.raises(DataError, match="is not GigaSpeech: looked for GigaSpeech.json, audio; it holds: giga"):
+    with pytest.raises(DataError, match=r"is not GigaSpeech: looked for GigaSpeech.json, audio; it holds: giga"):
         gigaspeech.prepare_gigaspeech(tmp_path, tmp_path / "m")
     path = corpus / "GigaSpeech.json"
     text = path.read_text()

@@ -77,7 +77,7 @@ def test_the_training_set_may_be_in_data(tedlium: ModuleType, tmp_path: Path) ->
     assert len(tedlium.prepare_tedlium(corpus, tmp_path / "m")) == 1
     assert len(spoken(tmp_path / "m/train.json")) == 2
     shutil.rmtree(corpus / "data")
-    with pytest.raises(DataError, match="there are no .stm files in legacy/train/stm or data/stm"):
+    with pytest.raises(DataError, match=r"there are no .stm files in legacy/train/stm or data/stm"):
         tedlium.prepare_tedlium(corpus, tmp_path / "m")
 
 
