@@ -58,8 +58,9 @@ class Dropped:
         lines = [f"dropped {len(self)}:"]
         for reason, cases in self.reasons.items():
             lines.append(f"  {len(cases)} {reason}:")
-            lines += [f"    {case}" for case in cases[:named]]
-            lines += [f"    ... and {len(cases) - named} more"] if len(cases) > named else []
+            distinct = list(dict.fromkeys(cases))
+            lines += [f"    {case}" for case in distinct[:named]]
+            lines += [f"    ... and {len(distinct) - named} more"] if len(distinct) > named else []
         return "\n".join(lines)
 
 
