@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 # What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
 IDENTITY = ("model", "tokenizer", "seed", "brain")
 # Of these the kind belongs to it, as checkpoints hold its state; options may change, which the log then says.
-STATEFUL = ("opt_class", "lr_annealing")
-WATCHED = (*STATEFUL, "lr_schedule", "train_data", "train_text")
+STATEFUL = ("opt_class", "lr_annealing", "param_groups")
+WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
 
 
 def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
@@ -113,8 +113,10 @@ def _differences(before: HparamsDocument, now: HparamsDocument, keys: Iterable[s
 
 
 def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
-    """What has state in the checkpoints and is now of another class, or is new, or is gone."""
+    """What has state in the checkpoints and is now of another class, or has other names, or is new, or is gone."""
     names = [{key: name for key, name, _ in reversed([*one.calls()]) if key in STATEFUL} for one in (before, now)]
+    for document, kinds in zip((before, now), names, strict=True):
+        kinds["param_groups"] = ", ".join(document.data.get("param_groups") or ()) or "nothing"
     pairs = {key: [one.get(key, "nothing") for one in names] for key in STATEFUL}
     return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
 
