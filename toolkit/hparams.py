@@ -49,6 +49,7 @@ STANDARD_KEYS = {
     "tokenizer": "text to tokens and back",
     "tokenizer_file": "SentencePiece model made by train_tokenizer.py; copied into the run's folder",
     "lm_folder": "run folder of train_lm.py; its model is copied into the run's folder",
+    "wav2vec2": "folder or hub name of the pretrained model that is fine-tuned; its description is kept with the run",
     "encoder_folder": "run folder of the recogniser whose encoder a speech language model hears with",
     "init_from": "run folder whose weights training begins with, where names, shapes and tokens are the same",
     "freeze": "beginnings of the names of parameters that stay as they are: [encoder]",

@@ -51,10 +51,9 @@ def archive_experiment(folder: Path, document: HparamsDocument, script: Path) ->
     if any(folder.glob("save/CKPT+*/CKPT.yaml")) and (folder / HPARAMS_FILE).is_file():
         for change in _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), WATCHED):
             logger.warning("%s goes on otherwise: %s", folder, change)
-    for key, name in COLLECTED.items():
-        source = document.value(key)
-        if source and Path(source).exists():
-            collect(source, folder / name)
+    for key in _collected(document):
+        if Path(document.value(key)).exists() or key == "wav2vec2":  # which may be a name of the hub
+            collect(document.value(key), folder / COLLECTED[key])
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
 
@@ -68,12 +67,16 @@ def log_command(folder: Path, script: Path, command: str) -> None:
 def _archived(document: HparamsDocument) -> HparamsDocument:
     """The document as it is kept with the run: overrides applied, collected files named where they now lie."""
     archived = document.copy()
-    for key, name in COLLECTED.items():
-        if document.data.get(key):
-            archived.data[key] = reference(f"<output_folder>/{name}")
+    for key in _collected(document):
+        archived.data[key] = reference(f"<output_folder>/{COLLECTED[key]}")
     while unread := archived.unread():  # what only an overridden value referred to
         archived.keep(set(archived.data) - set(unread))
     return archived
+
+
+def _collected(document: HparamsDocument) -> list[str]:
+    """The keys that name what a run collects; one of these names may also be of an object."""
+    return [key for key in COLLECTED if document.data.get(key) and isinstance(document.value(key), str)]
 
 
 def _check_same_tokens(tokenizer_file: str | None, lm_folder: str | None) -> None:
