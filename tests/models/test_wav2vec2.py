@@ -1,4 +1,4 @@
-"""wav2vec 2.0 as an encoder: transformers' own numbers, whatever the padding; fine-tuned, and built again without it."""
+"""wav2vec 2.0 as an encoder: transformers' own numbers, whatever the padding, and built again without it."""
 
 from __future__ import annotations
 
