@@ -77,6 +77,7 @@ OPTIONAL = {
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.models.wav2vec2"),
+    "text": ("num2words", "toolkit.dataio.spelling"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 
