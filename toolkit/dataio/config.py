@@ -84,7 +84,7 @@ class DataConfig:
     cuts_path, shar_path
         Lhotse's cuts, and its shards: a folder, a list of folders, or a mapping of fields to files.
     data_root
-        What ``{data_root}`` of a SpeechBrain manifest stands for where that is not in ``data_root.txt`` beside it.
+        What ``{data_root}`` of a manifest stands for where that is not in ``data_root.txt`` beside it.
     skip_missing_manifest_entries
         Tar files and their manifests may name examples that the other lacks: they are counted and left out.
     fault_tolerant

@@ -149,10 +149,11 @@ def describe_audio(path: Path, data_root: Path, manifests: Path | None = None) -
         The file is missing, empty, not audio, or cut off.
     """
     info = probe_audio(path)
-    return {"wav": _portable(path, data_root, manifests), "length": info.length, **_samples(info)}
+    return {"wav": portable_path(path, data_root, manifests), "length": info.length, **_samples(info)}
 
 
-def _portable(path: Path, data_root: Path, manifests: Path | None) -> str:
+def portable_path(path: Path, data_root: Path, manifests: Path | None = None) -> str:
+    """A file as manifests name it: relative to ``data_root``, or to ``manifests`` where it is below, else absolute."""
     if manifests is not None and path.is_relative_to(manifests):
         return path.relative_to(manifests).as_posix()
     if path.is_relative_to(data_root):
