@@ -1,13 +1,13 @@
-"""Train a recogniser on the built-in corpus and test it on unseen sentences in unseen voices.
+"""Train a recogniser of digits and test it on the official test set, or on a voice that it has not heard.
 
-    python synthetic_prepare.py corpus manifests
+    python digits_prepare.py data/fsdd manifests --download
     python train_tokenizer.py hparams/tokenizer.yaml
-    python train_lm.py hparams/lm.yaml
+    python train_lm.py hparams/ngram.yaml
     python train.py hparams/ctc.yaml
-    python train.py hparams/ctc.yaml --lr 0.0005   # any key of the YAML can be set
+    python train.py hparams/ctc.yaml --lr 0.001   # any key of the YAML can be set
 
-The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it. A run
-that was stopped continues with the same command. `python demo.py` runs all of this, then transcribes three files.
+The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it.
+README.md says what it reaches. A run that was stopped continues with the same command.
 """
 
 from toolkit.dataio.loaders import load_splits

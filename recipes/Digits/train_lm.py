@@ -1,8 +1,8 @@
-"""Train a language model on the sentences of the built-in language; it is fused into the recogniser's search.
+"""Count which letters follow others in the names of the digits; the recogniser's search asks it.
 
-    python train_lm.py hparams/lm.yaml
+    python train_lm.py hparams/ngram.yaml   # less than a second
 
-The log ends with the perplexity of the test sentences, per token and per word.
+The log ends with the perplexity of the test transcripts, per token and per word.
 """
 
 from toolkit.dataio.text import load_text_splits

@@ -1,4 +1,4 @@
-"""Train a SentencePiece tokenizer on the sentences of the built-in language.
+"""Make a tokenizer of the letters of the digits' names.
 
     python train_tokenizer.py hparams/tokenizer.yaml
 

@@ -73,21 +73,27 @@ def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
         raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
 
 
-def find_audio(folder: Path, dropped: Dropped, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
-    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first.
+def find_audio(
+    folder: Path,
+    dropped: Dropped,
+    containers: Iterable[str] = CONTAINERS,
+    *,
+    name: Callable[[Path], str] = lambda path: path.stem,
+) -> dict[str, Path]:
+    """Audio files below ``folder`` by ``name``, sorted; of several containers the one named first.
 
     Of files with one name in several folders the first is taken, and the others are counted.
     """
     rank = {suffix: place for place, suffix in enumerate(containers)}
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        place, first = rank.get(path.suffix.lower()), found.get(path.stem)
+        place, first = rank.get(path.suffix.lower()), found.get(name(path))
         if place is None:
             continue
         if first is not None and first.parent != path.parent:
             dropped.add("with the name of another file", f"{path} ({first} is taken)")
         elif first is None or place < rank[first.suffix.lower()]:
-            found[path.stem] = path
+            found[name(path)] = path
     return found
 
 
