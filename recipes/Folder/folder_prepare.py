@@ -38,6 +38,7 @@ from toolkit.dataio.prepare import (
     Dropped,
     Utterance,
     collect,
+    content_of,
     describe_audio,
     describe_splits,
     find_audio,
@@ -99,9 +100,7 @@ def find_recordings(folder: Path, dropped: Dropped) -> dict[str, Path]:
     name_of = functools.partial(name_in, folder)
     recordings = find_audio(folder, dropped, CONTAINERS, name=name_of) if folder.is_dir() else {}
     if not recordings:
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
-        there = "there is no such folder" if found is None else f"it holds: {', '.join(found[:8]) or 'nothing'}"
-        raise DataError(f"{folder}: no recording ({', '.join(CONTAINERS)}); {there}")
+        raise DataError(f"{folder}: no recording ({', '.join(CONTAINERS)}); {content_of(folder)}")
     return recordings
 
 

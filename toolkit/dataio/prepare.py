@@ -68,9 +68,15 @@ def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
     """
     missing = [name for name in wanted if not (folder / name).exists()]
     if missing:
-        found = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else None
-        there = "there is no such folder" if found is None else f"it holds: {', '.join(found[:8]) or 'nothing'}"
-        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
+        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {content_of(folder)}")
+
+
+def content_of(folder: Path) -> str:
+    """What was found where a corpus was looked for: ``it holds: etc, wav``, of which the first eight are named."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    found = sorted(item.name for item in folder.iterdir())
+    return f"it holds: {', '.join(found[:8]) or 'nothing'}"
 
 
 def find_audio(
