@@ -28,7 +28,12 @@ HPARAMS_FILE = "hyperparams.yaml"
 AVERAGE = "average_checkpoints"
 LOADS_LANGUAGE_MODEL = "!apply:toolkit.pretrained.load_language_model"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
-COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm", "wav2vec2": "wav2vec2.json"}
+COLLECTED = {
+    "tokenizer_file": "tokenizer.model",
+    "lm_folder": "lm",
+    "arpa_file": "lm.arpa.gz",  # read whether it is gzipped or not
+    "wav2vec2": "wav2vec2.json",
+}
 
 
 def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
