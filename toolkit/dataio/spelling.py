@@ -13,12 +13,12 @@ would still say it. Digits become words where that is asked for and can be known
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from toolkit.dataio.alphabets import LETTERS, SCRIPTS
 from toolkit.dataio.census import Census
@@ -97,6 +97,7 @@ class Spelling:
     letters: str = ""
     replace: Mapping[str, str] = field(default_factory=dict)
     census: Census = field(default_factory=Census, init=False, repr=False, compare=False)
+    _memory: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, value, known in (("case", self.case, CASES), ("digits", self.digits, DIGITS)):
@@ -117,7 +118,7 @@ class Spelling:
         """The words of a text, one space apart; "" when there are none, None when letters cannot say what is spoken."""
         changes: list[tuple[str, str]] = []
         signs = list(_signs(self._numbers_in_words(self._unified(text, changes), changes)))
-        written = [self._written(sign) for sign in signs]
+        written = [self._memory[sign] if sign in self._memory else self._write(sign) for sign in signs]
         if foreign := [sign for sign, new in zip(signs, written, strict=True) if new is None]:
             self.census.leave_out(text, foreign)
             return None
@@ -130,23 +131,23 @@ class Spelling:
         """A table of the characters that were removed, replaced, or cost texts: count, Unicode name, first example."""
         return f"spelling of {self.language!r}: {self.census.report()}"
 
-    @cached_property
+    @functools.cached_property
     def _code(self) -> str:
         """``pt`` of pt-BR."""
         return re.split("[-_]", self.language)[0].lower()
 
-    @cached_property
+    @functools.cached_property
     def _known(self) -> frozenset[str] | None:
         """All letters that are listed; None of a language that is not."""
         if self._code in LETTERS.keys() | SCRIPTS.keys():
             return frozenset(_signs((LETTERS.get(self._code, "") + self.letters).lower()))
         return None
 
-    @cached_property
+    @functools.cached_property
     def _kept(self) -> str:
         return self.keep + _INSIDE.get(self._code, "")
 
-    @cached_property
+    @functools.cached_property
     def _replaced(self) -> Mapping[str, str]:
         return {**_REPLACED.get(self._code, {}), **self.replace}
 
@@ -174,6 +175,10 @@ class Spelling:
             return token
         changes.append((match[2], words))
         return f"{match[1]}{words}{match[3]}{match[4]}{match[5]}"
+
+    def _write(self, sign: str) -> str | None:
+        self._memory[sign] = self._written(sign)
+        return self._memory[sign]
 
     def _written(self, sign: str) -> str | None:
         """What becomes of a character and the marks on it: None for what is spoken and cannot be written."""
@@ -230,6 +235,7 @@ class Spelling:
         return unicodedata.normalize("NFC", text.replace("ß", "ẞ").upper())
 
 
+@functools.cache
 def _unify(sign: str) -> str:
     """What stands for a character: 'fi' for a ligature, 2 for a small one, "" for one that is not seen."""
     category = unicodedata.category(sign)
