@@ -91,14 +91,14 @@ def _texts(node: Any) -> Iterator[str]:
 def _sing(tones: Path, file: Path) -> None:
     """Put tones where a YAML expects a manifest or a text, of train, valid or test as its name says.
 
-    Utterances get the name of the folder, so that those of a blend differ.
+    Utterances get the names of the folders, so that those of a blend differ.
     """
     if not tones.exists():
         make_tone_corpus(tones, utterances=6)
     split = next((split for split in ("train", "valid", "dev") if split in file.name), "test").replace("dev", "valid")
     file.parent.mkdir(parents=True, exist_ok=True)
     text = (tones / "manifests" / (f"lm_{split}.txt" if file.suffix == ".txt" else f"{split}.json")).read_text()
-    file.write_text(re.sub('^"', f'"{file.parent.name}-', text, flags=re.MULTILINE))
+    file.write_text(re.sub('^"', f'"{"-".join(file.parts[:-1])}-', text, flags=re.MULTILINE))
     shutil.copy(tones / "manifests/data_root.txt", file.parent)
 
 
