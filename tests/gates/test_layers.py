@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
-    " class_names",
+    " class_names hub",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "tokenizer": "files",
     "metrics": "files",
     "decoders": "models compiled",
-    "models": "files compiled tensor_file",
+    "models": "files compiled tensor_file hub",
+    "hub": "",
     "tensor_file": "files",
     "shipped": "",
     "files": "",
@@ -76,7 +77,7 @@ OPTIONAL = {
     "demo": ("espeakng_loader", "toolkit.dataio.synthesis"),
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
     "vad": ("silero_vad", "toolkit.inference.silero"),
-    "hf": ("transformers", "toolkit.inference.huggingface"),
+    "hf": ("transformers", "toolkit.models.wav2vec2"),
     "text": ("num2words", "toolkit.dataio.spelling"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }

@@ -7,13 +7,13 @@ import math
 import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
 from torch.nn.utils import clip_grad_norm_
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
+from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
 from toolkit.checkpoints import RANK
@@ -55,7 +56,7 @@ class RecipeBrain(sb.Brain):
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
-        *("init_from", "lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
+        *("init_from", "freeze", "param_groups", "lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
         *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
@@ -84,8 +85,11 @@ class RecipeBrain(sb.Brain):
         self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
         if getattr(self.hparams, "tensorboard", False) and if_main_process():
             self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
+        self.frozen = freeze(self.model, getattr(self.hparams, "freeze", None) or [])
         parameters = sum(one.numel() for one in self.model.parameters())
-        logger.info("%s: %s parameters, on %s", type(self).__name__, f"{parameters:,}", self.device)
+        trained = sum(one.numel() for one in self.model.parameters() if one.requires_grad)
+        counted = f"{parameters:,} parameters" + (f", {trained:,} of them trained" if trained < parameters else "")
+        logger.info("%s: %s, on %s", type(self).__name__, counted, self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
@@ -116,7 +120,9 @@ class RecipeBrain(sb.Brain):
         return self.batch_type.of(batch) if isinstance(batch, PaddedBatch) else batch
 
     def init_optimizers(self) -> None:
-        """Make the optimizer, and remember what the YAML says of it."""
+        """Make the optimizer, in groups as the YAML has them, and remember what it says of each."""
+        groups = getattr(self.hparams, "param_groups", None) or {}
+        self.opt_class = partial(make_optimizer, self.hparams.opt_class, self.model, groups)
         try:
             super().init_optimizers()
         except (TypeError, ValueError) as error:
@@ -124,6 +130,7 @@ class RecipeBrain(sb.Brain):
         self.optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
         ]
+        self.rate_ratios = rate_ratios(self.optimizer)
 
     def on_fit_start(self) -> None:
         """Continue from the last checkpoint, with the optimizer's options as the YAML has them now.
@@ -213,10 +220,12 @@ class RecipeBrain(sb.Brain):
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
         self._seed(self.epoch, self.step, get_rank() or 0)
+        for module in self.frozen:
+            if module.training:  # at the beginning of an epoch
+                module.eval()
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
-            for group in self.optimizer.param_groups:
-                group["lr"] = schedule(self.optimizer_step + 1, self.epoch)
+            set_rate(self.optimizer, schedule(self.optimizer_step + 1, self.epoch), self.rate_ratios)
 
     def _seed(self, *place: int) -> None:
         seed = "/".join(map(str, (getattr(self.hparams, "seed", 0), *place)))
@@ -249,7 +258,7 @@ class RecipeBrain(sb.Brain):
         rate = self.optimizer.param_groups[0]["lr"]
         if hasattr(self.hparams, "lr_annealing"):
             _, new_rate = self.hparams.lr_annealing(rank)
-            update_learning_rate(self.optimizer, new_rate)
+            set_rate(self.optimizer, new_rate, self.rate_ratios)
         if hasattr(self.hparams.epoch_counter, "update_metric"):
             self.hparams.epoch_counter.update_metric(rank)
         self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)
