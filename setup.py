@@ -79,6 +79,7 @@ setup(
         # its dependencies are ours; its data are ONNX graphs, which onnxruntime computes
         "vad": ["silero-vad>=6,<7", "onnxruntime>=1.20,<2"],
         "hf": ["transformers>=5,<6"],
+        "text": ["num2words>=0.5.14,<0.6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },
     data_files=shipped_files(),

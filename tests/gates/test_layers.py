@@ -76,6 +76,7 @@ OPTIONAL = {
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
+    "text": ("num2words", "toolkit.dataio.spelling"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
 }
 

@@ -32,6 +32,10 @@ Utterance = dict[str, Any]
 # In the order of preference, for corpora that hold one utterance in several containers.
 CONTAINERS = (".flac", ".wav", ".sph", ".mp3", ".ogg", ".opus", ".m4a", ".raw")
 
+# Reasons: the letters of the language do not say the words; there are none.
+NO_SPELLING = "without a spelling"
+EMPTY = "with an empty transcript"
+
 
 @dataclass
 class Dropped:
@@ -111,13 +115,14 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
     DataError
         The file is not in UTF-8.
     """
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: line {number} is not in UTF-8 ({error.reason}): {line!r}") from None
-        if text:
-            yield number, text
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                text = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}: line {number} is not in UTF-8 ({error.reason}): {line.strip()!r}") from None
+            if text:
+                yield number, text
 
 
 def match_transcripts(
@@ -131,10 +136,22 @@ def match_transcripts(
         if name not in audio:
             dropped.add("without audio", name)
         elif not words.strip():
-            dropped.add("with an empty transcript", name)
+            dropped.add(EMPTY, name)
         else:
             pairs.append((name, words, audio[name]))
     return pairs
+
+
+def spell(
+    pairs: Iterable[tuple[str, str, Path]], spelling: Callable[[str], str | None], dropped: Dropped
+) -> Iterator[tuple[str, str, Path]]:
+    """The same in the spelling of a language (`toolkit.dataio.spelling`); those that have none are counted."""
+    for name, text, path in pairs:
+        words = spelling(text)
+        if words:
+            yield name, words, path
+        else:
+            dropped.add(NO_SPELLING if words is None else EMPTY, f"{name}: {text}")
 
 
 def collect(

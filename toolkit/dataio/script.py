@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from toolkit.dataio.spelling import DIGITS
 from toolkit.errors import ToolkitError
 
 
@@ -42,6 +43,14 @@ def corpus_parser(story: str, *, holds: str, download: str | None = None) -> arg
     if download is not None:
         parser.add_argument("--download", action="store_true", help=f"fetch what DATA_FOLDER lacks: {download}")
     return parser
+
+
+def add_digits(parser: argparse.ArgumentParser) -> None:
+    """The option ``--digits`` of corpora whose transcripts have some."""
+    told = (
+        "what becomes of utterances with digits: words, where these are sure (extra [text]), or leave_out, the default"
+    )
+    parser.add_argument("--digits", choices=DIGITS, default="leave_out", help=told)
 
 
 def run(main: Callable[[], None]) -> None:

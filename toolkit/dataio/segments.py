@@ -19,13 +19,13 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, probe_audio
 from toolkit.dataio.manifest_entries import ROOT_FILE
-from toolkit.dataio.prepare import Dropped, portable_path
+from toolkit.dataio.prepare import NO_SPELLING, Dropped, portable_path
 from toolkit.errors import AudioError, DataError
 from toolkit.files import replacing, write_atomically
 
@@ -35,15 +35,25 @@ _RECORDINGS_KNOWN = 1024
 
 @dataclass(frozen=True)
 class Segment:
-    """An utterance: a part of a recording, in seconds, and what is said in it."""
+    """An utterance: a part of a recording, in seconds (None: to its end), and what is said in it."""
 
     name: str
     audio: Path
     start: float
-    length: float
+    length: float | None
     words: str
     speaker: str | None = None
     language: str | None = None
+
+
+def spell(segments: Iterable[Segment], spelling: Callable[[str], str | None], dropped: Dropped) -> Iterator[Segment]:
+    """The segments with their words in the spelling of a language; those that have none are counted."""
+    for segment in segments:
+        words = spelling(segment.words)
+        if words is None:
+            dropped.add(NO_SPELLING, f"{segment.name}: {segment.words}")
+        else:
+            yield replace(segment, words=words)
 
 
 def write_segments(folder: Path, splits: Mapping[str, Iterable[Segment]], data_root: Path, *, dropped: Dropped) -> str:
@@ -118,7 +128,8 @@ class SplitWriter:
             self.dropped.add("with unreadable audio", f"{segment.name}: {recording}")
             return
         path, seconds = recording
-        start, length = round(segment.start, 6), round(segment.length, 6)
+        start = round(segment.start, 6)
+        length = round(seconds - start if segment.length is None else segment.length, 6)
         if not words:
             self.dropped.add("with an empty transcript", segment.name)
         elif start < 0 or length <= 0 or start + length > seconds + LENGTH_TOLERANCE_S:
