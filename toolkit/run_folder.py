@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import require_writable, write_atomically
 from toolkit.hparams import HparamsDocument, differing, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect, has_tokens_of
+from toolkit.run_facts import read_facts, versions, write_facts
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +44,13 @@ def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> No
     (folder / "save").mkdir(parents=True, exist_ok=True)
 
 
-def archive_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
+def archive_experiment(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
     """Put script, YAML and what the YAML names into a run's folder: all that it takes to transcribe with the run.
 
     What makes the run go on otherwise than it began is logged.
     """
-    if any(folder.glob("save/CKPT+*/CKPT.yaml")) and (folder / HPARAMS_FILE).is_file():
+    goes_on = any(folder.glob("save/CKPT+*/CKPT.yaml"))
+    if goes_on and (folder / HPARAMS_FILE).is_file():
         for change in _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), WATCHED):
             logger.warning("%s goes on otherwise: %s", folder, change)
     for key, name in COLLECTED.items():
@@ -57,6 +59,9 @@ def archive_experiment(folder: Path, document: HparamsDocument, script: Path) ->
             collect(source, folder / name)
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
+    if "brain" in document:
+        facts = {"command": command, "commit": _commit(script.parent), "versions": versions()}
+        write_facts(folder, (read_facts(folder) if goes_on else {}) | facts)
 
 
 def log_command(folder: Path, script: Path, command: str) -> None:

@@ -23,10 +23,11 @@ MAY_IMPORT = {
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",
-    "brains": "pretrained checkpoints hparams dataio metrics models files",
+    "brains": "pretrained checkpoints hparams dataio metrics models files run_facts",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
-    "run_folder": "pretrained hparams files",
+    "run_folder": "pretrained hparams files run_facts",
+    "run_facts": "files",
     "run_options": "hparams",
     "pretrained": "checkpoints hparams tokenizer models files",
     "checkpoints": "tensor_file",

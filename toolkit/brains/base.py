@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import time
 import zlib
@@ -31,6 +32,7 @@ from toolkit.dataio.batches import TextBatch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
 from toolkit.pretrained import load_weights, take_weights
+from toolkit.run_facts import RunFacts, hardware
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +117,18 @@ class RecipeBrain(sb.Brain):
         """What a finished stage showed, the figure that ranks checkpoints first."""
         return {"loss": stage_loss}
 
+    def facts_of_epoch(self, epoch: int) -> dict[str, Any]:
+        """What ``run.json`` says of the run after an epoch; in a distributed run, every process is to ask."""
+        return {
+            "seed": getattr(self.hparams, "seed", 0),
+            "parameters": sum(one.numel() for one in self.model.parameters()),
+            "hardware": hardware(self.device),
+            "processes": int(os.environ.get("WORLD_SIZE", 1)),
+            "threads": torch.get_num_threads(),
+            "epochs": epoch,
+            "train_hours": 0.0,
+        }
+
     def receive(self, batch: Any) -> Any:
         """The batch or, of a PaddedBatch, what every method takes in its place: a `batch_type`."""
         return self.batch_type.of(batch) if isinstance(batch, PaddedBatch) else batch
@@ -148,6 +162,7 @@ class RecipeBrain(sb.Brain):
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
         if self.archive is not None:
             self.archive()
+        self.facts = RunFacts(self.output_folder)
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
@@ -264,7 +279,9 @@ class RecipeBrain(sb.Brain):
         self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)
         self.checkpointer.save_epoch({RANK: rank, "epoch": epoch, **figures}, best=self.average)
         self.place = None  # the epoch's own checkpoint is where to continue
+        facts = self.facts_of_epoch(epoch)
         if if_main_process():
+            self.facts.update(**facts)
             plot_learning_curve(self.output_folder / "train_log.txt", self.output_folder / "learning_curve.png")
 
     def _log(self, meta: dict[str, Any], **stats: dict[str, float]) -> None:
@@ -282,4 +299,5 @@ class RecipeBrain(sb.Brain):
         self.step, self.avg_train_loss = self.place
         with uninterrupted(), MainProcessContext():
             self._save_intra_epoch_ckpt()
+            self.facts.update()
         logger.info("Stopped after batch %d of epoch %d; a checkpoint is saved.", self.step, self.epoch)
