@@ -50,7 +50,7 @@ STANDARD_KEYS = {
     "tokenizer_file": "SentencePiece model made by train_tokenizer.py; copied into the run's folder",
     "lm_folder": "run folder of train_lm.py; its model is copied into the run's folder",
     "encoder_folder": "run folder of the recogniser whose encoder a speech language model hears with",
-    "init_from": "run folder whose weights training begins with, where names, shapes and tokens are the same",
+    "init_from": "run or exported folder whose weights training begins with, where names, shapes and tokens agree",
     "freeze": "beginnings of the names of parameters that stay as they are: [encoder]",
     "param_groups": "options of the optimizer for some parameters, by beginning of name: {encoder: {lr: 0.0001}}",
     "sample_rate": "of the waveforms the model hears, in Hz; other audio is resampled",

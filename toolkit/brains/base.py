@@ -31,7 +31,8 @@ from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
 from toolkit.dataio.batches import TextBatch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
-from toolkit.pretrained import load_weights, take_weights
+from toolkit.init_from import take_weights
+from toolkit.pretrained import load_weights
 from toolkit.run_facts import RunFacts, hardware
 
 logger = logging.getLogger(__name__)
