@@ -72,6 +72,7 @@ STANDARD_KEYS = {
     "valid_search": "the search that ranks checkpoints on the validation set",
     "test_search": "the search used for testing and transcribing",
     "average_checkpoints": "how many of the best checkpoints are averaged for testing and transcribing",
+    "ema_decay": "decay of the moving average of the weights that is validated, tested and saved: 0.999",
     "tensorboard": "also write TensorBoard logs (needs the extra [tensorboard])",
     "precision": "fp32, bf16 or (on a GPU) fp16",
     "max_grad_norm": "gradient norm above which gradients are scaled down",

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
 IDENTITY = ("model", "tokenizer", "seed", "brain")
 # Of these the kind belongs to it, as checkpoints hold its state; options may change, which the log then says.
-STATEFUL = ("opt_class", "lr_annealing", "param_groups")
+STATEFUL = ("opt_class", "lr_annealing", "param_groups", "ema_decay")
 WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
 
 
@@ -122,6 +122,7 @@ def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
     names = [{key: name for key, name, _ in reversed([*one.calls()]) if key in STATEFUL} for one in (before, now)]
     for document, kinds in zip((before, now), names, strict=True):
         kinds["param_groups"] = ", ".join(document.data.get("param_groups") or ()) or "nothing"
+        kinds["ema_decay"] = "a number" if document.value("ema_decay") else "nothing"
     pairs = {key: [one.get(key, "nothing") for one in names] for key in STATEFUL}
     return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
+from toolkit.brains.moving_average import MovingAverage
 from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
 from toolkit.brains.tensorboard import TensorboardLog
 from toolkit.brains.train_log import TrainLog
@@ -59,7 +60,16 @@ class RecipeBrain(sb.Brain):
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
-        *("init_from", "freeze", "param_groups", "lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
+        *(
+            "init_from",
+            "freeze",
+            "param_groups",
+            "ema_decay",
+            "lr_annealing",
+            "lr_schedule",
+            "average_checkpoints",
+            "tensorboard",
+        ),
         *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
@@ -84,7 +94,7 @@ class RecipeBrain(sb.Brain):
         self.noprogressbar = self.noprogressbar or not sys.stderr.isatty()
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
-        self.epoch, self.place = 0, None
+        self.epoch, self.place, self.ema = 0, None, None
         self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
         if getattr(self.hparams, "tensorboard", False) and if_main_process():
             self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
@@ -155,7 +165,11 @@ class RecipeBrain(sb.Brain):
         source = getattr(self.hparams, "init_from", None)
         if source is not None and self.checkpointer.find_checkpoint() is None:
             take_weights(self.model, source, getattr(self.hparams, "tokenizer_file", None))
+        if decay := getattr(self.hparams, "ema_decay", None):
+            self.ema = MovingAverage(self.model, decay)
+            self.checkpointer.add_recoverable("ema", self.ema, MovingAverage.load, MovingAverage.save)
         super().on_fit_start()
+        self._use_average(wanted=False)
         annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
         for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
             group.update({key: value for key, value in options.items() if key not in annealed})
@@ -205,6 +219,14 @@ class RecipeBrain(sb.Brain):
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
+        if self.ema:
+            self.ema.update(self.optimizer_step)
+
+    def _use_average(self, *, wanted: bool) -> None:
+        """Give the model the averaged weights, which is what is evaluated and saved, or those that are trained."""
+        if self.ema:
+            with uninterrupted():
+                self.ema.use(wanted=wanted)
 
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
         """Let a few losses of an epoch pass that are not finite: no step is taken from them.
@@ -232,6 +254,8 @@ class RecipeBrain(sb.Brain):
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
             self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
             enter_epoch(self.train_loader, epoch, self.step)
+        elif stage == sb.Stage.VALID:
+            self._use_average(wanted=True)
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
@@ -255,6 +279,7 @@ class RecipeBrain(sb.Brain):
         elif stage == sb.Stage.VALID:
             with uninterrupted():
                 self._end_epoch(epoch, figures)
+                self._use_average(wanted=False)
         else:
             self._log({"test": self.test_name}, test_stats=figures)
 
