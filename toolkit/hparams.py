@@ -74,6 +74,8 @@ STANDARD_KEYS = {
     "average_checkpoints": "how many of the best checkpoints are averaged for testing and transcribing",
     "ema_decay": "decay of the moving average of the weights that is validated, tested and saved: 0.999",
     "tensorboard": "also write TensorBoard logs (needs the extra [tensorboard])",
+    "wandb": "project of Weights & Biases to which figures are sent, too (needs the extra [wandb])",
+    "mlflow": "experiment of MLflow to which figures are sent, too (needs the extra [mlflow])",
     "precision": "fp32, bf16 or (on a GPU) fp16",
     "max_grad_norm": "gradient norm above which gradients are scaled down",
     "grad_accumulation_factor": "batches whose gradients are added up before a step",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,7 +32,7 @@ from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.dataio.batches import Batch, TextBatch, pad_tokens
 from toolkit.decoders.ctc import CTCGreedySearcher
-from toolkit.errors import ConfigError, MissingDependencyError, ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import RNNLM
 from toolkit.models.transducer import Joint
 from toolkit.tokenizer import Tokenizer
@@ -283,37 +281,6 @@ def test_every_batch_has_random_numbers_of_its_own(points: PointLoader, tmp_path
     first, again, other = train(1, "a"), train(1, "b"), train(2, "c")
     assert first == again
     assert len({*first, *other}) == 20
-
-
-class Writer(list):
-    """What TensorBoard would be told."""
-
-    def __init__(self, _: str) -> None:
-        super().__init__()
-        Writer.made = self
-
-    def add_scalar(self, name: str, value: float, epoch: int) -> None:
-        self.append((name, value, epoch))
-
-    def flush(self) -> None:
-        pass
-
-
-def test_tensorboard_gets_curves_over_epochs_also_of_a_run_that_continues(points: PointLoader, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    line_brain(tmp_path, epochs=2, tensorboard=True).train_on(points, points)
-    brain = line_brain(tmp_path, epochs=3, tensorboard=True)
-    brain.train_on(points, points)
-    brain.test_on(points, "clean")
-    names = ["lr", "loss/train", "seconds/train", "loss/valid", "loss/clean"]
-    assert [(name, epoch) for name, _, epoch in Writer.made] == [(name, 3) for name in names]
-    assert Writer.made[0] == ("lr", 0.1, 3)
-
-
-def test_tensorboard_names_the_extra_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'asr-recipes\[tensorboard\]'"):
-        line_brain(tmp_path, tensorboard=True)
 
 
 # Losses

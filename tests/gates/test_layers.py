@@ -79,6 +79,8 @@ OPTIONAL = {
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
+    "wandb": ("wandb", "toolkit.brains.wandb"),
+    "mlflow": ("mlflow", "toolkit.brains.mlflow"),
 }
 
 # The extra of a whole part of the toolkit, which imports it wherever it needs to; the commands that begin it, and the

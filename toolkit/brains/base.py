@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
+from toolkit.brains.loggers import BY_KEY, make_loggers
 from toolkit.brains.moving_average import MovingAverage
 from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
-from toolkit.brains.tensorboard import TensorboardLog
-from toolkit.brains.train_log import TrainLog
+from toolkit.brains.profiler import StepProfiler
 from toolkit.checkpoints import RANK
 from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
 from toolkit.dataio.batches import TextBatch
@@ -60,23 +60,15 @@ class RecipeBrain(sb.Brain):
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
-        *(
-            "init_from",
-            "freeze",
-            "param_groups",
-            "ema_decay",
-            "lr_annealing",
-            "lr_schedule",
-            "average_checkpoints",
-            "tensorboard",
-        ),
-        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
+        *("init_from", "freeze", "param_groups", "lr_annealing", "lr_schedule", "ema_decay", "average_checkpoints"),
+        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes", *BY_KEY),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
         self.archive = run_opts.pop("archive", None)
+        is_profiled = run_opts.pop("profile_training", False) and if_main_process()
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
         self.model = hparams["model"]
@@ -95,9 +87,10 @@ class RecipeBrain(sb.Brain):
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
         self.epoch, self.place, self.ema = 0, None, None
-        self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
-        if getattr(self.hparams, "tensorboard", False) and if_main_process():
-            self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
+        self.train_loggers = make_loggers(self.output_folder, hparams, is_main=if_main_process())
+        if is_profiled:
+            self.tot_prof_steps = math.inf  # after so many, SpeechBrain would end the program
+            self.profiler = StepProfiler(self.output_folder, after=self.profile_warmup, steps=self.profile_steps)
         self.frozen = freeze(self.model, getattr(self.hparams, "freeze", None) or [])
         parameters = sum(one.numel() for one in self.model.parameters())
         trained = sum(one.numel() for one in self.model.parameters() if one.requires_grad)
@@ -113,6 +106,8 @@ class RecipeBrain(sb.Brain):
         self.train_loader = train
         try:
             self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
+            if self.profiler:
+                self.profiler.stop()
         except KeyboardInterrupt:
             self._save_where_stopped()
             raise
