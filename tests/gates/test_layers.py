@@ -79,6 +79,7 @@ OPTIONAL = {
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
+    "tune": ("optuna", "toolkit.cli.tune"),
     "wandb": ("wandb", "toolkit.brains.wandb"),
     "mlflow": ("mlflow", "toolkit.brains.mlflow"),
 }
