@@ -61,7 +61,7 @@ class RecipeBrain(sb.Brain):
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
         *("init_from", "freeze", "param_groups", "lr_annealing", "lr_schedule", "ema_decay", "average_checkpoints"),
-        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes", *BY_KEY),
+        *("precision", "compile", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes", *BY_KEY),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
 
