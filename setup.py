@@ -81,6 +81,10 @@ setup(
         "hf": ["transformers>=5,<6"],
         "text": ["num2words>=0.5.14,<0.6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
+        "tune": ["optuna>=4.5,<6"],
+        "wandb": ["wandb>=0.21,<1"],
+        # without a server, it keeps figures in a database, for which the small package lacks the last two
+        "mlflow": ["mlflow-skinny>=3,<4", "sqlalchemy>=2,<3", "alembic>=1.13,<2"],
     },
     data_files=shipped_files(),
     entry_points={"console_scripts": ["asr=toolkit.cli.main:main"]},

@@ -22,12 +22,19 @@ MAY_IMPORT = {
     "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
+<<<<<<< HEAD
     " class_names hub",
     "brains": "pretrained checkpoints hparams dataio metrics models files",
+=======
+    " class_names",
+    "brains": "init_from pretrained checkpoints hparams dataio metrics models files run_facts",
+>>>>>>> train7
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
-    "run_folder": "pretrained hparams files",
+    "run_folder": "pretrained hparams files run_facts",
+    "run_facts": "files",
     "run_options": "hparams",
+    "init_from": "pretrained tokenizer",
     "pretrained": "checkpoints hparams tokenizer models files",
     "checkpoints": "tensor_file",
     "compiled": "",
@@ -80,6 +87,9 @@ OPTIONAL = {
     "hf": ("transformers", "toolkit.models.wav2vec2"),
     "text": ("num2words", "toolkit.dataio.spelling"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
+    "tune": ("optuna", "toolkit.cli.tune"),
+    "wandb": ("wandb", "toolkit.brains.wandb"),
+    "mlflow": ("mlflow", "toolkit.brains.mlflow"),
 }
 
 # The extra of a whole part of the toolkit, which imports it wherever it needs to; the commands that begin it, and the

@@ -27,6 +27,7 @@ COMMANDS = {
     "score": "count the errors of what was recognised, as a text or as a page with audio",
     "serve": "answer requests for transcripts over HTTP",
     "transcribe": "write down what is said in audio files",
+    "tune": "search the values of YAML keys that are best on the validation set",
 }
 
 EXAMPLES = """\
