@@ -1,0 +1,86 @@
+"""Text for language models, of any size: streamed through HuggingFace `datasets` from a file, compressed or not, or a URL.
+
+A line is a sentence, which the name of an utterance of LibriSpeech may precede::
+
+    THE FULLEST DELIGHT OF THE SUMMER                    librispeech-lm-norm.txt.gz
+    103-1240-0000 CHAPTER ONE MISSUS RACHEL LYNDE ...    the transcripts of LibriSpeech
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import datasets
+
+from toolkit.errors import DataError
+from toolkit.files import replacing
+
+# The official normalised text, 803 million words of 14,500 books, none of them in dev or test (1.5 GB).
+LIBRISPEECH_LM = "https://www.openslr.org/resources/11/librispeech-lm-norm.txt.gz"
+
+HELD_OUT = 500  # sentences from the text's beginning: 20,000 words, and most of a book where the text is in order
+
+_NAMED = re.compile(r"(?P<chapter>\d+-\d+)-\d{4} +(?P<words>.*)")
+
+
+def write_lm_text(source: str | Path, manifests: Path, *, spoken: dict[str, str]) -> str:
+    """``lm_books.txt`` to train on and ``lm_books_test.txt``, the first sentences, which are held out; a summary.
+
+    Parameters
+    ----------
+    source
+        A text file, as it is or compressed (``.gz``), or the URL of one, of which nothing is stored.
+    manifests
+        Where to write.
+    spoken
+        Words by utterance of what recognisers are tested on: what says the same, or is named as a sentence of the
+        same chapter, is left out.
+
+    Raises
+    ------
+    DataError
+        The source cannot be read, or holds no more than is held out.
+    """
+    sentences, chapters = set(spoken.values()), {name.rpartition("-")[0] for name in spoken}
+    kept = dropped = 0
+    with replacing(manifests / "lm_books.txt") as train, replacing(manifests / "lm_books_test.txt") as test:
+        with train.open("w", encoding="utf-8") as train_file, test.open("w", encoding="utf-8") as test_file:
+            for line in stream_lines(source):
+                words = _words(line, chapters)
+                if words is None or words in sentences:
+                    dropped += 1
+                elif words:
+                    (test_file if kept < HELD_OUT else train_file).write(f"{words}\n")
+                    kept += 1
+        if kept <= HELD_OUT:
+            raise DataError(f"{source}: {kept} sentences; expected more than the {HELD_OUT} that are held out")
+    told = f"lm_books: {kept - HELD_OUT} sentences, and {HELD_OUT} held out"
+    return f"{told}; {dropped} left out, which valid and test say or their chapters hold"
+
+
+def _words(line: str, chapters: Collection[str]) -> str | None:
+    """The sentence of a line; None for one of those chapters."""
+    named = _NAMED.fullmatch(line.strip())
+    if named is None:
+        return line.strip()
+    return None if named["chapter"] in chapters else named["words"]
+
+
+def stream_lines(source: str | Path) -> Iterator[str]:
+    """The lines of a text, one after another; of a URL, as they arrive.
+
+    Raises
+    ------
+    DataError
+        There is no such file, the network fails, or it is not text in UTF-8.
+    """
+    if "://" not in str(source) and not Path(source).is_file():
+        raise DataError(f"{source}: no such text file; expected sentences, one a line (.txt or .gz), or the URL of some")
+    try:
+        lines = datasets.load_dataset("text", data_files=str(source), split="train", streaming=True)
+        for block in lines.iter(batch_size=1000):
+            yield from block["text"]
+    except Exception as error:  # datasets raises whatever its builders and its network raise
+        raise DataError(f"{source}: datasets cannot stream it ({error})") from error
