@@ -1,15 +1,29 @@
-"""Manifests of mini-LibriSpeech: five hours of read books, and LibriSpeech's test sets, 16 kHz.
+"""Manifests of mini-LibriSpeech: five hours of read books to train on, and LibriSpeech's test sets, 16 kHz.
 
-    python mini_librispeech_prepare.py /data/LibriSpeech manifests
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests                # a copy of the corpus
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --download     # fetched into /data/LibriSpeech first
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --lm-text      # and text for language models
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --openrir /data/RIRS_NOISES --download   # and noises
+
+Reads the corpus as distributed, through lhotse.recipes (`toolkit.dataio.librispeech`)::
+
+    train-clean-5/1088/134315/1088-134315.trans.txt     1088-134315-0000 AS YOU KNOW AND AS I HAVE ...
+    train-clean-5/1088/134315/1088-134315-0000.flac     speaker, chapter, utterance
+
+and writes train.json, valid.json (dev-clean-2), test_clean.json and test_other.json, and their words as lm_*.txt. Of a
+text (`toolkit.dataio.lm_text`; LibriSpeech's own is streamed from openslr.org) lm_books.txt and lm_books_test.txt come;
+of OpenRIR (`toolkit.dataio.openrir`) noises.jsonl and rirs.jsonl.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from toolkit.dataio.download import fetch
-from toolkit.dataio.librispeech import archives_of, prepare_parts
+from toolkit.dataio.librispeech import add_options, archives_of, prepare_parts
 from toolkit.dataio.lm_text import write_lm_text
+from toolkit.dataio.openrir import OPENRIR, write_noise_lists
 from toolkit.dataio.script import corpus_parser, run
 
 SPLITS = {
@@ -21,16 +35,24 @@ SPLITS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepare the corpus as the command line says."""
-    parser = corpus_parser(__doc__, holds="train-clean-5/ and dev-clean-2/", download="openslr.org/31 and /12 (1.2 GB)")
-    parser.add_argument("--lm-text")
-    args = parser.parse_args(arguments)
+    """Prepare the corpus, and what else is asked for."""
+    args = parse(arguments)
     if args.download:
         fetch(archives_of(part for parts in SPLITS.values() for part in parts), args.data_folder)
     splits = prepare_parts(args.data_folder, args.manifests, SPLITS)
-    if args.lm_text is not None:
-        spoken = {name: one["words"] for split in splits if split != "train" for name, one in splits[split].items()}
-        print(write_lm_text(args.lm_text, args.manifests, spoken=spoken))
+    if args.lm_text:
+        print(write_lm_text(args.lm_text, args.manifests, splits))
+    if args.openrir:
+        if args.download:
+            fetch([OPENRIR], args.openrir)
+        print(write_noise_lists(args.openrir, args.manifests))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = corpus_parser(__doc__, holds="train-clean-5/ and dev-clean-2/", download="openslr.org/31 and /12 (1.1 GB)")
+    add_options(parser)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Train a recogniser on AN4 and test it on the official test set.
+"""Train a recogniser on mini-LibriSpeech and test it on LibriSpeech's test sets.
 
-    python an4_prepare.py /data/an4 manifests
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --lm-text
     python train_tokenizer.py hparams/tokenizer_char.yaml
     python train_lm.py hparams/ngram_char.yaml
     python train.py hparams/ctc.yaml

@@ -1,10 +1,11 @@
-"""Train a language model on AN4's training transcripts; it is fused into the recogniser's search.
+"""Train a language model on books; it is fused into the recogniser's search.
 
-    python train_lm.py hparams/lm.yaml
+    python train_lm.py hparams/ngram_char.yaml       # counted rather than trained: half a minute
+    python train_lm.py hparams/ngram.yaml
+    python train_lm.py hparams/lm_rnn.yaml
     python train_lm.py hparams/lm_transformer.yaml
-    python train_lm.py hparams/ngram_char.yaml     # counted rather than trained: a second
 
-The log ends with the perplexity of the test transcripts, per token and per word.
+The log ends with the perplexity of held-out sentences and of the test transcripts, per token and per word.
 """
 
 from toolkit.dataio.text import load_text_splits

@@ -1,4 +1,4 @@
-"""Train a SentencePiece tokenizer on AN4's training transcripts.
+"""Train a SentencePiece tokenizer on the training transcripts and on books.
 
     python train_tokenizer.py hparams/tokenizer.yaml        # pieces of words
     python train_tokenizer.py hparams/tokenizer_char.yaml   # characters

@@ -86,6 +86,10 @@ def _sing(tones: Path, file: Path) -> None:
         make_tone_corpus(tones, utterances=6)
     split = next((split for split in ("train", "valid", "dev") if split in file.name), "test").replace("dev", "valid")
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".jsonl":  # noises or room impulse responses
+        files = sorted((tones / "wav").glob("train*"))[:2]
+        file.write_text("".join(f"{json.dumps({'audio': str(one)})}\n" for one in files))
+        return
     text = (tones / "manifests" / (f"lm_{split}.txt" if file.suffix == ".txt" else f"{split}.json")).read_text()
     file.write_text(re.sub('^"', f'"{file.parent.name}-', text, flags=re.MULTILINE))
     shutil.copy(tones / "manifests/data_root.txt", file.parent)

@@ -9,6 +9,7 @@ missing or damaged costs its utterance and is counted::
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lhotse.supervision import SupervisionSegment
 
 from toolkit.dataio.corpora import utterances_of
 from toolkit.dataio.download import Archive
+from toolkit.dataio.lm_text import LIBRISPEECH_LM
 from toolkit.dataio.prepare import Dropped, Utterance, describe_splits, read_text_lines, require_files, write_splits
 from toolkit.errors import DataError
 from toolkit.files import require_writable
@@ -35,6 +37,20 @@ CHECKSUMS = {
     "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
     "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
 }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is optional: ``--lm-text`` and ``--openrir``."""
+    parser.add_argument(
+        "--lm-text",
+        metavar="FILE_OR_URL",
+        nargs="?",
+        const=LIBRISPEECH_LM,
+        help="text for language models, one sentence a line (.txt, .gz); alone: LibriSpeech's own, of openslr.org/11",
+    )
+    parser.add_argument(
+        "--openrir", type=Path, metavar="FOLDER", help="OpenRIR's RIRS_NOISES; --download fetches it, too (1.3 GB)"
+    )
 
 
 def archives_of(parts: Iterable[str]) -> list[Archive]:

@@ -1,4 +1,4 @@
-"""Text for language models, of any size: streamed through HuggingFace `datasets` from a file, compressed or not, or a URL.
+"""Text for language models, of any size, streamed through HuggingFace `datasets` from a file or a URL.
 
 A line is a sentence, which the name of an utterance of LibriSpeech may precede::
 
@@ -9,11 +9,12 @@ A line is a sentence, which the name of an utterance of LibriSpeech may precede:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import datasets
 
+from toolkit.dataio.prepare import Utterance
 from toolkit.errors import DataError
 from toolkit.files import replacing
 
@@ -25,7 +26,7 @@ HELD_OUT = 500  # sentences from the text's beginning: 20,000 words, and most of
 _NAMED = re.compile(r"(?P<chapter>\d+-\d+)-\d{4} +(?P<words>.*)")
 
 
-def write_lm_text(source: str | Path, manifests: Path, *, spoken: dict[str, str]) -> str:
+def write_lm_text(source: str | Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]]) -> str:
     """``lm_books.txt`` to train on and ``lm_books_test.txt``, the first sentences, which are held out; a summary.
 
     Parameters
@@ -34,16 +35,18 @@ def write_lm_text(source: str | Path, manifests: Path, *, spoken: dict[str, str]
         A text file, as it is or compressed (``.gz``), or the URL of one, of which nothing is stored.
     manifests
         Where to write.
-    spoken
-        Words by utterance of what recognisers are tested on: what says the same, or is named as a sentence of the
-        same chapter, is left out.
+    splits
+        Utterances by name, of which all but ``train`` are to be unknown: what says the same, or is named as a
+        sentence of the same chapter, is left out.
 
     Raises
     ------
     DataError
         The source cannot be read, or holds no more than is held out.
     """
-    sentences, chapters = set(spoken.values()), {name.rpartition("-")[0] for name in spoken}
+    tested = [utterances for split, utterances in splits.items() if split != "train"]
+    sentences = {one["words"] for utterances in tested for one in utterances.values()}
+    chapters = {name.rpartition("-")[0] for utterances in tested for name in utterances}
     kept = dropped = 0
     with replacing(manifests / "lm_books.txt") as train, replacing(manifests / "lm_books_test.txt") as test:
         with train.open("w", encoding="utf-8") as train_file, test.open("w", encoding="utf-8") as test_file:
@@ -57,7 +60,7 @@ def write_lm_text(source: str | Path, manifests: Path, *, spoken: dict[str, str]
         if kept <= HELD_OUT:
             raise DataError(f"{source}: {kept} sentences; expected more than the {HELD_OUT} that are held out")
     told = f"lm_books: {kept - HELD_OUT} sentences, and {HELD_OUT} held out"
-    return f"{told}; {dropped} left out, which valid and test say or their chapters hold"
+    return f"{told}; left out, as of what is validated and tested on: {dropped}"
 
 
 def _words(line: str, chapters: Collection[str]) -> str | None:
@@ -77,7 +80,7 @@ def stream_lines(source: str | Path) -> Iterator[str]:
         There is no such file, the network fails, or it is not text in UTF-8.
     """
     if "://" not in str(source) and not Path(source).is_file():
-        raise DataError(f"{source}: no such text file; expected sentences, one a line (.txt or .gz), or the URL of some")
+        raise DataError(f"{source}: no such text file; expected one sentence a line (.txt or .gz), or a URL")
     try:
         lines = datasets.load_dataset("text", data_files=str(source), split="train", streaming=True)
         for block in lines.iter(batch_size=1000):
