@@ -2,8 +2,8 @@
 
     python mini_librispeech_prepare.py /data/LibriSpeech manifests                # a copy of the corpus
     python mini_librispeech_prepare.py /data/LibriSpeech manifests --download     # fetched into /data/LibriSpeech first
-    python mini_librispeech_prepare.py /data/LibriSpeech manifests --lm-text      # and text for language models
-    python mini_librispeech_prepare.py /data/LibriSpeech manifests --openrir /data/RIRS_NOISES --download   # and noises
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --lm-text /data/librispeech-lm-norm.txt.gz
+    python mini_librispeech_prepare.py /data/LibriSpeech manifests --openrir /data/RIRS_NOISES
 
 Reads the corpus as distributed, through lhotse.recipes (`toolkit.dataio.librispeech`)::
 
@@ -11,8 +11,8 @@ Reads the corpus as distributed, through lhotse.recipes (`toolkit.dataio.librisp
     train-clean-5/1088/134315/1088-134315-0000.flac     speaker, chapter, utterance
 
 and writes train.json, valid.json (dev-clean-2), test_clean.json and test_other.json, and their words as lm_*.txt. Of a
-text (`toolkit.dataio.lm_text`; LibriSpeech's own is streamed from openslr.org) lm_books.txt and lm_books_test.txt come;
-of OpenRIR (`toolkit.dataio.openrir`) noises.jsonl and rirs.jsonl.
+text for language models (`toolkit.dataio.lm_text`) come lm_books.txt and lm_books_test.txt; of OpenRIR's noises
+(`toolkit.dataio.openrir`) noises.jsonl and rirs.jsonl.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from toolkit.dataio.download import fetch
+from toolkit.dataio.download import download, fetch
 from toolkit.dataio.librispeech import add_options, archives_of, prepare_parts
-from toolkit.dataio.lm_text import write_lm_text
+from toolkit.dataio.lm_text import LM_TEXT_URL, write_lm_text
 from toolkit.dataio.openrir import OPENRIR, write_noise_lists
 from toolkit.dataio.script import corpus_parser, run
 
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fetch(archives_of(part for parts in SPLITS.values() for part in parts), args.data_folder)
     splits = prepare_parts(args.data_folder, args.manifests, SPLITS)
     if args.lm_text:
+        if args.download:
+            download(LM_TEXT_URL, args.lm_text)
         print(write_lm_text(args.lm_text, args.manifests, splits))
     if args.openrir:
         if args.download:

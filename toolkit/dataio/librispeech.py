@@ -20,7 +20,6 @@ from lhotse.supervision import SupervisionSegment
 
 from toolkit.dataio.corpora import utterances_of
 from toolkit.dataio.download import Archive
-from toolkit.dataio.lm_text import LIBRISPEECH_LM
 from toolkit.dataio.prepare import Dropped, Utterance, describe_splits, read_text_lines, require_files, write_splits
 from toolkit.errors import DataError
 from toolkit.files import require_writable
@@ -43,10 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What is optional: ``--lm-text`` and ``--openrir``."""
     parser.add_argument(
         "--lm-text",
-        metavar="FILE_OR_URL",
-        nargs="?",
-        const=LIBRISPEECH_LM,
-        help="text for language models, one sentence a line (.txt, .gz); alone: LibriSpeech's own, of openslr.org/11",
+        type=Path,
+        metavar="FILE",
+        help="text for language models, a sentence a line (.txt, .gz); --download makes it LibriSpeech's own (1.5 GB)",
     )
     parser.add_argument(
         "--openrir", type=Path, metavar="FOLDER", help="OpenRIR's RIRS_NOISES; --download fetches it, too (1.3 GB)"

@@ -1,4 +1,4 @@
-"""Text for language models, of any size, streamed through HuggingFace `datasets` from a file or a URL.
+"""Text for language models, of any size, streamed through HuggingFace `datasets`.
 
 A line is a sentence, which the name of an utterance of LibriSpeech may precede::
 
@@ -8,6 +8,7 @@ A line is a sentence, which the name of an utterance of LibriSpeech may precede:
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,20 +20,20 @@ from toolkit.errors import DataError
 from toolkit.files import replacing
 
 # The official normalised text, 803 million words of 14,500 books, none of them in dev or test (1.5 GB).
-LIBRISPEECH_LM = "https://www.openslr.org/resources/11/librispeech-lm-norm.txt.gz"
+LM_TEXT_URL = "https://www.openslr.org/resources/11/librispeech-lm-norm.txt.gz"
 
 HELD_OUT = 500  # sentences from the text's beginning: 20,000 words, and most of a book where the text is in order
 
 _NAMED = re.compile(r"(?P<chapter>\d+-\d+)-\d{4} +(?P<words>.*)")
 
 
-def write_lm_text(source: str | Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]]) -> str:
+def write_lm_text(source: Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]]) -> str:
     """``lm_books.txt`` to train on and ``lm_books_test.txt``, the first sentences, which are held out; a summary.
 
     Parameters
     ----------
     source
-        A text file, as it is or compressed (``.gz``), or the URL of one, of which nothing is stored.
+        A text file, as it is or compressed (``.gz``); nothing is unpacked.
     manifests
         Where to write.
     splits
@@ -71,19 +72,21 @@ def _words(line: str, chapters: Collection[str]) -> str | None:
     return None if named["chapter"] in chapters else named["words"]
 
 
-def stream_lines(source: str | Path) -> Iterator[str]:
-    """The lines of a text, one after another; of a URL, as they arrive.
+def stream_lines(source: Path) -> Iterator[str]:
+    """The lines of a text, one after another.
 
     Raises
     ------
     DataError
-        There is no such file, the network fails, or it is not text in UTF-8.
+        There is no such file, it is damaged, or it is not text in UTF-8.
     """
-    if "://" not in str(source) and not Path(source).is_file():
-        raise DataError(f"{source}: no such text file; expected one sentence a line (.txt or .gz), or a URL")
+    if not source.is_file():
+        raise DataError(f"{source}: no such text; expected sentences, one a line (.txt or .gz), or --download")
     try:
-        lines = datasets.load_dataset("text", data_files=str(source), split="train", streaming=True)
+        lines = datasets.load_dataset(
+            "text", data_files=glob.escape(str(source.resolve())), split="train", streaming=True
+        )
         for block in lines.iter(batch_size=1000):
             yield from block["text"]
-    except Exception as error:  # datasets raises whatever its builders and its network raise
+    except Exception as error:  # datasets raises whatever its builders raise
         raise DataError(f"{source}: datasets cannot stream it ({error})") from error
