@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.dataio.lm_text import HELD_OUT, stream_lines, write_lm_text
+from toolkit.dataio.lm_text import HELD_OUT, write_lm_text
 from toolkit.errors import DataError
 
 BOOKS = [f"SENTENCE {number}" for number in range(HELD_OUT + 3)]
@@ -29,7 +29,8 @@ def test_what_is_tested_on_is_unknown(tmp_path: Path) -> None:
 def test_compressed(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "text.txt.gz", "wt") as file:
         file.write("\n".join(BOOKS))
-    assert list(stream_lines(tmp_path / "text.txt.gz")) == BOOKS
+    write_lm_text(tmp_path / "text.txt.gz", tmp_path, {})
+    assert (tmp_path / "lm_books.txt").read_text().splitlines() == BOOKS[HELD_OUT:]
 
 
 @pytest.mark.parametrize(

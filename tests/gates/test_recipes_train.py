@@ -29,7 +29,12 @@ from toolkit.metrics.report import report_lines
 ORDER = ("train_tokenizer.py", "train_lm.py", "train.py")
 
 # What is set so that an epoch is short, where a YAML has such a key. Tones are sung with eleven letters.
-SHORT: dict[str, Any] = {"number_of_epochs": 1, "train_data": {"num_workers": 0}, "vocab_size": 16}
+SHORT: dict[str, Any] = {
+    "number_of_epochs": 1,
+    "train_data": {"num_workers": 0},
+    "vocab_size": 16,
+    "epoch_sentences": 20,
+}
 
 # What is made small, where a YAML has such a key: the sizes of models that are meant for hundreds of hours.
 SIZES: dict[str, int] = {

@@ -8,14 +8,12 @@ A line is a sentence, which the name of an utterance of LibriSpeech may precede:
 
 from __future__ import annotations
 
-import glob
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import datasets
-
 from toolkit.dataio.prepare import Utterance
+from toolkit.dataio.text_stream import stream_lines
 from toolkit.errors import DataError
 from toolkit.files import replacing
 
@@ -45,13 +43,15 @@ def write_lm_text(source: Path, manifests: Path, splits: Mapping[str, Mapping[st
     DataError
         The source cannot be read, or holds no more than is held out.
     """
+    if not source.is_file():
+        raise DataError(f"{source}: no such text; expected sentences, one a line (.txt or .gz), or --download")
     tested = [utterances for split, utterances in splits.items() if split != "train"]
     sentences = {one["words"] for utterances in tested for one in utterances.values()}
     chapters = {name.rpartition("-")[0] for utterances in tested for name in utterances}
     kept = dropped = 0
     with replacing(manifests / "lm_books.txt") as train, replacing(manifests / "lm_books_test.txt") as test:
         with train.open("w", encoding="utf-8") as train_file, test.open("w", encoding="utf-8") as test_file:
-            for line in stream_lines(source):
+            for line in stream_lines([source]):
                 words = _words(line, chapters)
                 if words is None or words in sentences:
                     dropped += 1
@@ -70,23 +70,3 @@ def _words(line: str, chapters: Collection[str]) -> str | None:
     if named is None:
         return line.strip()
     return None if named["chapter"] in chapters else named["words"]
-
-
-def stream_lines(source: Path) -> Iterator[str]:
-    """The lines of a text, one after another.
-
-    Raises
-    ------
-    DataError
-        There is no such file, it is damaged, or it is not text in UTF-8.
-    """
-    if not source.is_file():
-        raise DataError(f"{source}: no such text; expected sentences, one a line (.txt or .gz), or --download")
-    try:
-        lines = datasets.load_dataset(
-            "text", data_files=glob.escape(str(source.resolve())), split="train", streaming=True
-        )
-        for block in lines.iter(batch_size=1000):
-            yield from block["text"]
-    except Exception as error:  # datasets raises whatever its builders raise
-        raise DataError(f"{source}: datasets cannot stream it ({error})") from error
