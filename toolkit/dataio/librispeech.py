@@ -10,7 +10,8 @@ missing or damaged costs its utterance and is counted::
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lhotse import Recording
@@ -23,6 +24,8 @@ from toolkit.dataio.download import Archive
 from toolkit.dataio.prepare import Dropped, Utterance, describe_splits, read_text_lines, require_files, write_splits
 from toolkit.errors import DataError
 from toolkit.files import require_writable
+
+logger = logging.getLogger(__name__)
 
 URL = "https://www.openslr.org/resources/{number}/{part}.tar.gz"
 
@@ -94,20 +97,27 @@ def prepare_parts(
 
 def read_part(data_folder: Path, part: str, dropped: Dropped) -> dict[str, Utterance]:
     """The utterances of one part by name, which begins with the speaker's and the chapter's."""
-    recordings, supervisions = [], []
-    for path in sorted((data_folder / part).rglob("*.trans.txt")):
+    logger.info("reading %s", data_folder / part)
+    named, recordings, supervisions = set(), [], []
+    for line in _transcripts(data_folder / part):
+        named.add(line.split()[0])
+        parsed = _parse(data_folder / part, line, dropped)
+        if parsed is not None:
+            recordings.append(parsed[0])
+            supervisions.append(parsed[1])
+    for path in sorted((data_folder / part).rglob("*.flac")):
+        if path.stem not in named:
+            dropped.add("without a transcript", str(path))
+    return utterances_of(recordings, supervisions, data_folder, dropped)
+
+
+def _transcripts(folder: Path) -> Iterator[str]:
+    """The lines of all chapters' transcripts."""
+    for path in sorted(folder.rglob("*.trans.txt")):
         for number, line in read_text_lines(path):
             if len(line.split(maxsplit=1)) < 2:
                 raise DataError(f"{path}: line {number} is not 'UTTERANCE WORDS': {line!r}")
-            parsed = _parse(data_folder / part, line, dropped)
-            if parsed is not None:
-                recordings.append(parsed[0])
-                supervisions.append(parsed[1])
-    utterances = utterances_of(recordings, supervisions, data_folder, dropped)
-    for path in sorted((data_folder / part).rglob("*.flac")):
-        if not path.with_name(f"{path.stem.rpartition('-')[0]}.trans.txt").is_file():
-            dropped.add("without a transcript", str(path))
-    return utterances
+            yield line
 
 
 def _parse(folder: Path, line: str, dropped: Dropped) -> tuple[Recording, SupervisionSegment] | None:
