@@ -26,11 +26,13 @@ def test_what_is_tested_on_is_unknown(tmp_path: Path) -> None:
     assert told == "lm_books: 3 sentences, and 500 held out; left out, as of what is validated and tested on: 2"
 
 
-def test_compressed(tmp_path: Path) -> None:
+def test_compressed_and_no_more_than_is_wanted(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "text.txt.gz", "wt") as file:
         file.write("\n".join(BOOKS))
     write_lm_text(tmp_path / "text.txt.gz", tmp_path, {})
     assert (tmp_path / "lm_books.txt").read_text().splitlines() == BOOKS[HELD_OUT:]
+    write_lm_text(tmp_path / "text.txt.gz", tmp_path, {}, most=2)
+    assert (tmp_path / "lm_books.txt").read_text().splitlines() == BOOKS[HELD_OUT:-1]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ HELD_OUT = 500  # sentences from the text's beginning: 20,000 words, and most of
 _NAMED = re.compile(r"(?P<chapter>\d+-\d+)-\d{4} +(?P<words>.*)")
 
 
-def write_lm_text(source: Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]]) -> str:
+def write_lm_text(
+    source: Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]], *, most: int | None = None
+) -> str:
     """``lm_books.txt`` to train on and ``lm_books_test.txt``, the first sentences, which are held out; a summary.
 
     Parameters
@@ -37,6 +39,8 @@ def write_lm_text(source: Path, manifests: Path, splits: Mapping[str, Mapping[st
     splits
         Utterances by name, of which all but ``train`` are to be unknown: what says the same, or is named as a
         sentence of the same chapter, is left out.
+    most
+        Sentences to train on, from the beginning of the text; None: all.
 
     Raises
     ------
@@ -58,6 +62,8 @@ def write_lm_text(source: Path, manifests: Path, splits: Mapping[str, Mapping[st
                 elif words:
                     (test_file if kept < HELD_OUT else train_file).write(f"{words}\n")
                     kept += 1
+                if most is not None and kept == HELD_OUT + most:
+                    break
         if kept <= HELD_OUT:
             raise DataError(f"{source}: {kept} sentences; expected more than the {HELD_OUT} that are held out")
     told = f"lm_books: {kept - HELD_OUT} sentences, and {HELD_OUT} held out"
