@@ -92,6 +92,15 @@ def load_text_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoad
     return train, valid, {name: load_text(f"test_text.{name}", files, hparams) for name, files in tests.items()}
 
 
+def stream_text(
+    name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int
+) -> EpochLoader:
+    """The loader of a training text of which ``epoch_sentences`` lines are an epoch."""
+    caps, sentences = Caps(_require_count("batch_tokens", hparams)), _require_count("epoch_sentences", hparams)
+    stream = TextStream(_paths(name, files), require("tokenizer", hparams), caps, sentences=sentences, seed=seed)
+    return EpochLoader(StreamedBatches(), stream, in_workers=True, num_workers=1)
+
+
 def load_text(
     name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int | None = None
 ) -> EpochLoader:
@@ -107,22 +116,6 @@ def load_text(
     rank, world_size = rank_and_world_size()
     draw = EveryExample(len(dataset), seed=seed)
     return EpochLoader(dataset, BucketSampler(draw, buckets, seed=seed, rank=rank, world_size=world_size))
-
-
-def stream_text(
-    name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int
-) -> EpochLoader:
-    """The loader of a training text of which ``epoch_sentences`` lines are an epoch."""
-    caps, sentences = Caps(_require_count("batch_tokens", hparams)), _require_count("epoch_sentences", hparams)
-    stream = TextStream(_paths(name, files), require("tokenizer", hparams), caps, sentences=sentences, seed=seed)
-    return EpochLoader(StreamedBatches(), stream, in_workers=True, num_workers=1)
-
-
-def _require_count(key: str, hparams: Mapping[str, Any]) -> int:
-    value = require(key, hparams)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ConfigError(f"{key}: expected a whole number above 0, not {value!r}")
-    return value
 
 
 def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
@@ -152,6 +145,13 @@ def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Map
     finally:
         if noisy:
             datasets.enable_progress_bars()
+
+
+def _require_count(key: str, hparams: Mapping[str, Any]) -> int:
+    value = require(key, hparams)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ConfigError(f"{key}: expected a whole number above 0, not {value!r}")
+    return value
 
 
 def _paths(name: str, files: str | Path | Sequence[str | Path]) -> list[Path]:
