@@ -62,6 +62,7 @@ STANDARD_KEYS = {
     "valid_text": "validation sentences of a language model",
     "test_text": "test sentences of a language model, by name",
     "batch_tokens": "tokens in a batch of sentences",
+    "epoch_sentences": "lines of an epoch of a training text that is streamed (absent: all, held in memory)",
     "epoch_counter": "counts epochs, and may stop early",
     "opt_class": "the optimizer, without its parameters",
     "lr_annealing": "SpeechBrain scheduler called with the validation figure after every epoch",

@@ -31,7 +31,12 @@ from toolkit.metrics.report import report_lines
 ORDER = ("train_tokenizer.py", "train_lm.py", "train.py")
 
 # What is set so that an epoch is short, where a YAML has such a key. Tones are sung with eleven letters.
-SHORT: dict[str, Any] = {"number_of_epochs": 1, "train_data": {"num_workers": 0}, "vocab_size": 16}
+SHORT: dict[str, Any] = {
+    "number_of_epochs": 1,
+    "train_data": {"num_workers": 0},
+    "vocab_size": 16,
+    "epoch_sentences": 20,
+}
 
 # What is made small, where a YAML has such a key: the sizes of models that are meant for hundreds of hours.
 SIZES: dict[str, int] = {
@@ -97,6 +102,10 @@ def _sing(tones: Path, file: Path) -> None:
         make_tone_corpus(tones, utterances=6)
     split = next((split for split in ("train", "valid", "dev") if split in file.name), "test").replace("dev", "valid")
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".jsonl":  # noises or room impulse responses
+        files = sorted((tones / "wav").glob("train*"))[:2]
+        file.write_text("".join(f"{json.dumps({'audio': str(one)})}\n" for one in files))
+        return
     text = (tones / "manifests" / (f"lm_{split}.txt" if file.suffix == ".txt" else f"{split}.json")).read_text()
     file.write_text(re.sub('^"', f'"{"-".join(file.parts[:-1])}-', text, flags=re.MULTILINE))
     shutil.copy(tones / "manifests/data_root.txt", file.parent)
