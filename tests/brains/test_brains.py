@@ -32,11 +32,7 @@ from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.dataio.batches import Batch, TextBatch, pad_tokens
 from toolkit.decoders.ctc import CTCGreedySearcher
-<<<<<<< HEAD
 from toolkit.errors import ConfigError, MissingDependencyError, ModelError
-=======
-from toolkit.errors import ConfigError, ModelError
->>>>>>> train7
 from toolkit.models.language import RNNLM
 from toolkit.models.transducer import Joint
 from toolkit.tokenizer import Tokenizer

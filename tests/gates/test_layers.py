@@ -22,13 +22,8 @@ MAY_IMPORT = {
     "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
-<<<<<<< HEAD
     " class_names hub",
-    "brains": "pretrained checkpoints hparams dataio metrics models files",
-=======
-    " class_names",
     "brains": "init_from pretrained checkpoints hparams dataio metrics models files run_facts",
->>>>>>> train7
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files run_facts",

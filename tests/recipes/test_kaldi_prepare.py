@@ -8,10 +8,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from miniature import load_prepare, read_cuts, sing, spoken
+from miniature import RECIPES, load_prepare, read_cuts, sing, spoken
+from tiny_experiment import load_script, make_experiment
 
+from toolkit.cli.main import main
 from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.transcripts import read_transcripts
 from toolkit.errors import DataError
+from toolkit.metrics.error_rate import ErrorRateTracker
+from toolkit.metrics.report import report_lines
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +95,21 @@ def test_a_wrong_folder_says_what_was_looked_for(kaldi: ModuleType, tmp_path: Pa
     (tmp_path / "steps").mkdir()
     with pytest.raises(DataError, match=r"is not a data folder of Kaldi's: looked for wav.scp, text; it holds: steps"):
         kaldi.prepare_kaldi({"train": tmp_path}, tmp_path / "m")
+
+
+@pytest.mark.slow
+def test_segments_are_trained_tested_and_transcribed(kaldi: ModuleType, tmp_path: Path) -> None:
+    experiment = make_experiment(tmp_path)
+    words = spoken(tmp_path / "manifests/test.json")
+    load_script(RECIPES / "Kaldi/an4_as_kaldi.py").main([str(tmp_path / "manifests"), str(tmp_path / "data")])
+    folders = {"train": "train", "valid": "dev", "test": "test"}
+    kaldi.prepare_kaldi({split: tmp_path / "data" / name for split, name in folders.items()}, tmp_path / "manifests")
+    manifest = tmp_path / "manifests/test.json"
+    assert {name.partition("-")[2]: said for name, said in spoken(manifest).items()} == words
+    run = experiment.train("--number_of_epochs", "1")
+    main(["transcribe", str(run), str(manifest), "--output", str(tmp_path / "test.txt"), "--device", "cpu"])
+    tracker = ErrorRateTracker()
+    heard = read_transcripts(tmp_path / "test.txt")
+    for name, said in read_transcripts(manifest).items():
+        tracker.add(name, said.text, heard[name].text)
+    assert next(report_lines(tracker)) == (run / "wer_tones.txt").read_text(encoding="utf-8").splitlines()[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +81,23 @@ def test_the_training_set_may_be_in_data(tedlium: ModuleType, tmp_path: Path) ->
     shutil.rmtree(corpus / "data")
     with pytest.raises(DataError, match=r"there are no .stm files in legacy/train/stm or data/stm"):
         tedlium.prepare_tedlium(corpus, tmp_path / "m")
+
+
+def test_the_archive_is_unpacked_without_its_links(
+    tedlium: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path / "TEDLIUM_release-3")
+    shutil.move(tmp_path / "TEDLIUM_release-3/legacy/train", tmp_path / "TEDLIUM_release-3/data")
+    (tmp_path / "TEDLIUM_release-3/legacy/train").mkdir()
+    for name in ("sph", "stm"):
+        (tmp_path / "TEDLIUM_release-3/legacy/train" / name).symlink_to(f"../../data/{name}")
+    (tmp_path / "place").mkdir()
+    with tarfile.open(tmp_path / "place/TEDLIUM_release-3.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "TEDLIUM_release-3", "TEDLIUM_release-3")
+    monkeypatch.setattr(tedlium, "ARCHIVES", [replace(one, checksum=None) for one in tedlium.ARCHIVES])
+    tedlium.main([str(tmp_path / "place/ted"), str(tmp_path / "m"), "--download"])  # the archive is there
+    assert list(spoken(tmp_path / "m/train.json").values())[-1] == "thank you"
+    assert not (tmp_path / "place/ted/legacy/train").exists()
 
 
 def test_a_talk_without_audio_is_counted(tedlium: ModuleType, tmp_path: Path) -> None:

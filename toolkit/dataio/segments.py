@@ -123,7 +123,7 @@ class SplitWriter:
     utterances: int = 0
     seconds: float = 0.0
     words: int = 0
-    speakers: set[str | None] = field(default_factory=set)
+    speakers: set[str] = field(default_factory=set)
 
     def add(self, segment: Segment) -> None:
         """Write an utterance, unless its recording cannot be read or it isn't a part of that, or nothing is said."""
@@ -149,13 +149,13 @@ class SplitWriter:
             self.utterances += 1
             self.seconds += length
             self.words += len(words)
-            self.speakers.add(segment.speaker)
+            self.speakers |= {segment.speaker} if segment.speaker else set()
 
 
 def describe(writers: Mapping[str, SplitWriter]) -> str:
-    """A line a split: utterances, hours, words, speakers."""
-    return "\n".join(
-        f"{name}: {one.utterances} utterances, {one.seconds / 3600:.1f} h, {one.words} words, "
-        f"{len(one.speakers)} speakers"
-        for name, one in writers.items()
-    )
+    """A line a split: utterances, hours, words, and speakers where they are known."""
+    lines = []
+    for name, one in writers.items():
+        line = f"{name}: {one.utterances} utterances, {one.seconds / 3600:.1f} h, {one.words} words"
+        lines.append(f"{line}, {len(one.speakers)} speakers" if one.speakers else line)
+    return "\n".join(lines)
