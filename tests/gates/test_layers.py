@@ -19,11 +19,12 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "cli": "serving inference experiment brains collection dataio metrics tokenizer hparams files",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",
-    "brains": "pretrained checkpoints hparams dataio metrics models files",
+    "collection": "hparams shipped",
+    "brains": "pretrained checkpoints declarations hparams dataio metrics models files",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files",
