@@ -20,8 +20,8 @@ from toolkit.shipped import shipped
 PLACES = ("recipes", "templates")
 # In the order in which they are run.
 SCRIPTS = ("train_tokenizer.py", "train_lm.py", "train.py")
-# Languages, and figures that others have published, by the name of a recipe.
-NOTES = "recipes/collection.yaml"
+# Beside the recipes: languages, and figures that others have published, by the name of a recipe.
+NOTES = "collection.yaml"
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,13 @@ def find_recipe(name: str) -> Recipe:
     )
 
 
-def notes() -> dict[str, dict[str, Any]]:
-    """What is known of each recipe beside what its folder says: see `NOTES`."""
-    return yaml.safe_load(shipped(NOTES).read_text(encoding="utf-8"))
+def notes(recipes: Path | None = None) -> dict[str, dict[str, Any]]:
+    """What is known of each recipe beside what its folder says: see `NOTES`; of a folder without the file, nothing."""
+    file = (recipes or shipped("recipes")) / NOTES
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def published_of(recipes: Path) -> dict[str, list[dict[str, Any]]]:
+    """The figures that others have published on the test sets of a folder's recipes, by their names."""
+    known = notes(recipes).items()
+    return {name: one["published"] for name, one in known if "published" in one and (recipes / name).is_dir()}

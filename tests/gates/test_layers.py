@@ -19,7 +19,10 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "serving inference experiment brains collection dataio metrics tokenizer hparams files",
+    "cli": "serving inference experiment brains results_table run_results collection dataio metrics tokenizer hparams"
+    " files shipped",
+    "results_table": "run_results files",
+    "run_results": "inference pretrained hparams files",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",

@@ -17,9 +17,9 @@ HEAD = """\
 # Keys of a YAML
 
 What the toolkit and the scripts read by name, made by `asr list --keys > recipes/KEYS.md` of `STANDARD_KEYS` and
-what each Brain says that it needs and reads. Any other key is yours: another one refers to it (`!ref <n_mels>`), or it is an
-error, as is a key that the Brain does not read. All can be set on the command line (`--lr 0.001`). The keys of a data
-set, inside `train_data`, are in [config.py](../toolkit/dataio/config.py); `asr check` finds what is wrong with a YAML.
+what each Brain says that it needs and reads. Any other key is yours: another one refers to it (`!ref <n_mels>`), or it
+is an error, as is a key that the Brain does not read. All can be set on the command line (`--lr 0.001`). The keys of a
+data set, inside `train_data`, are in [config.py](../toolkit/dataio/config.py); `asr check` finds what is wrong with it.
 """
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "make a folder that stands alone of a trained model",
     "list": "name the recipes and templates, and their experiments",
     "new": "start a recipe of your own from a template or a recipe",
+    "results": "gather what trainings reached into the table of recipes/README.md",
     "score": "count the errors of what was recognised, as a text or as a page with audio",
     "serve": "answer requests for transcripts over HTTP",
     "transcribe": "write down what is said in audio files",
