@@ -57,11 +57,10 @@ class Recipe:
         return " ".join(story.partition("\n\n")[0].split()).removeprefix("Manifests of ")
 
     @property
-    def prepare_command(self) -> str | None:
-        """The first command that the preparation shows, such as ``python an4_prepare.py /data/an4 manifests``."""
+    def prepare_commands(self) -> list[str]:
+        """The commands that the preparation shows, such as ``python an4_prepare.py /data/an4 manifests``."""
         story = docstring_of(self.preparation) if self.preparation else ""
-        shown = re.search(rf"^ +(python {self.preparation.name}\b[^#\n]*)", story, re.MULTILINE) if story else None
-        return shown[1].strip() if shown else None
+        return [command.strip() for command in re.findall(r"^ +(python \S+_prepare\.py[^#\n]*)", story, re.MULTILINE)]
 
 
 def script_of(experiment: Path | HparamsDocument) -> str:

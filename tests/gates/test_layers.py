@@ -19,8 +19,9 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "serving inference experiment brains results_table run_results collection dataio metrics tokenizer hparams"
-    " files shipped",
+    "cli": "serving inference experiment brains rehearsal results_table run_results collection dataio metrics"
+    " tokenizer hparams files shipped",
+    "rehearsal": "brains collection declarations experiment run_folder run_options dataio hparams",
     "results_table": "run_results files",
     "run_results": "inference pretrained hparams files",
     "serving": "inference dataio",

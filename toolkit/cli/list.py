@@ -11,6 +11,7 @@ they open with. `asr new mine --from AN4` makes a recipe of your own of it.
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
 import textwrap
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print what the command line asks for; the exit status."""
     options = parse(arguments)
     if options.keys:
+        logging.getLogger("speechbrain").setLevel(logging.ERROR)  # it warns of optional packages as it is imported
         from toolkit.brains.key_table import key_table
 
         print(key_table(), end="")
@@ -71,6 +73,6 @@ def describe(recipe: Recipe) -> str:
     """
     if not recipe.experiments:
         raise ConfigError(f"{recipe.folder}: has no hparams/*.yaml")
-    parts = [f"{recipe.name}: {recipe.data}\n{recipe.folder}", recipe.prepare_command]
+    parts = [f"{recipe.name}: {recipe.data}\n{recipe.folder}", *recipe.prepare_commands[:1]]
     parts += [f"hparams/{path.name}\n{textwrap.indent(opening(path), '    ')}" for path in recipe.experiments]
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(parts)

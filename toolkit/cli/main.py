@@ -19,6 +19,7 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 COMMANDS = {
     "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "check": "look for all that would stop a training, before it begins",
     "client": "have audio files transcribed by a service",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
@@ -34,6 +35,7 @@ COMMANDS = {
 EXAMPLES = """\
 examples:
   asr new digits                                   a recipe that runs as it is, in ./digits
+  asr check digits/hparams/ctc.yaml                what would stop its training, all at once
   asr transcribe digits/results/ctc speech.wav     prints: speech.wav<TAB>WHAT WAS SAID
   asr score digits/manifests/test.json out.jsonl   error rates, with confidence intervals
   asr serve digits/results/ctc                     a page, and an API, at http://localhost:8000
