@@ -23,12 +23,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.dataio.download import download, extract
+from toolkit.dataio.download import Archive, fetch
 from toolkit.dataio.prepare import (
     Dropped,
     Utterance,
@@ -42,10 +41,11 @@ from toolkit.dataio.prepare import (
     require_files,
     write_splits,
 )
-from toolkit.errors import DataError, ToolkitError
+from toolkit.dataio.script import corpus_parser, run
+from toolkit.errors import DataError
 from toolkit.files import require_writable
 
-URL = "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz"
+ARCHIVE = Archive("http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz", member="an4")
 
 # Every seventh woman (f...) and every eleventh man (m...) of the training set in alphabetical order, from the sixth
 # and the fifth on, where no word of theirs is missing from the rest: 104 utterances, 593 words, 3 women and 5 men (the
@@ -61,30 +61,16 @@ LINE = re.compile(r"(?P<words>.*?)\s*\((?P<name>[^()\s]+)\)")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare AN4 as the command line says."""
     args = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.download:
-            download_an4(args.data_folder)
-        prepare_an4(args.data_folder, args.manifests, args.valid_speakers)
-    except ToolkitError as error:
-        raise SystemExit(f"an4_prepare: {error}") from None
+    if args.download:
+        fetch([ARCHIVE], args.data_folder)
+    prepare_an4(args.data_folder, args.manifests, args.valid_speakers)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_folder", type=Path, help="the corpus: the folder that holds etc/ and wav/")
-    parser.add_argument("manifests", type=Path, help="where to write the manifests")
-    parser.add_argument("--download", action="store_true", help=f"fetch {URL} unless data_folder holds it")
+    parser = corpus_parser(__doc__, holds="etc/ and wav/", download=f"{ARCHIVE.url} (64 MB)")
     parser.add_argument("--valid-speakers", nargs="+", default=VALID_SPEAKERS, metavar="SPEAKER", help="held out")
     return parser.parse_args(arguments)
-
-
-def download_an4(data_folder: Path) -> None:
-    """The corpus at ``data_folder``, unless it is there."""
-    if not (data_folder / "etc").is_dir():
-        archive = download(URL, data_folder.parent / "an4_sphere.tar.gz")
-        extract(archive, data_folder, member="an4")
 
 
 def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str] = VALID_SPEAKERS) -> Dropped:
@@ -134,4 +120,4 @@ def make_utterance(data_folder: Path, manifests: Path, words: str, path: Path) -
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

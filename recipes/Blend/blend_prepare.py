@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,8 @@ from toolkit.dataio.prepare import (
     require_files,
     write_splits,
 )
-from toolkit.errors import DataError, ToolkitError
+from toolkit.dataio.script import run
+from toolkit.errors import DataError
 from toolkit.files import require_writable
 
 LIBRISPEECH = {"train": "train-clean-5", "valid": "dev-clean-2", "test_clean": "test-clean", "test_other": "test-other"}
@@ -48,12 +48,8 @@ TAKE = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d+)")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare both corpora as the command line says."""
     args = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        prepare_librispeech(args.librispeech, args.manifests / "librispeech")
-        prepare_digits(args.digits, args.manifests / "digits")
-    except ToolkitError as error:
-        raise SystemExit(f"blend_prepare: {error}") from None
+    prepare_librispeech(args.librispeech, args.manifests / "librispeech")
+    prepare_digits(args.digits, args.manifests / "digits")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -135,4 +131,4 @@ def write(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,8 +26,8 @@ from random import Random
 from tqdm import tqdm
 
 from toolkit.dataio.prepare import Utterance, describe_audio, describe_splits, write_splits
+from toolkit.dataio.script import run
 from toolkit.dataio.synthesis import SpokenUtterance, draw_sentence, draw_utterance, is_synthesised, synthesise
-from toolkit.errors import ToolkitError
 from toolkit.files import require_writable, write_atomically
 
 # Each kind of sentence has hundreds of members, most have thousands: training does not miss those held out.
@@ -96,12 +96,7 @@ LM_SENTENCES = 20_000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the corpus as the command line says."""
     args = parse(arguments)
-    try:
-        prepare_synthetic(args.corpus, args.manifests, utterances=args.utterances, seed=args.seed, jobs=args.jobs)
-    except ToolkitError as error:
-        raise SystemExit(f"synthetic_prepare: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("\nsynthetic_prepare: stopped; the same command goes on from here") from None
+    prepare_synthetic(args.corpus, args.manifests, utterances=args.utterances, seed=args.seed, jobs=args.jobs)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -167,4 +162,4 @@ def make_utterance(spoken: SpokenUtterance, corpus: Path) -> Utterance:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,8 +15,9 @@ import soundfile
 import torch
 
 from toolkit.dataio.cut_audio import load_cut
+from toolkit.dataio.download import Archive
 from toolkit.dataio.manifests import read_manifest
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).parents[2]
 REAL = Path(os.environ.get("ASR_DATA", REPOSITORY.parent / "shared/data"))
@@ -127,7 +128,7 @@ def test_a_misspelt_validation_speaker_is_named(an4: ModuleType, tmp_path: Path)
 
 def test_a_wrong_folder_says_what_was_looked_for(an4: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "LibriSpeech").mkdir()
-    with pytest.raises(SystemExit, match=r"is not AN4: looked for etc/an4_train.transcription.*it holds: LibriSpeech"):
+    with pytest.raises(DataError, match=r"is not AN4: looked for etc/an4_train.transcription.*it holds: LibriSpeech"):
         an4.main([str(tmp_path), str(tmp_path / "manifests")])
 
 
@@ -156,7 +157,7 @@ def test_a_transcription_in_another_encoding_names_its_line(an4: ModuleType, tmp
 
 def test_manifests_in_the_place_of_a_file(an4: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "manifests").touch()
-    with pytest.raises(SystemExit, match=r"MANIFESTS: .*manifests is not a folder"):
+    with pytest.raises(ConfigError, match=r"MANIFESTS: .*manifests is not a folder"):
         an4.main([str(build(tmp_path / "an4", "wav")), str(tmp_path / "manifests"), "--valid-speakers", "fjam"])
 
 
@@ -164,8 +165,8 @@ def test_offline_download_says_so_and_leaves_nothing(
     an4: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Port 9 of this machine: nobody listens, and no packet leaves.
-    monkeypatch.setattr(an4, "URL", "http://127.0.0.1:9/an4_sphere.tar.gz")
-    with pytest.raises(SystemExit, match=r"cannot download http://127.0.0.1:9/an4_sphere.tar.gz .*place it at"):
+    monkeypatch.setattr(an4, "ARCHIVE", Archive("http://127.0.0.1:9/an4_sphere.tar.gz", member="an4"))
+    with pytest.raises(DataError, match=r"cannot download http://127.0.0.1:9/an4_sphere.tar.gz .*place it at"):
         an4.main([str(tmp_path / "data/an4"), str(tmp_path / "manifests"), "--download"])
     assert list((tmp_path / "data").iterdir()) == []
 

@@ -86,7 +86,7 @@ def test_digits_by_their_takes(blend: ModuleType, tmp_path: Path) -> None:
 def test_a_part_that_is_missing_is_named(blend: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "LibriSpeech/dev-clean-2").mkdir(parents=True)
     options = ["--librispeech", str(tmp_path / "LibriSpeech"), "--digits", str(build_digits(tmp_path / "digits"))]
-    with pytest.raises(SystemExit, match=r"is not LibriSpeech: looked for train-clean-5.*it holds: dev-clean-2"):
+    with pytest.raises(DataError, match=r"is not LibriSpeech: looked for train-clean-5.*it holds: dev-clean-2"):
         blend.main([str(tmp_path / "manifests"), *options])
 
 

@@ -1,24 +1,32 @@
-"""Corpora from the network: whole archives or none, safely unpacked."""
+"""Corpora from the network: archives arrive whole, are checked, and go on where a broken connection left them.
+
+A download in the making is ``.NAME.XXXXXXXX.part`` beside the file it will be; the digits tell which edition of the
+file the server has (its ETag, date and length), so that pieces of two editions never become one file.
+"""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import logging
 import shutil
-import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 
+from tqdm import tqdm
+
+from toolkit.dataio.unpack import extract
 from toolkit.errors import DataError
-from toolkit.files import replacing
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30
+# How often in a row a connection may break without a single byte.
+TRIES = 3
 _BLOCK = 1 << 20
 
 
@@ -33,7 +41,8 @@ class Archive:
     target
         Where its content belongs, relative to the corpus' folder; ``.`` is that folder itself.
     member
-        The folder in the archive that becomes ``target``; None: ``target`` is the file itself, as it is served.
+        The folder in the archive that becomes ``target``, ``.`` for all of it; None: ``target`` is the file itself,
+        as it is served.
     checksum
         ``md5:...`` or ``sha256:...`` as its distributor gives it; None where there is none.
     """
@@ -45,95 +54,148 @@ class Archive:
 
 
 def fetch(archives: Iterable[Archive], data_folder: Path) -> None:
-    """All of a corpus at ``data_folder``: what is not there is downloaded beside it, unpacked, and the archive removed.
+    """All of a corpus at ``data_folder``: what is not there is downloaded and unpacked.
+
+    Archives lie beside the folder; one that somebody placed there is checked and taken. They are kept.
 
     Raises
     ------
     DataError
-        Offline, refused, broken off, damaged, or more than the disk has room for; what was fetched whole is kept, and
-        the same command goes on from there.
+        Offline, refused, broken off, damaged, or more than the disk has room for; what has arrived is kept, and the
+        same command goes on from there.
     """
     for archive in archives:
         target = data_folder / archive.target
         if archive.member is None:
-            download(archive.url, target)
-        elif not target.exists():
-            extract(download(archive.url, data_folder.parent / Path(archive.url).name), target, archive.member)
+            download(archive.url, target, archive.checksum)
+        elif not _is_filled(target):
+            place = data_folder.absolute().parent / Path(archive.url).name
+            if place.is_file() and archive.checksum:
+                check_sum(place, archive.checksum)
+            file = download(archive.url, place, archive.checksum)
+            logger.info("%s: unpacking to %s", file, target)
+            extract(file, target, archive.member)
 
 
-def download(url: str, target: str | Path) -> Path:
+def download(url: str, target: str | Path, checksum: str | None = None) -> Path:
     """``target``, holding what ``url`` serves; a file that is already there is kept.
 
     Raises
     ------
     DataError
-        Offline, refused, broken off or out of disk space; nothing is left behind.
+        Offline, refused, broken off, not what ``checksum`` says, or more than the disk has room for. There is no
+        ``target`` then; the part that has arrived is kept, and the next call goes on from there.
     """
     target = Path(target)
     if target.exists():
         return target
     try:
-        with replacing(target) as partial:
-            _fetch(url, partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = _receive(url, target)
+        if checksum:
+            check_sum(partial, checksum, of=url)
+        partial.replace(target)
+        for other in target.parent.glob(f".{glob.escape(target.name)}.*.part"):  # of editions that are gone
+            other.unlink()
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(f"cannot download {url} ({reason}): get it elsewhere and place it at {target}") from error
+        raise DataError(
+            f"cannot download {url} ({_reason(error)}): get it elsewhere and place it at {target}"
+        ) from error
     except OSError as error:
-        raise DataError(f"cannot store {url} at {target} ({error.strerror})") from error
+        raise DataError(f"cannot store {url} at {target} ({error.strerror}); the same command goes on") from error
     return target
 
 
-def _fetch(url: str, partial: Path) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("wb") as file:
-        total = int(response.headers.get("Content-Length", 0))
-        done, told = 0, 0
-        while block := response.read(_BLOCK):
-            file.write(block)
-            done += len(block)
-            if total and done * 10 // total > told:
-                told = done * 10 // total
-                logger.info("%s: %.0f of %.0f MB", url, done / 1e6, total / 1e6)
-    if total and done != total:
-        raise urllib.error.URLError(f"broken off after {done} of {total} bytes")
-
-
-def extract(archive: str | Path, target: str | Path, member: str) -> Path:
-    """``target``, the folder ``member`` of a tar archive; it appears whole or not at all.
-
-    Only files and folders are unpacked; links, devices and paths that lead out of the folder are refused.
+def check_sum(file: Path, checksum: str, of: str | None = None) -> None:
+    """Nothing, when a file's digest is ``md5:...`` or ``sha256:...``; what was downloaded from ``of`` else is deleted.
 
     Raises
     ------
     DataError
-        Not a tar archive, cut off, without the folder, or unsafe.
+        It is another.
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        try:
-            with tarfile.open(archive) as tar:
-                for entry in tar:
-                    _unpack(tar, entry, Path(scratch).resolve())
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"{archive}: cannot be unpacked ({error}); delete it and download it again") from error
-        if not (Path(scratch) / member).is_dir():
-            raise DataError(f"{archive}: holds no folder {member!r}")
-        if target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-        if target.exists():
-            raise DataError(f"{target}: already there; remove it to unpack {archive} again")
-        shutil.move(Path(scratch) / member, target)
-    return target
-
-
-def _unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
-    """One file or folder of an archive; tarfile's own filter is missing in Python 3.11.2, which Debian 12 has."""
-    path = (folder / entry.name).resolve()
-    if not path.is_relative_to(folder) or not (entry.isfile() or entry.isdir()):
-        raise tarfile.TarError(f"{entry.name!r} is a link, or leads elsewhere")
-    if entry.isdir():
-        path.mkdir(parents=True, exist_ok=True)
+    kind, _, wanted = checksum.partition(":")
+    digest = hashlib.new(kind)
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+    found = digest.hexdigest()
+    if found == wanted:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tar.extractfile(entry) as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target, _BLOCK)
+    if of is not None:
+        file.unlink()
+        raise DataError(f"{of}: its {kind} is {found}, expected {wanted}: damaged on its way, or replaced; try again")
+    raise DataError(
+        f"{file}: its {kind} is {found}, expected {wanted}: half-downloaded or damaged; delete it to have it fetched"
+    )
+
+
+def _receive(url: str, target: Path) -> Path:
+    """The whole of what is served, in a file beside ``target``; a connection that breaks is opened again."""
+    failures = 0
+    while True:
+        headers = _headers(url)
+        partial = target.with_name(f".{target.name}.{_edition(headers)}.part")
+        before = partial.stat().st_size if partial.exists() else 0
+        total = int(headers.get("Content-Length") or 0)
+        _require_room(target, total - before, url)
+        try:
+            _append(url, partial, total)
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            arrived = partial.stat().st_size if partial.exists() else 0
+            failures = 0 if arrived > before else failures + 1
+            if failures == TRIES or isinstance(error, urllib.error.HTTPError):
+                raise urllib.error.URLError(
+                    f"{_reason(error)}; {arrived} of {total} bytes are kept, the same command goes on"
+                ) from error
+            logger.warning("%s: %s after %d of %d bytes; once more", url, _reason(error), arrived, total)
+        else:
+            return partial
+
+
+def _headers(url: str) -> HTTPMessage:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        return response.headers
+
+
+def _edition(headers: HTTPMessage) -> str:
+    told = "|".join(headers.get(name) or "" for name in ("ETag", "Last-Modified", "Content-Length"))
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _append(url: str, partial: Path, total: int) -> None:
+    """Let a file grow by what it lacks; from nothing where the server gives no parts."""
+    begun = partial.stat().st_size if partial.exists() else 0
+    if total and begun == total:
+        return
+    request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if total else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        goes_on = response.status == 206
+        done = begun if goes_on else 0
+        bar = tqdm(
+            desc=partial.name.split(".")[1], total=total or None, initial=done, unit="B", unit_scale=True, disable=None
+        )
+        with partial.open("ab" if goes_on else "wb") as file, bar:
+            while block := response.read(_BLOCK):
+                file.write(block)
+                done += len(block)
+                bar.update(len(block))
+    if total and done != total:
+        raise urllib.error.URLError(f"broken off after {done} of {total} bytes")
+
+
+def _require_room(target: Path, wanted: int, url: str) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if wanted > free:
+        raise DataError(
+            f"{url}: {wanted / 1e9:.1f} GB are to come, and {target.parent} has room for {free / 1e9:.1f} GB: "
+            "free some, or name a folder on another disk"
+        )
+
+
+def _is_filled(folder: Path) -> bool:
+    return folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+
+
+def _reason(error: BaseException) -> object:
+    return getattr(error, "reason", None) or error
