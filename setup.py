@@ -80,6 +80,9 @@ setup(
         "vad": ["silero-vad>=6,<7", "onnxruntime>=1.20,<2"],
         "hf": ["transformers>=5,<6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
+        "wandb": ["wandb>=0.21,<1"],
+        # without a server, it keeps figures in a database, for which the small package lacks the last two
+        "mlflow": ["mlflow-skinny>=3,<4", "sqlalchemy>=2,<3", "alembic>=1.13,<2"],
     },
     data_files=shipped_files(),
     entry_points={"console_scripts": ["asr=toolkit.cli.main:main"]},

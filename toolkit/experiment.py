@@ -65,8 +65,9 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     _set_up_logging(folder / "log.txt")
     logger.info("%s %s in %s", script.name, document.path, folder)
     hparams = document.build()
-    on_main(log_command, [folder, script, shlex.join([script.name, *arguments])])
-    archive = functools.partial(on_main, archive_experiment, [folder, document, script])
+    command = shlex.join([script.name, *arguments])
+    on_main(log_command, [folder, script, command])
+    archive = functools.partial(on_main, archive_experiment, [folder, document, script, command])
     if "brain" not in document:
         archive()
     elif not run_opts.get("test_only"):

@@ -122,34 +122,6 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     return model_weights(folder, document.value(AVERAGE) or 1)
 
 
-def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
-    """Put those weights of a run into a model that are of the name and shape of the model's own; the log says which.
-
-    With another tokenizer than the run's, what has a row for each token begins anew: row 7 is of another text.
-
-    Raises
-    ------
-    ExperimentError
-        The folder is not a run's, or no epoch was finished.
-    ModelError
-        None of the weights fits.
-    """
-    ours, theirs = model.state_dict(), trained_weights(folder)
-    taken = {name for name in ours if name in theirs and theirs[name].shape == ours[name].shape}
-    if not taken:
-        raise ModelError(f"{folder}: none of its weights has the name and the shape of one of {type(model).__name__}")
-    if not has_tokens_of(folder, tokenizer_file):
-        logger.info("%s has another tokenizer than %s: what belongs to tokens begins anew", folder, tokenizer_file)
-        rows = (len(read_pieces(tokenizer_file)),)
-        # an encoder knows no tokens, though its layers may be as wide as there are
-        taken -= {name for name in taken if ours[name].shape[:1] == rows and not name.startswith("encoder.")}
-    model.load_state_dict(ours | {name: theirs[name] for name in taken})
-    left = ours.keys() - taken
-    parts = ", ".join(sorted({name.split(".")[0] for name in left})) or "none"
-    level = logging.WARNING if len(taken) < len(left) else logging.INFO
-    logger.log(level, "%d tensors are those of %s; %d begin anew, of: %s", len(taken), folder, len(left), parts)
-
-
 def has_tokens_of(folder: str | Path, tokenizer_file: str | Path | None) -> bool:
     """Whether a run's tokens stand for the same pieces of text as a tokenizer's; also when either has no tokenizer."""
     theirs = Path(folder) / COLLECTED["tokenizer_file"]

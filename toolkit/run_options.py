@@ -22,6 +22,9 @@ RUN_OPTIONS = {
     "grad_accumulation_factor": STANDARD_KEYS["grad_accumulation_factor"],
     "precision": STANDARD_KEYS["precision"],
     "ckpt_interval_minutes": STANDARD_KEYS["ckpt_interval_minutes"] + " (default: 15)",
+    "profile_training": "where the time of some steps goes: a table in the log, a trace in profile.json.gz",
+    "profile_steps": "how many steps that are (default: 5)",
+    "profile_warmup": "how many go before them (default: 5)",
     "ckpt_interval_steps": "batches between checkpoints inside an epoch, instead of minutes",
 }
 CKPT_INTERVAL_MINUTES = 15
@@ -61,7 +64,7 @@ def _wanted(key: str, value: Any) -> str | None:
         return None if _is_device(value) else "a device of this machine, such as cpu or cuda:0"
     if key.endswith("precision"):
         return None if value in ("fp32", "bf16", "fp16") else "fp32, bf16 or fp16"
-    if key == "grad_accumulation_factor":
+    if key in ("grad_accumulation_factor", "profile_steps", "profile_warmup"):
         return None if number and value >= 1 and value == int(value) else "a whole number above 0"
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "true or false"

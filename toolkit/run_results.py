@@ -5,7 +5,6 @@ It has ``wer_<test>.txt``, ``hyperparams.yaml`` and ``run.json``; older ones hav
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from toolkit.files import working_in
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.provenance import data_sets, environment, rates
 from toolkit.pretrained import HPARAMS_FILE
+from toolkit.run_facts import read_facts
 
 # Options of a command that change how an experiment is computed, or which of its repetitions it is.
 SAME_EXPERIMENT = {
@@ -96,14 +96,11 @@ def read_run(run: Path) -> Result:
 
 def _facts(run: Path) -> dict[str, Any]:
     """What ``run.json`` tells, or in older runs the logs do."""
-    names = ("command", "parameters", "train_hours", "epochs", "wall_seconds", "commit")
-    try:
-        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        return {**{name: told.get(name) for name in names}, "hardware": _hardware(told)}
-    except FileNotFoundError:
+    told = read_facts(run)
+    if "command" not in told or "epochs" not in told:
         return _older_facts(run)
-    except (ValueError, AttributeError) as error:
-        raise ExperimentError(f"{run / 'run.json'}: damaged ({error})") from error
+    names = ("command", "parameters", "train_hours", "epochs", "wall_seconds", "commit")
+    return {**{name: told.get(name) for name in names}, "hardware": _hardware(told)}
 
 
 def _hardware(told: Mapping[str, Any]) -> str | None:

