@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tiny_experiment import make_experiment
 
 from toolkit.cli.main import main
 from toolkit.collection import published_of
@@ -101,6 +102,17 @@ def test_a_run_tells_what_it_is(recipes: Path) -> None:
     assert found.tests == {"test": {"WER": 6.0, "CER": 3.0}}
     assert (found.parameters, found.train_hours, found.epochs, found.wall_seconds) == (1126352, 1.764, 20, 7200.0)
     assert (found.hardware, found.commit) == ("AMD EPYC 7B13, 2 threads", "3d6fdf3")
+
+
+def test_what_a_training_leaves_is_read(tmp_path: Path) -> None:
+    found = read_run(make_experiment(tmp_path / "results").train("--number_of_epochs", "1"))
+    assert (found.recipe, found.options, found.seed, found.epochs) == (tmp_path.name, "--number_of_epochs 1", 1, 1)
+    assert found.tests.keys() == {"tones"}
+    assert found.parameters > 1000
+    assert 0 < found.train_hours < 0.1
+    assert found.wall_seconds > 0
+    assert found.hardware.endswith((" thread", " threads"))
+    assert found.commit
 
 
 def test_an_older_run_tells_the_same_by_its_logs(recipes: Path) -> None:
