@@ -89,7 +89,7 @@ def docstring_of(script: Path) -> str:
 def collection() -> Iterator[Recipe]:
     """Every recipe, then every template."""
     for place in PLACES:
-        yield from (Recipe(path) for path in sorted(shipped(place).iterdir()) if (path / "hparams").is_dir())
+        yield from (Recipe(path.parent) for path in sorted(shipped(place).glob("*/hparams")))
 
 
 def find_recipe(name: str) -> Recipe:
