@@ -195,6 +195,8 @@ def test_what_another_recipe_makes_is_told_with_its_folder(recipe: Path) -> None
     shutil.copytree(recipe, recipe.with_name("other"))
     (problem, *_) = rehearse(Path("hparams/lm.yaml"), ["--tokenizer_file", "../other/results/tokenizer/x"]).problems
     assert problem.endswith("made by `cd ../other && python train_tokenizer.py hparams/tokenizer.yaml`")
+    (problem, *_) = rehearse(Path("hparams/lm.yaml"), ["--train_text", "../other/manifests/more.txt"]).problems[1:]
+    assert problem.endswith("made by `cd ../other && python synthetic_prepare.py corpus manifests`")
 
 
 def test_no_recipe_and_no_yaml(capsys: pytest.CaptureFixture[str]) -> None:

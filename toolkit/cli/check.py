@@ -36,9 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     folder, experiments = experiments_of(options.what)
     if settings and len(experiments) > 1:
         raise ConfigError(f"{settings[0]}: of which of the {len(experiments)} YAML files? name one of them")
-    logging.getLogger("speechbrain").setLevel(logging.ERROR)  # it warns of optional packages as it is imported
+    logging.disable(logging.WARNING)  # SpeechBrain warns of optional packages as it is imported
     from toolkit.rehearsal.rehearse import rehearse
 
+    logging.disable(logging.NOTSET)
     count = 0
     with working_in(folder):
         for experiment in experiments:

@@ -11,7 +11,6 @@ they open with. `asr new mine --from AN4` makes a recipe of your own of it.
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import sys
 import textwrap
@@ -25,7 +24,6 @@ def main(arguments: Sequence[str]) -> int:
     """Print what the command line asks for; the exit status."""
     options = parse(arguments)
     if options.keys:
-        logging.getLogger("speechbrain").setLevel(logging.ERROR)  # it warns of optional packages as it is imported
         from toolkit.brains.key_table import key_table
 
         print(key_table(), end="")

@@ -30,8 +30,7 @@ def describe_missing(missing: Mapping[str, str], recipe: Recipe) -> list[str]:
     """A sentence for each command that has to be run, with what it makes, and for what no recipe makes."""
     by_command: dict[str, dict[str, str]] = {}
     for key, path in missing.items():
-        command = _training(Path(path), recipe) or _preparation(Path(path), recipe) or ""
-        by_command.setdefault(command, {}).setdefault(path, key)
+        by_command.setdefault(_command(Path(path), recipe), {}).setdefault(path, key)
     sentences = []
     for command, paths in by_command.items():
         named = ", ".join(f"{path} ({key})" for path, key in paths.items())
@@ -69,14 +68,20 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _texts(inner, f"{place}[{number}]") if isinstance(inner, str) else ()
 
 
+def _command(path: Path, recipe: Recipe) -> str:
+    """The command of a recipe, this one or one beside it, that makes a file or folder; empty where none is known."""
+    if path.parts[:1] != ("..",):
+        return _training(path, recipe) or _preparation(path, recipe) or ""
+    other, inner = Recipe(Path(*path.parts[:2])), Path(*path.parts[2:])
+    command = _training(inner, other) or _preparation(inner, other)
+    return f"cd {other.folder} && {command}" if command else ""
+
+
 def _training(path: Path, recipe: Recipe) -> str | None:
-    """The command of the experiment whose output folder that is, or is in; of a recipe beside this one, too."""
-    other = Recipe(Path(*path.parts[:2])) if path.parts[:1] == ("..",) else recipe
-    for experiment in other.experiments:
-        output = other.folder / str(HparamsDocument(experiment).value("output_folder"))
-        if path.resolve().is_relative_to(output.resolve()):
-            begin = f"cd {other.folder} && " if other is not recipe else ""
-            return f"{begin}python {script_of(experiment)} hparams/{experiment.name}"
+    """The command of the experiment whose output folder that is, or is in."""
+    for experiment in recipe.experiments:
+        if path.is_relative_to(str(HparamsDocument(experiment).value("output_folder"))):
+            return f"python {script_of(experiment)} hparams/{experiment.name}"
     return None
 
 
