@@ -6,9 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-SHIPPED = ("templates", "pretrained")
-# What running a template leaves in it (the same list as MADE of toolkit/cli/new.py, which copies templates).
-MADE = ("corpus", "manifests", "results", "__pycache__")
+SHIPPED = ("recipes", "templates", "pretrained")
+# What running a recipe leaves in it (the same list as MADE of toolkit/cli/new.py, which copies recipes).
+MADE = ("corpus", "data", "manifests", "results", "__pycache__")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
 
 

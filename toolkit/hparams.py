@@ -156,11 +156,16 @@ class HparamsDocument:
             del self.data[key]
 
     def check_keys(self) -> None:
-        """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
+        """Raise a ConfigError for the first of `key_problems`."""
+        for problem in self.key_problems():
+            raise ConfigError(problem)
+
+    def key_problems(self) -> Iterator[str]:
+        """References to keys that are not there, and keys that nothing reads."""
         for name in sorted(self.referred() - set(self.data)):
-            raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
+            yield f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}"
         for key in self.unread():
-            raise ConfigError(
+            yield (
                 f"{self.path}, line {self.line(key)}: nothing reads the key {key!r}"
                 f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
             )

@@ -29,19 +29,24 @@ WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
 
 
 def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
-    """Create a run's folder, or check that it is this experiment's; nothing in it is changed.
+    """Create a run's folder once it is checked; nothing in it is changed."""
+    check_run_folder(folder, document, script)
+    (folder / "save").mkdir(parents=True, exist_ok=True)
+
+
+def check_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Check that a run's folder can be made, or is this experiment's.
 
     Raises
     ------
     ExperimentError
-        When it holds another experiment.
+        It holds another experiment.
     ConfigError
-        When the folder cannot be made, or the language model was trained with another tokenizer.
+        The folder cannot be made, or the language model was trained with another tokenizer.
     """
     require_writable(folder, "output_folder")
     _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
-    (folder / "save").mkdir(parents=True, exist_ok=True)
 
 
 def archive_experiment(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:

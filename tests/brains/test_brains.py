@@ -32,7 +32,7 @@ from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.dataio.batches import Batch, TextBatch, pad_tokens
 from toolkit.decoders.ctc import CTCGreedySearcher
-from toolkit.errors import ConfigError, MissingDependencyError, ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import RNNLM
 from toolkit.models.transducer import Joint
 from toolkit.tokenizer import Tokenizer

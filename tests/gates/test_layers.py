@@ -19,11 +19,16 @@ from disk import ROOT, files, parse, setup_argument
 MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
-    "cli": "serving inference experiment brains dataio metrics tokenizer hparams files shipped",
+    "cli": "serving inference experiment brains rehearsal results_table run_results collection dataio metrics"
+    " tokenizer hparams files shipped",
+    "rehearsal": "brains collection declarations experiment run_folder run_options dataio hparams",
+    "results_table": "run_results files",
+    "run_results": "inference pretrained hparams files run_facts",
     "serving": "inference dataio",
     "inference": "pretrained checkpoints tensor_file dataio tokenizer decoders models metrics hparams files shipped"
     " class_names hub",
-    "brains": "init_from pretrained checkpoints hparams dataio metrics models files run_facts",
+    "collection": "hparams shipped",
+    "brains": "init_from pretrained checkpoints declarations hparams dataio metrics models files run_facts",
     "experiment": "run_folder run_options declarations hparams",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files run_facts",

@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk import ROOT, files, load_script, recipe_folders, script_of, yaml_files
+from disk import ROOT, files, load_script, recipe_folders, yaml_files
 from tiny_wav2vec2 import save_tiny_wav2vec2
 from tone_corpus import make_tone_corpus
 
 from toolkit.brains.learning_curve import read_train_log
+from toolkit.collection import SCRIPTS, script_of
 from toolkit.dataio.manifests import read_manifest
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.transcriber import Transcriber
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import report_lines
-
-ORDER = ("train_tokenizer.py", "train_lm.py", "train.py")
 
 # What is set so that an epoch is short, where a YAML has such a key. Tones are sung with eleven letters.
 SHORT: dict[str, Any] = {
@@ -83,7 +82,7 @@ def _can_be_trained(document: HparamsDocument) -> bool:
 
 def _turn(document: HparamsDocument) -> tuple[int, bool]:
     """What sorts the experiments so that each finds what it begins with."""
-    return ORDER.index(script_of(document)), "encoder_folder" in document
+    return SCRIPTS.index(script_of(document)), "encoder_folder" in document
 
 
 def _texts(node: Any) -> Iterator[str]:
