@@ -18,6 +18,7 @@ CONTAINERS = {
     ".ogg": ("OGG", "VORBIS"),
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".sph": ("NIST", "PCM_16"),
 }
 
 

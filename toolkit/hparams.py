@@ -72,6 +72,7 @@ STANDARD_KEYS = {
     "label_smoothing": "probability spread over the wrong tokens in the decoder's loss",
     "valid_search": "the search that ranks checkpoints on the validation set",
     "test_search": "the search used for testing and transcribing",
+    "ranked_by": "what ranks checkpoints on the validation set: WER (absent), or CER for writing without spaces",
     "average_checkpoints": "how many of the best checkpoints are averaged for testing and transcribing",
     "tensorboard": "also write TensorBoard logs (needs the extra [tensorboard])",
     "precision": "fp32, bf16 or (on a GPU) fp16",

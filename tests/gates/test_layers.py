@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "safety": "files",
     "dataio": "files",
     "sentencepiece_tokenizer": "tokenizer files",
+    "multilingual_tokenizer": "aggregate_tokenizer tokenizer",
     "aggregate_tokenizer": "",
     "tokenizer": "files",
     "metrics": "files",

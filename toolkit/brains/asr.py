@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
@@ -14,6 +14,7 @@ from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import Batch, TextBatch
+from toolkit.errors import ConfigError
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
 from toolkit.models.masking import valid_mask
@@ -21,10 +22,14 @@ from toolkit.models.masking import valid_mask
 logger = logging.getLogger(__name__)
 
 LISTED = 20  # utterances named in a warning
+RANKING = ("WER", "CER")
 
 
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
+
+    Checkpoints are ranked by the word error rate, or as ``ranked_by`` says: Chinese is written without spaces, and a
+    sentence would be a word.
 
     With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
@@ -40,8 +45,14 @@ class ASRBrain(RecipeBrain):
         *("tokenizer", "valid_search", "test_search"),
         *("train_data", "valid_data", "test_data"),
     }
-    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight", "ranked_by"}
     batch_type: ClassVar[type[TextBatch]] = Batch
+
+    def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
+        self.ranked_by = hparams.get("ranked_by", "WER")
+        if self.ranked_by not in RANKING:
+            raise ConfigError(f"ranked_by: {self.ranked_by!r}; expected {' or '.join(RANKING)}")
+        super().__init__(hparams, run_opts)
 
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
@@ -55,11 +66,12 @@ class ASRBrain(RecipeBrain):
         self.scored = ErrorRateTracker()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
-        """Word and character error rate in percent, then the loss."""
+        """Word and character error rate in percent, the one first that ranks checkpoints, then the loss."""
         if stage == sb.Stage.TRAIN:
             self._report_too_short()
             return {"loss": stage_loss}
-        return {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        figures = {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        return {self.ranked_by: figures[self.ranked_by], **figures}
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Write ``wer_<test>.txt`` after a test."""

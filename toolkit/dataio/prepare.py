@@ -5,6 +5,7 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
     dropped = Dropped()
     audio = find_audio(data_folder / "wav", dropped)
     pairs = match_transcripts(transcripts, audio, dropped)
+    pairs = spell(pairs, Spelling("de"), dropped)             # where texts are not as a recogniser should learn them
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
     write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
     print(dropped.summary())
@@ -57,8 +58,9 @@ class Dropped:
         lines = [f"dropped {len(self)}:"]
         for reason, cases in self.reasons.items():
             lines.append(f"  {len(cases)} {reason}:")
-            lines += [f"    {case}" for case in cases[:named]]
-            lines += [f"    ... and {len(cases) - named} more"] if len(cases) > named else []
+            distinct = list(dict.fromkeys(cases))
+            lines += [f"    {case}" for case in distinct[:named]]
+            lines += [f"    ... and {len(distinct) - named} more"] if len(distinct) > named else []
         return "\n".join(lines)
 
 

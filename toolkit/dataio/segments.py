@@ -10,7 +10,7 @@
 A manifest is NeMo's, an utterance a line, and ``manifest_filepath`` of a YAML reads it as it does SpeechBrain's::
 
     {"audio_filepath": "{data_root}/train/sph/AlGore_2004.sph", "offset": 17.82, "duration": 10.5, "text": "THANK YOU",
-     "speaker": "AlGore_2004", "id": "AlGore_2004-0001782-0002832"}
+     "speaker": "AlGore_2004", "id": "AlGore_2004-0001782-0002832", "sampling_rate": 16000}
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from toolkit.dataio.containers import LENGTH_TOLERANCE_S, probe_audio
+from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio
 from toolkit.dataio.manifest_entries import ROOT_FILE
 from toolkit.dataio.prepare import NO_SPELLING, Dropped, portable_path
 from toolkit.errors import AudioError, DataError
@@ -31,6 +31,10 @@ from toolkit.files import replacing, write_atomically
 
 # Utterances of a recording follow each other, or those of a few recordings alternate.
 _RECORDINGS_KNOWN = 1024
+
+
+# How a manifest names a recording, and what it holds; or why nothing.
+Recording = tuple[str, AudioInfo] | AudioError
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,10 @@ def writing_segments(
         write_atomically(folder / ROOT_FILE, f"{data_root.resolve()}\n")
 
 
-def _recording(data_root: Path, folder: Path, audio: Path) -> tuple[str, float] | AudioError:
-    """How a manifest names a recording, and its seconds; or what is wrong with it."""
+def _recording(data_root: Path, folder: Path, audio: Path) -> Recording:
+    """How a manifest names a recording, and what that holds; or what is wrong with it."""
     try:
-        return portable_path(audio, data_root, folder), probe_audio(audio).length
+        return portable_path(audio, data_root, folder), probe_audio(audio)
     except AudioError as error:
         return error
 
@@ -114,7 +118,7 @@ class SplitWriter:
 
     manifest: TextIO
     text: TextIO
-    recording: Callable[[Path], tuple[str, float] | AudioError]
+    recording: Callable[[Path], Recording]
     dropped: Dropped
     utterances: int = 0
     seconds: float = 0.0
@@ -125,20 +129,21 @@ class SplitWriter:
         """Write an utterance, unless its recording cannot be read or it isn't a part of that, or nothing is said."""
         words, recording = segment.words.split(), self.recording(segment.audio)
         if isinstance(recording, AudioError):
-            self.dropped.add("with unreadable audio", f"{segment.name}: {recording}")
+            self.dropped.add("with unreadable audio", str(recording))  # one text for all of a recording
             return
-        path, seconds = recording
+        path, info = recording
         start = round(segment.start, 6)
-        length = round(seconds - start if segment.length is None else segment.length, 6)
+        length = round(info.length - start if segment.length is None else segment.length, 6)
         if not words:
             self.dropped.add("with an empty transcript", segment.name)
-        elif start < 0 or length <= 0 or start + length > seconds + LENGTH_TOLERANCE_S:
-            there = f"{length} s from {start} s on, of {seconds:.2f} s of {path}"
+        elif start < 0 or length <= 0 or start + length > info.length + LENGTH_TOLERANCE_S:
+            there = f"{length} s from {start} s on, of {info.length:.2f} s of {path}"
             self.dropped.add("that are no part of their recording", f"{segment.name}: {there}")
         else:
             entry = {"audio_filepath": path, "offset": start, "duration": length, "text": " ".join(words)}
-            known = {"speaker": segment.speaker, "lang": segment.language, "id": segment.name}
-            entry |= {name: value for name, value in known.items() if value is not None}
+            entry |= {"id": segment.name, "sampling_rate": info.sample_rate}
+            entry |= {"speaker": segment.speaker} if segment.speaker else {}
+            entry |= {"lang": segment.language} if segment.language else {}
             self.manifest.write(f"{json.dumps(entry, ensure_ascii=False)}\n")
             self.text.write(f"{' '.join(words)}\n")
             self.utterances += 1
