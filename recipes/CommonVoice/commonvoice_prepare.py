@@ -27,11 +27,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.dataio.columns import read_columns
 from toolkit.dataio.prepare import Dropped, require_files
 from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.segments import Segment, spell, write_segments
 from toolkit.dataio.spelling import Spelling
-from toolkit.dataio.tables import read_table
 from toolkit.dataio.unpack import extract
 from toolkit.errors import ConfigError, DataError
 from toolkit.files import require_writable, write_atomically
@@ -106,7 +106,7 @@ def prepare_commonvoice(folder: Path, manifests: Path, spelling: Spelling, *, va
 
 def read_part(folder: Path, part: str, language: str) -> Iterator[Segment]:
     """The utterances of a table."""
-    for speaker, path, sentence in read_table(folder / f"{part}.tsv", ("client_id", "path", "sentence")):
+    for speaker, path, sentence in read_columns(folder / f"{part}.tsv", ("client_id", "path", "sentence")):
         yield Segment(Path(path).stem, folder / "clips" / path, 0.0, None, sentence, speaker, language)
 
 

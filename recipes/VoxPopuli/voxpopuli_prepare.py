@@ -27,12 +27,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from toolkit.dataio.columns import read_columns
 from toolkit.dataio.download import Archive, fetch
 from toolkit.dataio.prepare import Dropped, require_files
 from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.segments import Segment, spell, write_segments
 from toolkit.dataio.spelling import Spelling
-from toolkit.dataio.tables import read_table
 from toolkit.errors import DataError
 from toolkit.files import require_writable
 
@@ -91,7 +91,7 @@ def prepare_voxpopuli(data_folder: Path, manifests: Path, spelling: Spelling) ->
 def read_files(folder: Path, part: str, language: str) -> Iterator[Segment]:
     """The utterances of a part, each in a file of its own."""
     columns = ("id", "normalized_text", "speaker_id")
-    for name, words, speaker in read_table(folder / f"asr_{part}.tsv", columns):
+    for name, words, speaker in read_columns(folder / f"asr_{part}.tsv", columns):
         yield Segment(name, folder / name[:4] / f"{name}.ogg", 0.0, None, words, speaker, language)
 
 
@@ -100,7 +100,7 @@ def read_sittings(data_folder: Path, part: str, language: str) -> Iterator[Segme
     table = data_folder / table_of(language)
     columns = ("session_id", "split", "start_time", "end_time", "normed_text", "speaker_id")
     numbers: Counter[str] = Counter()
-    rows = read_table(table, columns, delimiter="|", quoting=csv.QUOTE_MINIMAL)
+    rows = read_columns(table, columns, delimiter="|", quoting=csv.QUOTE_MINIMAL)
     for sitting, split, start, end, words, speaker in rows:
         numbers[sitting] += 1
         if split == part:

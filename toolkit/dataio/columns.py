@@ -1,4 +1,4 @@
-"""Tables of corpora: tab- or otherwise separated values, gzipped or not, read line by line."""
+"""Columns of corpora' tables: tab- or otherwise separated values, gzipped or not, read line by line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from toolkit.errors import DataError
 
 
-def read_table(
+def read_columns(
     path: Path, columns: Sequence[str], *, delimiter: str = "\t", quoting: int = csv.QUOTE_NONE
 ) -> Iterator[list[str]]:
     """What each row of a table has in these columns; "" where it ends before.
