@@ -1,4 +1,4 @@
-"""Count which letters follow others in the names of the digits; the recogniser's search asks it.
+"""Count the names of the digits: one a recording, any of ten; the recogniser's search asks it.
 
     python train_lm.py hparams/ngram.yaml   # less than a second
 

@@ -1,4 +1,4 @@
-"""Make a tokenizer of the letters of the digits' names.
+"""Make a tokenizer whose tokens are the names of the digits.
 
     python train_tokenizer.py hparams/tokenizer.yaml
 

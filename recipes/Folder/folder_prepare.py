@@ -1,6 +1,7 @@
 """Manifests of a folder of your own: recordings, and what is said in them.
 
-    python folder_prepare.py /data/mine manifests
+    python folder_prepare.py /data/mine manifests                   # words as they are written
+    python folder_prepare.py /data/mine manifests --language de     # lower case, no punctuation, the language's letters
     python folder_prepare.py /data/mine manifests --split-by file   # though speakers are known
 
 Reads recordings in any container that libsndfile or FFmpeg knows (wav, flac, mp3, m4a, webm and more), of any rate, in
@@ -9,7 +10,7 @@ transcripts.tsv, transcripts.csv or metadata.csv::
 
     anna/hello.wav  anna/hello.txt      How are you?
 
-    file_name,transcription,speaker     names of columns, as they are common (COLUMNS)
+    file_name,transcription,speaker     names of columns, as they are common (toolkit.dataio.tables)
     anna/hello.wav,"Well, thanks",anna
 
     hello<TAB>How are you?              without names of columns, the first is the file and the second what is said
@@ -25,11 +26,8 @@ ones every time. What is left out is counted, with the reason.
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import io
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,10 +41,13 @@ from toolkit.dataio.prepare import (
     describe_splits,
     find_audio,
     match_transcripts,
+    spell,
     write_splits,
 )
-from toolkit.dataio.script import corpus_parser, run
+from toolkit.dataio.script import add_digits, corpus_parser, run
+from toolkit.dataio.spelling import Spelling
 from toolkit.dataio.splits import split_by
+from toolkit.dataio.tables import read_table, read_utf8
 from toolkit.errors import DataError
 from toolkit.files import require_writable
 
@@ -56,27 +57,30 @@ CONTAINERS = (
     *(".aac", ".wma", ".amr", ".3gp", ".webm", ".mka", ".mkv", ".mov"),
 )
 TABLES = ("transcripts.tsv", "transcripts.csv", "metadata.csv")
-COLUMNS = {
-    "file": ("file", "file_name", "filename", "path", "audio", "wav", "name", "id"),
-    "words": ("words", "text", "transcription", "transcript", "sentence"),
-    "speaker": ("speaker", "speaker_id", "client_id"),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the folder as the command line says."""
     args = parse(arguments)
-    prepare_folder(args.data_folder, args.manifests, args.split_by)
+    spelling = Spelling(args.language, digits=args.digits) if args.language else None
+    prepare_folder(args.data_folder, args.manifests, spelling=spelling, by=args.split_by)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = corpus_parser(__doc__, holds="your recordings")
+    parser.add_argument("--language", help="spell as this language does: lower case, no punctuation")
+    add_digits(parser)
     parser.add_argument("--split-by", choices=("speaker", "file"), help="what no two splits have in common")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.digits == "words" and args.language is None:
+        parser.error("--digits words: in which language? Give --language, too")
+    return args
 
 
-def prepare_folder(data_folder: Path, manifests: Path, by: str | None = None) -> Dropped:
+def prepare_folder(
+    data_folder: Path, manifests: Path, *, spelling: Spelling | None = None, by: str | None = None
+) -> Dropped:
     """Write the manifests of all splits and print what they hold; returns what was left out."""
     require_writable(manifests, "MANIFESTS")
     dropped = Dropped()
@@ -85,13 +89,16 @@ def prepare_folder(data_folder: Path, manifests: Path, by: str | None = None) ->
     pairs = match_transcripts(words, recordings, dropped)
     if not pairs:
         raise DataError(describe_lack(data_folder, recordings, words))
+    if spelling is not None:
+        pairs = spell(pairs, spelling, dropped)
     utterances = collect(pairs, lambda text, path: {**describe_audio(path, data_folder), "words": text}, dropped)
     for name in utterances.keys() & speakers.keys():
         utterances[name]["speaker"] = speakers[name]
     by = by or kept_apart(utterances)
     splits = split_utterances(utterances, by)
     write_splits(manifests, splits, data_root=data_folder)
-    print(f"split by {by}\n{describe_splits(splits)}\n{dropped.summary()}")
+    print(f"split by {by}\n{describe_splits(splits)}")
+    print(f"{spelling.report()}\n" if spelling else "", dropped.summary(), sep="")
     return dropped
 
 
@@ -142,40 +149,6 @@ def read_tables(folder: Path, recordings: Mapping[str, Path], dropped: Dropped) 
             named = [name for name in (path.as_posix(), path.with_suffix("").as_posix()) if name in recordings]
             same = alike.get(path.name) or alike.get(path.stem) or []
             yield (named or (same if len(same) == 1 else [line["file"]]))[0], line
-
-
-def read_table(path: Path, dropped: Dropped) -> Iterator[dict[str, str]]:
-    """The file, the words, and the speaker if there is a column of speakers, of each line of a table."""
-    text = read_utf8(path)
-    mark = re.search(r"[\t|;,]", text)
-    delimiter = mark[0] if mark else "\t"
-    quoting = csv.QUOTE_NONE if delimiter in "\t|" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, quoting=quoting)
-    rows = [(reader.line_num, row) for row in reader if row]
-    columns = columns_of(path, rows[0][1]) if rows else {}
-    for number, row in rows[1:] if columns else rows:
-        columns = columns or {"file": 0, "words": 1}
-        if len(row) > max(columns.values()):
-            yield {what: row[place].strip() for what, place in columns.items()}
-        else:
-            dropped.add("lines with too few columns", f"{path}, line {number}: {delimiter.join(row)}")
-
-
-def columns_of(path: Path, first: Sequence[str]) -> dict[str, int]:
-    """Where the first line of a table says that its columns are; empty, where it names none."""
-    names = [cell.strip().lower() for cell in first]
-    places = {what: names.index(name) for what, known in COLUMNS.items() for name in known if name in names}
-    if "words" in places and "file" not in places:
-        raise DataError(f"{path}: no column of files ({', '.join(COLUMNS['file'])}) among {', '.join(names)}")
-    return places if "words" in places else {}
-
-
-def read_utf8(path: Path) -> str:
-    """A text file; Excel and Windows begin theirs with a byte order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def describe_lack(folder: Path, recordings: Mapping[str, Path], words: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Count which letters follow others in the two words; the recogniser's search asks it.
+"""Count which of the two words follows which; the recogniser's search asks it.
 
     python train_lm.py hparams/ngram.yaml   # less than a second
 

@@ -1,4 +1,4 @@
-"""Make a tokenizer of the letters of the two words.
+"""Make a tokenizer whose tokens are the two words.
 
     python train_tokenizer.py hparams/tokenizer.yaml
 

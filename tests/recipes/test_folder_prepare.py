@@ -127,7 +127,7 @@ def test_no_speaker_is_in_two_splits(recipe: ModuleType, tmp_path: Path) -> None
     shutil.move(corpus, tmp_path / "elsewhere")
     recipe.prepare_folder(tmp_path / "elsewhere", tmp_path / "again")
     assert read(tmp_path / "again") == utterances
-    recipe.prepare_folder(tmp_path / "elsewhere", tmp_path / "by_file", "file")
+    recipe.prepare_folder(tmp_path / "elsewhere", tmp_path / "by_file", by="file")
     assert len({(one["speaker"], one["split"]) for one in read(tmp_path / "by_file").values()}) > 20
 
 
@@ -186,4 +186,16 @@ def test_speakers_that_are_not_known(recipe: ModuleType, tmp_path: Path) -> None
     for name in "abc":
         write(corpus / f"{name}.txt", "YES")
     with pytest.raises(DataError, match=r"--split-by speaker: a has none, neither in a column nor by a folder"):
-        recipe.prepare_folder(corpus, tmp_path / "manifests", "speaker")
+        recipe.prepare_folder(corpus, tmp_path / "manifests", by="speaker")
+
+
+def test_words_as_a_language_spells_them(recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    corpus = build(tmp_path / "mine", list("abcde"))
+    for name, text in zip("abcde", ("Grüße, Anna!", "Ja?", "Es kostet 5 €.", "«Nein»", "Gut."), strict=True):
+        write(corpus / f"{name}.txt", text)
+    recipe.main([str(corpus), str(tmp_path / "manifests"), "--language", "de"])
+    assert words_of(tmp_path / "manifests") == {"a": "grüße anna", "b": "ja", "d": "nein", "e": "gut"}
+    assert "c: Es kostet 5 €." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        recipe.main([str(corpus), str(tmp_path / "manifests"), "--digits", "words"])
+    assert "--digits words: in which language?" in capsys.readouterr().err
