@@ -46,6 +46,11 @@ def test_blanks_part_no_words_and_a_change_of_language_does(file: Path) -> None:
     assert tokenizer.decode([]) == ""
 
 
+def test_what_a_language_does_not_know_is_zero(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert MultilingualTokenizer(file).encode("ж", "fr").count(0) == 1
+    assert "characters unknown to the tokenizer: 'ж' (U+0436)" in caplog.text
+
+
 def test_the_first_language_has_the_numbers_it_has_alone(file: Path) -> None:
     assert MultilingualTokenizer(file).encode("gute nacht", "de") == Tokenizer(file, "de").encode("gute nacht")
 

@@ -42,6 +42,11 @@ class MultilingualTokenizer(AggregateTokenizer):
         """The pieces in the order of their numbers; two languages may have one of the same spelling."""
         return self.vocab
 
+    def text_to_ids(self, text: str, lang_id: str) -> list[int]:
+        """The token numbers of a text in a language; an unknown stretch becomes one 0."""
+        ids = super().text_to_ids(text, lang_id)
+        return [self.unk if token == self.token_id_offset[lang_id] else token for token in ids]
+
     def encode(self, text: str, language: str | None = None) -> list[int]:
         """The token numbers of a text in a language; a TokenizerError names those that there are."""
         return self.text_to_ids(text, language)
