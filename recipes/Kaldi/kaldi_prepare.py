@@ -1,6 +1,7 @@
 """Manifests of any corpus that was prepared for Kaldi: a folder for each of training, validation and testing.
 
-    python kaldi_prepare.py manifests --train data/train --valid data/dev --test data/test
+    python kaldi_prepare.py data manifests                                             # data/train, data/dev, data/test
+    python kaldi_prepare.py data manifests --train train_si284 --valid test_dev93 --test test_eval92 test_eval93
 
 Reads Kaldi's data folders (kaldi-asr.org/doc/data_prep.html)::
 
@@ -24,7 +25,7 @@ from pathlib import Path
 from toolkit.dataio.kaldi import KaldiFolder
 from toolkit.dataio.line_index import damage_kept
 from toolkit.dataio.prepare import Dropped, require_files
-from toolkit.dataio.script import run
+from toolkit.dataio.script import corpus_parser, run
 from toolkit.dataio.segments import Segment, write_segments
 from toolkit.dataio.utterances import transcript
 from toolkit.errors import DataError
@@ -34,31 +35,30 @@ from toolkit.files import require_writable
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare Kaldi's folders as the command line says."""
     args = parse(arguments)
-    tests = {"test" if len(args.test) == 1 else f"test_{folder.resolve().name}": folder for folder in args.test}
+    tests = {"test" if len(args.test) == 1 else f"test_{Path(name).name}": name for name in args.test}
     if len(tests) < len(args.test):
-        raise DataError(f"--test: two folders have one name: {' '.join(map(str, args.test))}")
-    prepare_kaldi({"train": args.train, "valid": args.valid, **tests}, args.manifests)
+        raise DataError(f"--test: two folders have one name: {' '.join(args.test)}")
+    prepare_kaldi(args.data_folder, args.manifests, {"train": args.train, "valid": args.valid, **tests})
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("manifests", type=Path, metavar="MANIFESTS", help="where to write the manifests")
-    parser.add_argument("--train", type=Path, required=True, metavar="FOLDER", help="the training set")
-    parser.add_argument("--valid", type=Path, required=True, metavar="FOLDER", help="what ranks checkpoints")
-    parser.add_argument("--test", type=Path, required=True, nargs="+", metavar="FOLDER", help="one test set or several")
+    parser = corpus_parser(__doc__, holds="a folder for each split")
+    parser.add_argument("--train", default="train", metavar="FOLDER", help="the training set (train)")
+    parser.add_argument("--valid", default="dev", metavar="FOLDER", help="what ranks checkpoints (dev)")
+    parser.add_argument("--test", default=["test"], nargs="+", metavar="FOLDER", help="one test set or several (test)")
     return parser.parse_args(arguments)
 
 
-def prepare_kaldi(folders: Mapping[str, Path], manifests: Path) -> Dropped:
-    """Write the manifest of each folder and print what they hold; returns what was left out."""
-    for folder in folders.values():
-        require_files(folder, ["wav.scp", "text"], "a data folder of Kaldi's")
+def prepare_kaldi(data_folder: Path, manifests: Path, folders: Mapping[str, str]) -> Dropped:
+    """Write the manifest of each split's folder and print what they hold; returns what was left out."""
+    require_files(data_folder, folders.values(), "a folder of Kaldi's data folders")
+    for name in folders.values():
+        require_files(data_folder / name, ["wav.scp", "text"], "a data folder of Kaldi's")
     require_writable(manifests, "MANIFESTS")
     dropped = Dropped()
-    splits = {split: read_folder(folder, dropped) for split, folder in folders.items()}
-    root = folders["train"].resolve().parent
-    print(f"{write_segments(manifests, splits, root, dropped=dropped)}\n{dropped.summary()}")
+    splits = {split: read_folder(data_folder / name, dropped) for split, name in folders.items()}
+    print(f"{write_segments(manifests, splits, data_folder.resolve(), dropped=dropped)}\n{dropped.summary()}")
     return dropped
 
 

@@ -1,6 +1,6 @@
 """Train a recogniser on data folders of Kaldi and test it on each test folder.
 
-    python kaldi_prepare.py manifests --train data/train --valid data/dev --test data/test
+    python kaldi_prepare.py data manifests
     python train_tokenizer.py hparams/tokenizer.yaml
     python train_lm.py hparams/ngram.yaml
     python train.py hparams/ctc.yaml

@@ -32,8 +32,11 @@ def write(folder: Path, **files: Iterable[str]) -> Path:
     return folder
 
 
-def build(folder: Path) -> list[str]:
-    """Folders of all kinds, and the options that name them."""
+SPLITS = {"train": "train", "valid": "dev", "test": "test"}
+
+
+def build(folder: Path) -> Path:
+    """Folders of all kinds."""
     for name in ("call.sph", "talk.flac", "one.wav"):
         sing(folder / "audio" / name, 2.0)
     write(
@@ -45,11 +48,11 @@ def build(folder: Path) -> list[str]:
     )
     write(folder / "data/dev", wav_scp=[f"cat-1 {folder}/audio/one.wav"], text=["cat-1 FOUR"], utt2lang=["cat-1 en"])
     write(folder / "data/test", wav_scp=[f"dan-1 {folder}/audio/one.wav"], text=["dan-1 FIVE"])
-    return [f"--{split}={folder}/data/{name}" for split, name in (("train", "train"), ("valid", "dev"))]
+    return folder / "data"
 
 
 def test_folders(kaldi: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kaldi.main([str(tmp_path / "m"), *build(tmp_path), "--test", str(tmp_path / "data/test")])
+    kaldi.main([str(build(tmp_path)), str(tmp_path / "m")])
     assert spoken(tmp_path / "m/train.json") == {"ann-1": "ONE", "ann-2": "TWO", "bob-1": "THREE"}
     assert spoken(tmp_path / "m/test.json") == {"dan-1": "FIVE"}
     assert "train: 3 utterances, 0.0 h, 3 words, 2 speakers" in capsys.readouterr().out
@@ -61,23 +64,22 @@ def test_folders(kaldi: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_several_test_folders_have_their_names(kaldi: ModuleType, tmp_path: Path) -> None:
-    options = build(tmp_path)
-    kaldi.main([str(tmp_path / "m"), *options, "--test", f"{tmp_path}/data/test", f"{tmp_path}/data/dev"])
+    data = build(tmp_path)
+    kaldi.main([str(data), str(tmp_path / "m"), "--test", "test", str(data / "dev")])
     assert {path.name for path in (tmp_path / "m").glob("test*")} == {"test_test.json", "test_dev.json"}
     with pytest.raises(DataError, match="--test: two folders have one name"):
-        kaldi.main([str(tmp_path / "m"), *options, "--test", f"{tmp_path}/data/test", f"{tmp_path}/data/test"])
+        kaldi.main([str(data), str(tmp_path / "m"), "--test", "test", "test"])
 
 
 def test_commands_are_not_run_and_what_they_would_make_is_dropped(kaldi: ModuleType, tmp_path: Path) -> None:
-    options = build(tmp_path)
-    with (tmp_path / "data/train/wav.scp").open("a") as lines:
+    data = build(tmp_path)
+    with (data / "train/wav.scp").open("a") as lines:
         lines.write(f"loud touch {tmp_path}/ran; cat {tmp_path}/audio/one.wav |\nark feats.ark:17\n")
-    with (tmp_path / "data/train/segments").open("a") as lines:
+    with (data / "train/segments").open("a") as lines:
         lines.write("eve-1 loud 0.0 1.0\neve-2 ark 0.0 1.0\neve-3 talk 0.0 1.0\nfay-1 talk 1.5 2.5\n")
-    with (tmp_path / "data/train/text").open("a") as lines:
+    with (data / "train/text").open("a") as lines:
         lines.write("eve-1 SIX\neve-2 SEVEN\nfay-1 EIGHT\n")
-    folders = {"train": tmp_path / "data/train", "valid": tmp_path / "data/dev", "test": tmp_path / "data/test"}
-    dropped = kaldi.prepare_kaldi(folders, tmp_path / "m")
+    dropped = kaldi.prepare_kaldi(data, tmp_path / "m", SPLITS)
     assert list(spoken(tmp_path / "m/train.json")) == ["ann-1", "ann-2", "bob-1"]
     assert not (tmp_path / "ran").exists()
     assert {reason: len(cases) for reason, cases in dropped.reasons.items()} == {
@@ -86,15 +88,19 @@ def test_commands_are_not_run_and_what_they_would_make_is_dropped(kaldi: ModuleT
     }
     for reason in ("commands in data are not run", "is in an archive of Kaldi's", "has 1.0 s from 1.5 s on"):
         assert reason in dropped.summary()
-    write(tmp_path / "data/train", wav_scp=["call curl http://localhost/a.wav |", "talk b.wav"])
+    write(data / "train", wav_scp=["call curl http://localhost/a.wav |", "talk b.wav"])
     with pytest.raises(DataError, match=r"no utterance is left for train(.|\n)*curl http://localhost/a.wav"):
-        kaldi.main([str(tmp_path / "m"), *options, "--test", str(tmp_path / "data/test")])
+        kaldi.main([str(data), str(tmp_path / "m")])
 
 
 def test_a_wrong_folder_says_what_was_looked_for(kaldi: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "steps").mkdir()
-    with pytest.raises(DataError, match=r"is not a data folder of Kaldi's: looked for wav.scp, text; it holds: steps"):
-        kaldi.prepare_kaldi({"train": tmp_path}, tmp_path / "m")
+    (tmp_path / "train/steps").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"is not a folder of Kaldi's data folders: looked for dev, test; .*: train"
+    ):
+        kaldi.prepare_kaldi(tmp_path, tmp_path / "m", SPLITS)
+    with pytest.raises(DataError, match=r"train is not a data folder of Kaldi's: looked for wav.scp, text; .*: steps"):
+        kaldi.prepare_kaldi(tmp_path, tmp_path / "m", {"train": "train"})
 
 
 @pytest.mark.slow
@@ -102,8 +108,7 @@ def test_segments_are_trained_tested_and_transcribed(kaldi: ModuleType, tmp_path
     experiment = make_experiment(tmp_path)
     words = spoken(tmp_path / "manifests/test.json")
     load_script(RECIPES / "Kaldi/an4_as_kaldi.py").main([str(tmp_path / "manifests"), str(tmp_path / "data")])
-    folders = {"train": "train", "valid": "dev", "test": "test"}
-    kaldi.prepare_kaldi({split: tmp_path / "data" / name for split, name in folders.items()}, tmp_path / "manifests")
+    kaldi.prepare_kaldi(tmp_path / "data", tmp_path / "manifests", SPLITS)
     manifest = tmp_path / "manifests/test.json"
     assert {name.partition("-")[2]: said for name, said in spoken(manifest).items()} == words
     run = experiment.train("--number_of_epochs", "1")
