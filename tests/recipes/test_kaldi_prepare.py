@@ -95,9 +95,7 @@ def test_commands_are_not_run_and_what_they_would_make_is_dropped(kaldi: ModuleT
 
 def test_a_wrong_folder_says_what_was_looked_for(kaldi: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "train/steps").mkdir(parents=True)
-    with pytest.raises(
-        DataError, match=r"is not a folder of Kaldi's data folders: looked for dev, test; .*: train"
-    ):
+    with pytest.raises(DataError, match=r"is not a folder of Kaldi's data folders: looked for dev, test; .*: train"):
         kaldi.prepare_kaldi(tmp_path, tmp_path / "m", SPLITS)
     with pytest.raises(DataError, match=r"train is not a data folder of Kaldi's: looked for wav.scp, text; .*: steps"):
         kaldi.prepare_kaldi(tmp_path, tmp_path / "m", {"train": "train"})
