@@ -17,6 +17,7 @@ CONTAINERS = {
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
     ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".sph": ("NIST", "PCM_16"),
 }
 

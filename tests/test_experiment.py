@@ -207,7 +207,7 @@ def test_what_a_run_leaves(finished: Experiment):
     left = {path.name for path in finished.run.iterdir()}
     assert left == {
         *("train_log.txt", "log.txt", "env.log", "train.py", "hyperparams.yaml", "tokenizer.model"),
-        *("save", "wer_tones.txt", "learning_curve.png"),
+        *("save", "wer_tones.txt", "learning_curve.png", "run.json"),
     }
     assert finished.run.joinpath("train.py").read_text() == finished.script.read_text()
     lines = finished.run.joinpath("train_log.txt").read_text().splitlines()

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from toolkit.dataio.download import Archive, fetch
 from toolkit.dataio.prepare import Dropped, read_text_lines, require_files
-from toolkit.dataio.script import corpus_parser, run
+from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.segments import Segment, spell, write_segments
 from toolkit.dataio.spelling import Spelling
 from toolkit.errors import DataError
@@ -61,7 +61,7 @@ BOOK_SENTENCES = 1_000_000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare a language of MLS as the command line says."""
     args = parse(arguments)
-    name, spelling = LANGUAGES[args.language], Spelling(args.language)
+    name, spelling = LANGUAGES[args.language], spelling_of(args.language, args)
     corpus, books = args.data_folder / f"mls_{name}{'_opus' * args.opus}", args.data_folder / f"mls_lm_{name}"
     if args.download:
         folders = (corpus.name, books.name)
@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_mls(corpus, args.manifests, spelling)
     if books.is_dir():
         write_books(books / "data.txt", args.manifests / "lm_books.txt", spelling, sentences=args.book_sentences)
+    else:
+        print(f"lm_books.txt is not written: there is no {books}")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,7 +78,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = corpus_parser(__doc__, holds="mls_german/ or another language's folder", download=URL)
     parser.add_argument("--language", required=True, choices=LANGUAGES, help="the language")
     parser.add_argument("--opus", action="store_true", help="the edition in Opus rather than FLAC")
-    parser.add_argument("--book-sentences", type=int, default=BOOK_SENTENCES, metavar="N", help="lines of data.txt")
+    told = "of the books' text, for language models (default: %(default)s)"
+    parser.add_argument("--book-sentences", type=int, default=BOOK_SENTENCES, metavar="N", help=told)
+    add_spelling(parser)
     return parser.parse_args(arguments)
 
 

@@ -37,7 +37,7 @@ from toolkit.dataio.prepare import (
     spell,
     write_splits,
 )
-from toolkit.dataio.script import add_digits, corpus_parser, run
+from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.spelling import Spelling
 from toolkit.dataio.splits import split_by
 from toolkit.files import require_writable
@@ -58,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.download:
         name = args.language.upper()
         fetch([Archive(f"{URL}/{name}.tgz", target=name, member=name)], args.data_folder)
-    prepare_mediaspeech(args.data_folder, args.manifests, Spelling(args.language, digits=args.digits))
+    prepare_mediaspeech(args.data_folder, args.manifests, spelling_of(args.language, args))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = corpus_parser(__doc__, holds="FR/ or another language's folder", download=URL)
     parser.add_argument("--language", required=True, choices=LANGUAGES, help="the language")
-    add_digits(parser)
+    add_spelling(parser)
     return parser.parse_args(arguments)
 
 

@@ -37,7 +37,7 @@ from toolkit.dataio.prepare import (
     spell,
     write_splits,
 )
-from toolkit.dataio.script import add_digits, corpus_parser, run
+from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.spelling import Spelling
 from toolkit.dataio.splits import split_by
 from toolkit.errors import DataError
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fetch([Archive(url, f"{name}/{place}", ".") for place, url in places.items()], args.data_folder)
         require_files(args.data_folder, [name], "OpenSLR's corpora")
         print(name)
-        prepare_openslr(args.data_folder / name, args.manifests / name, Spelling(language, digits=args.digits))
+        prepare_openslr(args.data_folder / name, args.manifests / name, spelling_of(language, args))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = corpus_parser(__doc__, holds="SLR71/ and others", download=URL)
     numbers = {"nargs": "+", "type": int, "choices": CORPORA, "default": SPANISH, "metavar": "NUMBER"}
     parser.add_argument("--corpora", **numbers, help=f"of {', '.join(map(str, CORPORA))}; by default the Spanish ones")
-    add_digits(parser)
+    add_spelling(parser)
     return parser.parse_args(arguments)
 
 

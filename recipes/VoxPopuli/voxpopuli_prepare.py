@@ -23,15 +23,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from toolkit.dataio.columns import read_columns
 from toolkit.dataio.download import Archive, fetch
 from toolkit.dataio.prepare import Dropped, require_files
-from toolkit.dataio.script import add_digits, corpus_parser, run
+from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
 from toolkit.dataio.segments import Segment, spell, write_segments
 from toolkit.dataio.spelling import Spelling
 from toolkit.errors import DataError
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     if args.download:
         fetch(archives(args.language), args.data_folder)
-    prepare_voxpopuli(args.data_folder, args.manifests, Spelling(args.language, digits=args.digits))
+    prepare_voxpopuli(args.data_folder, args.manifests, spelling_of(args.language, args))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -56,7 +55,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     download = f"{URL}, the sittings of all years and languages"
     parser = corpus_parser(__doc__, holds="raw_audios/ and transcribed_data/", download=download)
     parser.add_argument("--language", required=True, choices=LANGUAGES, help="the language")
-    add_digits(parser)
+    add_spelling(parser)
     return parser.parse_args(arguments)
 
 
@@ -92,7 +91,7 @@ def prepare_voxpopuli(data_folder: Path, manifests: Path, spelling: Spelling) ->
 def read_files(folder: Path, part: str, language: str) -> Iterator[Segment]:
     """The utterances of a part, each in a file of its own."""
     columns = ("id", "normalized_text", "speaker_id")
-    for name, words, speaker in read_table(folder / f"asr_{part}.tsv", columns, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for name, words, speaker in read_columns(folder / f"asr_{part}.tsv", columns):
         yield Segment(name, folder / name[:4] / f"{name}.ogg", 0.0, None, words, speaker, language)
 
 
@@ -101,7 +100,8 @@ def read_sittings(data_folder: Path, part: str, language: str) -> Iterator[Segme
     table = data_folder / table_of(language)
     columns = ("session_id", "split", "start_time", "end_time", "normed_text", "speaker_id")
     numbers: Counter[str] = Counter()
-    for sitting, split, start, end, words, speaker in read_table(table, columns, delimiter="|"):
+    rows = read_columns(table, columns, delimiter="|", quoting=csv.QUOTE_MINIMAL)
+    for sitting, split, start, end, words, speaker in rows:
         numbers[sitting] += 1
         if split == part:
             audio = data_folder / "raw_audios/original" / sitting[:4] / f"{sitting}_original.ogg"
@@ -110,28 +110,6 @@ def read_sittings(data_folder: Path, part: str, language: str) -> Iterator[Segme
             except ValueError:
                 raise DataError(f"{table}: {sitting}: from {start!r} to {end!r} are no seconds") from None
             yield Segment(f"{sitting}-{numbers[sitting]}", audio, begin, length, words, speaker, language)
-
-
-def read_table(
-    path: Path, columns: Sequence[str], *, delimiter: str, quoting: int = csv.QUOTE_MINIMAL
-) -> Iterator[list[str]]:
-    """What each row of a table, gzipped or not, has in these columns.
-
-    Raises
-    ------
-    DataError
-        A column is missing, or the file is damaged.
-    """
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
-            if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
-                raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(rows.fieldnames or ())}")
-            for row in rows:
-                yield [row[column] or "" for column in columns]
-    except (OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); delete it and fetch it again") from error
 
 
 if __name__ == "__main__":

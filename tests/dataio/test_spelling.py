@@ -87,7 +87,9 @@ def test_unseen_characters_part_no_words():
 
 
 def test_of_an_unknown_language_all_letters_stay():
-    assert Spelling("gn")("Mba’éichapa, g̃uarani Ñe’ẽ γ!") == "mba'éichapa g̃uarani ñe'ẽ γ"
+    spelling = Spelling("gn")
+    assert spelling("Mba’éichapa, g̃uarani Ñe’ẽ γ!") == "mba'éichapa g̃uarani ñe'ẽ γ"
+    assert spelling.report().startswith("spelling of 'gn' (letters unknown, all are kept): 1 texts, 0 of them left out")
 
 
 def test_letters_can_be_added_and_replaced():

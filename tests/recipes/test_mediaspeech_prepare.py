@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
@@ -43,6 +44,16 @@ def test_names_that_tell_no_video(mediaspeech: ModuleType, tmp_path: Path, capsy
     mediaspeech.main([str(tmp_path / "ms"), str(tmp_path / "m"), "--language", "tr"])
     assert "20 sources of 20 recordings" in capsys.readouterr().out
     assert 2 <= len(spoken(tmp_path / "m/test.json")) <= 3
+
+
+def test_a_language_is_fetched(mediaspeech: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "ms", [f"audio_{number}" for number in range(20)])
+    (tmp_path / "server").mkdir()
+    with tarfile.open(tmp_path / "server/TR.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "ms/TR", "TR")
+    monkeypatch.setattr(mediaspeech, "URL", (tmp_path / "server").as_uri())
+    mediaspeech.main([str(tmp_path / "data/ms"), str(tmp_path / "m"), "--language", "tr", "--download"])
+    assert sum(len(spoken(tmp_path / f"m/{split}.json")) for split in ("train", "valid", "test")) == 20
 
 
 def test_what_is_left_out(mediaspeech: ModuleType, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -80,6 +81,17 @@ def test_books_are_picked_evenly(mls: ModuleType, tmp_path: Path) -> None:
     assert (tmp_path / "m/lm_books.txt").read_text().splitlines() == [lines[0], lines[2], lines[4], lines[6]]
     mls.main([str(tmp_path / "mls"), str(tmp_path / "m"), "--language", "de"])
     assert (tmp_path / "m/lm_books.txt").read_text().splitlines() == lines[:5] + lines[6:]
+
+
+def test_corpus_and_books_are_fetched(mls: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (build(tmp_path / "mls", ".opus") / "mls_lm_german").mkdir()
+    (tmp_path / "mls/mls_lm_german/data.txt").write_text("ein dichter\n")
+    for name in ("mls_german_opus", "mls_lm_german"):
+        shutil.make_archive(str(tmp_path / "server" / name), "gztar", tmp_path / "mls", name)
+    monkeypatch.setattr(mls, "URL", (tmp_path / "server").as_uri())
+    mls.main([str(tmp_path / "data/mls"), str(tmp_path / "m"), "--language", "de", "--opus", "--download"])
+    assert len(spoken(tmp_path / "m/train.json")) == 3
+    assert (tmp_path / "m/lm_books.txt").read_text() == "ein dichter\n"
 
 
 def test_a_file_that_is_missing_is_counted_once(mls: ModuleType, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -54,6 +55,18 @@ def test_lists_of_other_names_and_columns(openslr: ModuleType, tmp_path: Path) -
     assert {reason: len(cases) for reason, cases in dropped.reasons.items()} == {"without audio": 1}
     heard = [name for split in ("train", "valid", "test") for name in spoken(tmp_path / f"m/{split}.json")]
     assert sorted(heard) == sorted(names)
+
+
+def test_archives_are_fetched(openslr: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for archive, sex in (("es_cl_female", "clf"), ("es_cl_male", "clm")):
+        build(tmp_path / archive, sex, 2)
+        shutil.make_archive(str(tmp_path / "server/71" / archive), "zip", tmp_path / archive)
+    monkeypatch.setattr(openslr, "URL", (tmp_path / "server").as_uri())
+    arguments = [str(tmp_path / "data/openslr"), str(tmp_path / "m"), "--corpora", "71"]
+    openslr.main([*arguments, "--download"])
+    assert {path.name for path in (tmp_path / "data/openslr/SLR71").iterdir()} == {"es_cl_female", "es_cl_male"}
+    assert sum(len(spoken(tmp_path / f"m/SLR71/{split}.json")) for split in ("train", "valid", "test")) == 8
+    openslr.main(arguments)
 
 
 def test_what_is_missing_is_named(openslr: ModuleType, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -83,6 +84,19 @@ def test_files_that_were_cut_are_taken(voxpopuli: ModuleType, tmp_path: Path) ->
     assert len(voxpopuli.prepare_voxpopuli(tmp_path / "vp", tmp_path / "m", Spelling("et"))) == 0
     assert spoken(tmp_path / "m/train.json") == {"20120911-train_3": "aitäh teile"}
     assert spoken(tmp_path / "m/test.json") == {"20120911-test_3": "ei"}
+
+
+def test_sittings_are_fetched_by_year(voxpopuli: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "vp")
+    for year in ("2012", "2019"):
+        tar = tmp_path / f"server/audios/original_{year}"
+        shutil.make_archive(str(tar), "tar", tmp_path / "vp/raw_audios", f"original/{year}")
+    (tmp_path / "server/annotations/asr").mkdir(parents=True)
+    (tmp_path / "vp/transcribed_data/de/asr_de.tsv.gz").rename(tmp_path / "server/annotations/asr/asr_de.tsv.gz")
+    monkeypatch.setattr(voxpopuli, "URL", (tmp_path / "server").as_uri())
+    monkeypatch.setattr(voxpopuli, "YEARS", (2012, 2019))
+    voxpopuli.main([str(tmp_path / "data/vp"), str(tmp_path / "m"), "--language", "de", "--download"])
+    assert len(spoken(tmp_path / "m/train.json")) == 2
 
 
 def test_a_wrong_folder_says_what_was_looked_for(voxpopuli: ModuleType, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, ClassVar
 
 import speechbrain as sb
@@ -47,6 +48,7 @@ class ASRBrain(RecipeBrain):
     }
     reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight", "ranked_by"}
     batch_type: ClassVar[type[TextBatch]] = Batch
+    samples_heard = 0
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.ranked_by = hparams.get("ranked_by", "WER")
@@ -57,12 +59,15 @@ class ASRBrain(RecipeBrain):
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
         batch = self.receive(batch)
+        self.samples_heard += batch.original_samples
         return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""
         super().on_stage_start(stage, epoch)
         self.too_short: list[str] = []
+        if stage == sb.Stage.TRAIN:
+            self.samples_heard = 0
         self.scored = ErrorRateTracker()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
@@ -72,6 +77,16 @@ class ASRBrain(RecipeBrain):
             return {"loss": stage_loss}
         figures = {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
         return {self.ranked_by: figures[self.ranked_by], **figures}
+
+    def facts_of_epoch(self, epoch: int) -> dict[str, Any]:
+        """With the hours of audio of an epoch, without copies at other speeds; the most of any epoch, for one goes on.
+
+        A run that was stopped hears the rest of its epoch only.
+        """
+        facts = super().facts_of_epoch(epoch)
+        heard = self._mean_over_ranks({"samples": self.samples_heard})["samples"] * facts["processes"]
+        hours = heard / getattr(self.hparams, "sample_rate", math.inf) / 3600
+        return facts | {"train_hours": round(max(hours, self.facts.known.get("train_hours", 0.0)), 3)}
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Write ``wer_<test>.txt`` after a test."""

@@ -5,6 +5,7 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
     dropped = Dropped()
     audio = find_audio(data_folder / "wav", dropped)
     pairs = match_transcripts(transcripts, audio, dropped)
+    pairs = spell(pairs, Spelling("de"), dropped)             # where texts are not as a recogniser should learn them
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
     write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
     print(dropped.summary())
@@ -73,26 +74,38 @@ def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
     """
     missing = [name for name in wanted if not (folder / name).exists()]
     if missing:
-        found = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else None
-        there = "there is no such folder" if found is None else f"it holds: {', '.join(found[:8]) or 'nothing'}"
-        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
+        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {content_of(folder)}")
 
 
-def find_audio(folder: Path, dropped: Dropped, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
-    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first.
+def content_of(folder: Path) -> str:
+    """What was found where a corpus was looked for: ``it holds: etc, wav``, of which the first eight are named."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    found = sorted(item.name for item in folder.iterdir())
+    return f"it holds: {', '.join(found[:8]) or 'nothing'}"
+
+
+def find_audio(
+    folder: Path,
+    dropped: Dropped,
+    containers: Iterable[str] = CONTAINERS,
+    *,
+    name: Callable[[Path], str] = lambda path: path.stem,
+) -> dict[str, Path]:
+    """Audio files below ``folder`` by ``name``, sorted; of several containers the one named first.
 
     Of files with one name in several folders the first is taken, and the others are counted.
     """
     rank = {suffix: place for place, suffix in enumerate(containers)}
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        place, first = rank.get(path.suffix.lower()), found.get(path.stem)
+        place, first = rank.get(path.suffix.lower()), found.get(name(path))
         if place is None:
             continue
         if first is not None and first.parent != path.parent:
             dropped.add("with the name of another file", f"{path} ({first} is taken)")
         elif first is None or place < rank[first.suffix.lower()]:
-            found[path.stem] = path
+            found[name(path)] = path
     return found
 
 

@@ -45,18 +45,11 @@ def corpus_parser(story: str, *, holds: str, download: str | None = None) -> arg
     return parser
 
 
-def add_digits(parser: argparse.ArgumentParser) -> None:
-    """The option ``--digits`` of corpora whose transcripts have some."""
-    told = (
-        "what becomes of utterances with digits: words, where these are sure (extra [text]), or leave_out, the default"
-    )
-    parser.add_argument("--digits", choices=DIGITS, default="leave_out", help=told)
-
-
 def add_spelling(parser: argparse.ArgumentParser) -> None:
     """Options for how transcripts are written, which `spelling_of` reads."""
-    add_digits(parser)
     group = parser.add_argument_group("how transcripts are written (a report of what that changes is printed)")
+    digits = "words, where these are sure (extra [text]); leave_out: no utterance that has some (default: %(default)s)"
+    group.add_argument("--digits", default="leave_out", choices=DIGITS, help=digits)
     group.add_argument("--case", default="lower", choices=CASES, help="(default: %(default)s)")
     group.add_argument("--keep", default="'", metavar="MARKS", help='what stays inside words: "\'-" for hyphens, too')
     group.add_argument("--letters", default="", help="more letters that stay as they are: --letters é in German")

@@ -118,7 +118,9 @@ class Spelling:
         """The words of a text, one space apart; "" when there are none, None when letters cannot say what is spoken."""
         changes: list[tuple[str, str]] = []
         signs = list(_signs(self._numbers_in_words(self._unified(text, changes), changes)))
-        written = [self._memory[sign] if sign in self._memory else self._write(sign) for sign in signs]
+        for sign in set(signs) - self._memory.keys():
+            self._memory[sign] = self._written(sign)
+        written = [self._memory[sign] for sign in signs]
         if foreign := [sign for sign, new in zip(signs, written, strict=True) if new is None]:
             self.census.leave_out(text, foreign)
             return None
@@ -129,7 +131,8 @@ class Spelling:
 
     def report(self) -> str:
         """A table of the characters that were removed, replaced, or cost texts: count, Unicode name, first example."""
-        return f"spelling of {self.language!r}: {self.census.report()}"
+        unknown = " (letters unknown, all are kept)" if self._known is None else ""
+        return f"spelling of {self.language!r}{unknown}: {self.census.report()}"
 
     @functools.cached_property
     def _code(self) -> str:
@@ -175,10 +178,6 @@ class Spelling:
             return token
         changes.append((match[2], words))
         return f"{match[1]}{words}{match[3]}{match[4]}{match[5]}"
-
-    def _write(self, sign: str) -> str | None:
-        self._memory[sign] = self._written(sign)
-        return self._memory[sign]
 
     def _written(self, sign: str) -> str | None:
         """What becomes of a character and the marks on it: None for what is spoken and cannot be written."""
