@@ -1,4 +1,4 @@
-"""Waveforms to features: log-mel energies normalised within each utterance."""
+"""Waveforms to features: log-mel energies normalised within each utterance, or the samples as they are."""
 
 from __future__ import annotations
 
@@ -82,3 +82,11 @@ class LogMel(nn.Module):
         mean = (features * mask).sum(self.averaged, keepdim=True) / count
         variance = ((features - mean).square() * mask).sum(self.averaged, keepdim=True) / count
         return ((features - mean) / (variance + 1e-5).sqrt()).masked_fill(~mask, 0.0)
+
+
+class Waveform(nn.Module):
+    """The samples themselves, for encoders that hear them (`toolkit.models.wav2vec2`)."""
+
+    def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S) with (B,) samples -> the same, with zeros in the place of padding."""
+        return zero_padding(wavs.float(), samples), samples
