@@ -55,6 +55,7 @@ def complete_run_options(run_opts: dict[str, Any], document: HparamsDocument) ->
     if options.get("compile"):
         _require_compiler()
         run_opts.setdefault("compile_using_dynamic_shape_tracing", True)  # or each length would be compiled anew
+        torch._dynamo.config.suppress_errors = True  # what torch cannot compile is computed as it is
     run_opts.setdefault("distributed_backend", "nccl" if "cuda" in device else "gloo")
     if run_opts.get("ckpt_interval_steps"):
         run_opts["ckpt_interval_minutes"] = 0

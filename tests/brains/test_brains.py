@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -281,6 +282,22 @@ def test_every_batch_has_random_numbers_of_its_own(points: PointLoader, tmp_path
     first, again, other = train(1, "a"), train(1, "b"), train(2, "c")
     assert first == again
     assert len({*first, *other}) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's own, of what is deprecated in it
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_model_learns_the_same_and_is_saved_as_any_other(points: PointLoader, tmp_path: Path):
+    plain, compiled = (line_brain(tmp_path / name, epochs=2) for name in ("plain", "compiled"))
+    compiled.compile = compiled.compile_using_dynamic_shape_tracing = True
+    for brain in (plain, compiled):
+        brain.train_on(points, points)
+    assert compiled.modules.model is not compiled.model
+    torch.testing.assert_close(flat(compiled.model), flat(plain.model))
+    weights = (
+        read_weights(best_checkpoints(tmp_path / name / "save")[0] / "model.ckpt") for name in ("plain", "compiled")
+    )
+    assert next(weights).keys() == next(weights).keys()
 
 
 # Losses

@@ -28,6 +28,7 @@ def recorded_steps(run: Path) -> list[int]:
     return sorted(int(name.partition("#")[2]) for name in names if re.fullmatch(r"ProfilerStep#\d+", name))
 
 
+@pytest.mark.slow
 def test_some_steps_are_recorded_and_training_goes_on(experiment: Experiment):
     run = experiment.train("--profile_training", "--profile_steps", "3", "--profile_warmup", "5")
     assert recorded_steps(run) == [5, 6, 7]  # the last step of the first epoch, counted from 0, and two of the second

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
 import pytest
+from tiny_experiment import make_experiment
 
+from toolkit.brains.learning_curve import read_train_log
 from toolkit.cli.main import main
 from toolkit.cli.search_space import Dimension
 from toolkit.errors import ConfigError
@@ -152,3 +155,17 @@ def test_a_folder_of_another_search_is_left_alone(capsys: pytest.CaptureFixture)
     assert tune(*LR, trials=1) == 0
     assert tune("--space", "beam_size=2..4", trials=1) == 2
     assert "results/tune_ctc holds another search" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_search_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture):
+    experiment = make_experiment(tmp_path / "real", utterances=4)
+    words = [str(experiment.script), str(experiment.yaml), "--space", "lr=log:0.001..0.1", "--trials", "2"]
+    assert main(["tune", *words, "--", "--number_of_epochs", "1", "--device", "cpu"]) == 0
+    best, command = capsys.readouterr().out.splitlines()[-2:]
+    run = Path(best.rpartition(" ")[2])
+    figures = read_train_log(run / "train_log.txt")
+    assert f"valid WER {figures['valid WER'][1]:g}, " in best
+    lr = command.rpartition(" ")[2]
+    assert f"--lr {lr} --output_folder {run}" in json.loads((run / "run.json").read_text())["command"]
+    assert (run / "wer_tones.txt").is_file()
