@@ -12,6 +12,8 @@ from tiny_experiment import Experiment, make_experiment
 from tone_corpus import make_tone_corpus
 
 from toolkit.cli.main import main
+from toolkit.multilingual_tokenizer import MultilingualTokenizer
+from toolkit.rehearsal.coverage import Texts
 from toolkit.rehearsal.findings import Findings
 from toolkit.rehearsal.rehearse import rehearse
 from toolkit.tokenizer import train_tokenizer
@@ -204,3 +206,28 @@ def test_no_recipe_and_no_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no recipe or template 'nowhere'" in capsys.readouterr().err
     assert main(["check", "nowhere.yaml"]) == 1
     assert "nowhere.yaml: cannot be read" in capsys.readouterr().out
+
+
+def test_texts_of_several_languages_are_those_of_their_own(tmp_path: Path) -> None:
+    train_tokenizer({"de": ["guten tag"], "fr": ["c'est ça"]}, tmp_path / "tokenizer.model", model_type="char")
+    texts, findings = Texts(MultilingualTokenizer(tmp_path / "tokenizer.model")), Findings()
+    texts.add("1", "guten tag", "de")
+    texts.add("2", "c'est ça", "fr")
+    texts.report("train_data", findings)
+    assert findings.problems == []
+    texts.add("3", "ça", "de")
+    texts.report("train_data", findings)
+    assert len(findings.problems) == 1
+    assert "1 texts have characters that the tokenizer does not know: 'ç', first in 'ça'" in findings.problems[0]
+
+
+def test_a_tokenizers_texts_by_language_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "recipes/CommonVoice", tmp_path / "recipe")
+    monkeypatch.chdir(tmp_path / "recipe")
+    for language in ("de", "fr"):
+        Path(f"manifests/{language}").mkdir(parents=True)
+        Path(f"manifests/{language}/lm_train.txt").write_text("eins\nzwei\n")
+    assert main(["check", "hparams/tokenizer_multilingual.yaml"]) == 0
+    assert "train_text.fr: 2 sentences" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from lhotse.cut import Cut
 
 from toolkit.dataio.cut_audio import load_cut
 from toolkit.dataio.loaders import Encoder, load_split
+from toolkit.dataio.tokenize import TokenizerWrapper
 from toolkit.dataio.utterances import transcript
 from toolkit.errors import DataError
 from toolkit.rehearsal.findings import Findings
@@ -87,7 +88,7 @@ def _look_at_utterances(name: str, source: Any, tokenizer: Encoder, looked: Look
         except DataError as error:
             failures.append(str(error))
             continue
-        looked.needs[cut.id] = cut.duration, texts.add(cut.id, transcript(cut))
+        looked.needs[cut.id] = cut.duration, texts.add(cut.id, transcript(cut), _language(cut))
     for number in _spread(len(source), MOST_AUDIO):
         try:
             load_cut(source[number])
@@ -98,6 +99,10 @@ def _look_at_utterances(name: str, source: Any, tokenizer: Encoder, looked: Look
     if len(failures) > SHOWN:
         findings.problems.append(f"{name}: {len(failures) - SHOWN} more like these; `asr data check` lists them")
     texts.report(name, findings)
+
+
+def _language(cut: Cut) -> str | None:
+    return next((one.language for one in cut.supervisions), None)
 
 
 def _spread(count: int, most: int) -> Iterable[int]:
@@ -115,15 +120,16 @@ class Texts:
     empty: list[str] = field(default_factory=list)
     with_unknown: int = 0
 
-    def add(self, name: str, text: str) -> int:
+    def add(self, name: str, text: str, language: str | None = None) -> int:
         """Look at a text; the frames that CTC needs for it: a token each, and a blank between equal neighbours."""
         if not text.strip():
             self.empty.append(name)
-        tokens = self.tokenizer.encode(text)
+        encode = TokenizerWrapper(self.tokenizer)
+        tokens = encode(text, language)
         if UNKNOWN in tokens:
             self.with_unknown += 1
             self.example = self.example or text
-            self.unknown.update(char for char in set(text) if UNKNOWN in self.tokenizer.encode(char))
+            self.unknown.update(char for char in set(text) if UNKNOWN in encode(char, language))
         return len(tokens) + sum(one == other for one, other in pairwise(tokens))
 
     def report(self, name: str, findings: Findings) -> None:

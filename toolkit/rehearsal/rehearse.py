@@ -89,7 +89,7 @@ def _sets(hparams: Mapping[str, Any]) -> list[tuple[str, Any]]:
     found = []
     for key in (key for key in (*DATA, *TEXTS) if key in hparams):
         value = hparams[key]
-        if key.startswith("test_") and isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (key.startswith("test_") or key in TEXTS):  # a tokenizer's texts by language
             found += [(f"{key}.{name}", inner) for name, inner in value.items()]
         else:
             found.append((key, value))
