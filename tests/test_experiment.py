@@ -50,6 +50,12 @@ def settings(experiment: Experiment, *options: str) -> tuple[dict, dict]:
 # The command line
 
 
+def test_torch_compile_without_a_compiler_is_refused(fresh: Experiment, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"compile: torch needs a C\+\+ compiler, and there is no no-such-compiler"):
+        settings(fresh, "--compile")
+
+
 def test_values_are_yaml_and_a_bare_flag_is_true(fresh: Experiment):
     words = ["--lr", "1e-3", "--n_mels=8", "--test_only", "--max_grad_norm", "-1", "--train_data", "{batch_size: 5}"]
     hparams, run_opts = settings(fresh, *words)
@@ -207,7 +213,7 @@ def test_what_a_run_leaves(finished: Experiment):
     left = {path.name for path in finished.run.iterdir()}
     assert left == {
         *("train_log.txt", "log.txt", "env.log", "train.py", "hyperparams.yaml", "tokenizer.model"),
-        *("save", "wer_tones.txt", "learning_curve.png"),
+        *("save", "wer_tones.txt", "learning_curve.png", "run.json"),
     }
     assert finished.run.joinpath("train.py").read_text() == finished.script.read_text()
     lines = finished.run.joinpath("train_log.txt").read_text().splitlines()

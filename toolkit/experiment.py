@@ -65,8 +65,9 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     _set_up_logging(folder / "log.txt")
     logger.info("%s %s in %s", script.name, document.path, folder)
     hparams = document.build()
-    on_main(log_command, [folder, script, shlex.join([script.name, *arguments])])
-    archive = functools.partial(on_main, archive_experiment, [folder, document, script])
+    command = shlex.join([script.name, *arguments])
+    on_main(log_command, [folder, script, command])
+    archive = functools.partial(on_main, archive_experiment, [folder, document, script, command])
     if "brain" not in document:
         archive()
     elif not run_opts.get("test_only"):
@@ -113,7 +114,7 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     overrides, run_opts = settings(document, rest)
     document.override(overrides)
     check_declarations(document)
-    _check_kinds(document)
+    check_kinds(document)
     return document, run_opts
 
 
@@ -145,7 +146,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _check_kinds(document: HparamsDocument) -> None:
+def check_kinds(document: HparamsDocument) -> None:
     """Raise a ConfigError for a key that every experiment needs as text or as a whole number, and is not."""
     if "output_folder" in document and not isinstance(document.value("output_folder"), str):
         raise ConfigError(f"output_folder: expected a folder, not {document.value('output_folder')!r}")

@@ -49,8 +49,11 @@ STANDARD_KEYS = {
     "tokenizer": "text to tokens and back",
     "tokenizer_file": "SentencePiece model made by train_tokenizer.py; copied into the run's folder",
     "lm_folder": "run folder of train_lm.py; its model is copied into the run's folder",
+    "wav2vec2": "folder or hub name of the pretrained model that is fine-tuned; its description is kept with the run",
     "encoder_folder": "run folder of the recogniser whose encoder a speech language model hears with",
-    "init_from": "run folder whose weights training begins with, where names, shapes and tokens are the same",
+    "init_from": "run or exported folder whose weights training begins with, where names, shapes and tokens agree",
+    "freeze": "beginnings of the names of parameters that stay as they are: [encoder]",
+    "param_groups": "options of the optimizer for some parameters, by beginning of name: {encoder: {lr: 0.0001}}",
     "sample_rate": "of the waveforms the model hears, in Hz; other audio is resampled",
     "train_data": "loader of the training set",
     "valid_data": "loader of the validation set",
@@ -70,9 +73,14 @@ STANDARD_KEYS = {
     "label_smoothing": "probability spread over the wrong tokens in the decoder's loss",
     "valid_search": "the search that ranks checkpoints on the validation set",
     "test_search": "the search used for testing and transcribing",
+    "ranked_by": "what ranks checkpoints on the validation set: WER (absent), or CER for writing without spaces",
     "average_checkpoints": "how many of the best checkpoints are averaged for testing and transcribing",
+    "ema_decay": "decay of the moving average of the weights that is validated, tested and saved: 0.999",
     "tensorboard": "also write TensorBoard logs (needs the extra [tensorboard])",
+    "wandb": "project of Weights & Biases to which figures are sent, too (needs the extra [wandb])",
+    "mlflow": "experiment of MLflow to which figures are sent, too (needs the extra [mlflow])",
     "precision": "fp32, bf16 or (on a GPU) fp16",
+    "compile": "whether torch.compile makes the model faster, which takes minutes and a C++ compiler",
     "max_grad_norm": "gradient norm above which gradients are scaled down",
     "grad_accumulation_factor": "batches whose gradients are added up before a step",
     "ckpt_interval_minutes": "minutes between checkpoints inside an epoch",
@@ -148,11 +156,16 @@ class HparamsDocument:
             del self.data[key]
 
     def check_keys(self) -> None:
-        """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
+        """Raise a ConfigError for the first of `key_problems`."""
+        for problem in self.key_problems():
+            raise ConfigError(problem)
+
+    def key_problems(self) -> Iterator[str]:
+        """References to keys that are not there, and keys that nothing reads."""
         for name in sorted(self.referred() - set(self.data)):
-            raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
+            yield f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}"
         for key in self.unread():
-            raise ConfigError(
+            yield (
                 f"{self.path}, line {self.line(key)}: nothing reads the key {key!r}"
                 f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
             )

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
-from toolkit.files import replacing
+from toolkit.files import replacing, write_atomically
 from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
 from toolkit.models.int8 import use_int8
+from toolkit.models.wav2vec2 import describe
 from toolkit.tokenizer import read_pieces
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,12 @@ HPARAMS_FILE = "hyperparams.yaml"
 AVERAGE = "average_checkpoints"
 LOADS_LANGUAGE_MODEL = "!apply:toolkit.pretrained.load_language_model"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
-COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
+COLLECTED = {
+    "tokenizer_file": "tokenizer.model",
+    "lm_folder": "lm",
+    "arpa_file": "lm.arpa.gz",  # read whether it is gzipped or not
+    "wav2vec2": "wav2vec2.json",
+}
 
 
 def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
@@ -122,34 +128,6 @@ def trained_weights(folder: str | Path) -> dict[str, Tensor]:
     return model_weights(folder, document.value(AVERAGE) or 1)
 
 
-def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
-    """Put those weights of a run into a model that are of the name and shape of the model's own; the log says which.
-
-    With another tokenizer than the run's, what has a row for each token begins anew: row 7 is of another text.
-
-    Raises
-    ------
-    ExperimentError
-        The folder is not a run's, or no epoch was finished.
-    ModelError
-        None of the weights fits.
-    """
-    ours, theirs = model.state_dict(), trained_weights(folder)
-    taken = {name for name in ours if name in theirs and theirs[name].shape == ours[name].shape}
-    if not taken:
-        raise ModelError(f"{folder}: none of its weights has the name and the shape of one of {type(model).__name__}")
-    if not has_tokens_of(folder, tokenizer_file):
-        logger.info("%s has another tokenizer than %s: what belongs to tokens begins anew", folder, tokenizer_file)
-        rows = (len(read_pieces(tokenizer_file)),)
-        # an encoder knows no tokens, though its layers may be as wide as there are
-        taken -= {name for name in taken if ours[name].shape[:1] == rows and not name.startswith("encoder.")}
-    model.load_state_dict(ours | {name: theirs[name] for name in taken})
-    left = ours.keys() - taken
-    parts = ", ".join(sorted({name.split(".")[0] for name in left})) or "none"
-    level = logging.WARNING if len(taken) < len(left) else logging.INFO
-    logger.log(level, "%d tensors are those of %s; %d begin anew, of: %s", len(taken), folder, len(left), parts)
-
-
 def has_tokens_of(folder: str | Path, tokenizer_file: str | Path | None) -> bool:
     """Whether a run's tokens stand for the same pieces of text as a tokenizer's; also when either has no tokenizer."""
     theirs = Path(folder) / COLLECTED["tokenizer_file"]
@@ -179,9 +157,11 @@ def load_language_model(folder: str | Path) -> nn.Module:
 
 
 def collect(source: str | Path, target: str | Path) -> None:
-    """Copy a file, or of a run's folder what it takes to use its model, over ``target``."""
+    """Copy a file, or of a run's folder what it takes to use its model, over ``target``; describe a wav2vec2 there."""
     source, target = Path(source), Path(target)
-    if source.is_file():
+    if target.name == COLLECTED["wav2vec2"]:
+        write_atomically(target, describe(source))
+    elif source.is_file():
         _copy(source, target)
     elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
         with replacing(target / WEIGHTS) as partial:

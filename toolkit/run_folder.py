@@ -17,46 +17,55 @@ from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import require_writable, write_atomically
 from toolkit.hparams import HparamsDocument, differing, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect, has_tokens_of
+from toolkit.run_facts import read_facts, versions, write_facts
 
 logger = logging.getLogger(__name__)
 
 # What makes a run the run it is: with another value of these, the checkpoints in its folder are another experiment's.
 IDENTITY = ("model", "tokenizer", "seed", "brain")
 # Of these the kind belongs to it, as checkpoints hold its state; options may change, which the log then says.
-STATEFUL = ("opt_class", "lr_annealing")
-WATCHED = (*STATEFUL, "lr_schedule", "train_data", "train_text")
+STATEFUL = ("opt_class", "lr_annealing", "param_groups", "ema_decay")
+WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
 
 
 def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
-    """Create a run's folder, or check that it is this experiment's; nothing in it is changed.
+    """Create a run's folder once it is checked; nothing in it is changed."""
+    check_run_folder(folder, document, script)
+    (folder / "save").mkdir(parents=True, exist_ok=True)
+
+
+def check_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Check that a run's folder can be made, or is this experiment's.
 
     Raises
     ------
     ExperimentError
-        When it holds another experiment.
+        It holds another experiment.
     ConfigError
-        When the folder cannot be made, or the language model was trained with another tokenizer.
+        The folder cannot be made, or the language model was trained with another tokenizer.
     """
     require_writable(folder, "output_folder")
     _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
-    (folder / "save").mkdir(parents=True, exist_ok=True)
 
 
-def archive_experiment(folder: Path, document: HparamsDocument, script: Path) -> None:
+def archive_experiment(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
     """Put script, YAML and what the YAML names into a run's folder: all that it takes to transcribe with the run.
 
     What makes the run go on otherwise than it began is logged.
     """
-    if any(folder.glob("save/CKPT+*/CKPT.yaml")) and (folder / HPARAMS_FILE).is_file():
+    goes_on = any(folder.glob("save/CKPT+*/CKPT.yaml"))
+    if goes_on and (folder / HPARAMS_FILE).is_file():
         for change in _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), WATCHED):
             logger.warning("%s goes on otherwise: %s", folder, change)
-    for key, name in COLLECTED.items():
-        source = document.value(key)
-        if source and Path(source).exists():
-            collect(source, folder / name)
+    for key in _collected(document):
+        if Path(document.value(key)).exists() or key == "wav2vec2":  # which may be a name of the hub
+            collect(document.value(key), folder / COLLECTED[key])
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
+    if "brain" in document:
+        facts = {"command": command, "commit": _commit(script.parent), "versions": versions()}
+        write_facts(folder, (read_facts(folder) if goes_on else {}) | facts)
 
 
 def log_command(folder: Path, script: Path, command: str) -> None:
@@ -68,12 +77,16 @@ def log_command(folder: Path, script: Path, command: str) -> None:
 def _archived(document: HparamsDocument) -> HparamsDocument:
     """The document as it is kept with the run: overrides applied, collected files named where they now lie."""
     archived = document.copy()
-    for key, name in COLLECTED.items():
-        if document.data.get(key):
-            archived.data[key] = reference(f"<output_folder>/{name}")
+    for key in _collected(document):
+        archived.data[key] = reference(f"<output_folder>/{COLLECTED[key]}")
     while unread := archived.unread():  # what only an overridden value referred to
         archived.keep(set(archived.data) - set(unread))
     return archived
+
+
+def _collected(document: HparamsDocument) -> list[str]:
+    """The keys that name what a run collects; one of these names may also be of an object."""
+    return [key for key in COLLECTED if document.data.get(key) and isinstance(document.value(key), str)]
 
 
 def _check_same_tokens(tokenizer_file: str | None, lm_folder: str | None) -> None:
@@ -113,8 +126,11 @@ def _differences(before: HparamsDocument, now: HparamsDocument, keys: Iterable[s
 
 
 def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
-    """What has state in the checkpoints and is now of another class, or is new, or is gone."""
+    """What has state in the checkpoints and is now of another class, or has other names, or is new, or is gone."""
     names = [{key: name for key, name, _ in reversed([*one.calls()]) if key in STATEFUL} for one in (before, now)]
+    for document, kinds in zip((before, now), names, strict=True):
+        kinds["param_groups"] = ", ".join(document.data.get("param_groups") or ()) or "nothing"
+        kinds["ema_decay"] = "a number" if document.value("ema_decay") else "nothing"
     pairs = {key: [one.get(key, "nothing") for one in names] for key in STATEFUL}
     return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 import torch
@@ -21,7 +23,11 @@ RUN_OPTIONS = {
     "max_grad_norm": STANDARD_KEYS["max_grad_norm"],
     "grad_accumulation_factor": STANDARD_KEYS["grad_accumulation_factor"],
     "precision": STANDARD_KEYS["precision"],
+    "compile": STANDARD_KEYS["compile"],
     "ckpt_interval_minutes": STANDARD_KEYS["ckpt_interval_minutes"] + " (default: 15)",
+    "profile_training": "where the time of some steps goes: a table in the log, a trace in profile.json.gz",
+    "profile_steps": "how many steps that are (default: 5)",
+    "profile_warmup": "how many go before them (default: 5)",
     "ckpt_interval_steps": "batches between checkpoints inside an epoch, instead of minutes",
 }
 CKPT_INTERVAL_MINUTES = 15
@@ -46,11 +52,23 @@ def complete_run_options(run_opts: dict[str, Any], document: HparamsDocument) ->
     device = options.get("device") or infer_device()
     if device == "cpu" and "fp16" in (options.get("precision"), options.get("eval_precision")):
         raise ConfigError("precision: fp16 needs a GPU; use bf16 or fp32 on the CPU")
+    if options.get("compile"):
+        _require_compiler()
+        run_opts.setdefault("compile_using_dynamic_shape_tracing", True)  # or each length would be compiled anew
+        torch._dynamo.config.suppress_errors = True  # what torch cannot compile is computed as it is
     run_opts.setdefault("distributed_backend", "nccl" if "cuda" in device else "gloo")
     if run_opts.get("ckpt_interval_steps"):
         run_opts["ckpt_interval_minutes"] = 0
     elif "ckpt_interval_minutes" not in options:
         run_opts["ckpt_interval_minutes"] = CKPT_INTERVAL_MINUTES
+
+
+def _require_compiler() -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ConfigError(
+            f"compile: torch needs a C++ compiler, and there is no {compiler}; install one, or leave it out"
+        )
 
 
 def _wanted(key: str, value: Any) -> str | None:
@@ -61,7 +79,7 @@ def _wanted(key: str, value: Any) -> str | None:
         return None if _is_device(value) else "a device of this machine, such as cpu or cuda:0"
     if key.endswith("precision"):
         return None if value in ("fp32", "bf16", "fp16") else "fp32, bf16 or fp16"
-    if key == "grad_accumulation_factor":
+    if key in ("grad_accumulation_factor", "profile_steps", "profile_warmup"):
         return None if number and value >= 1 and value == int(value) else "a whole number above 0"
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "true or false"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.dataio.batches import Batch, TextBatch, pad_tokens
 from toolkit.decoders.ctc import CTCGreedySearcher
-from toolkit.errors import MissingDependencyError, ModelError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.models.language import RNNLM
 from toolkit.models.transducer import Joint
 from toolkit.tokenizer import Tokenizer
@@ -195,6 +194,35 @@ def test_the_best_checkpoints_and_the_last_are_kept_and_the_best_averaged(points
     torch.testing.assert_close(torch.stack(stored), torch.stack([epochs[1], epochs[3]])[:, :3])
 
 
+def test_the_moving_average_is_evaluated_and_saved_and_training_goes_on_without_it(points: PointLoader, tmp_path: Path):
+    brain, plain = (line_brain(tmp_path / name, epochs=2, ema_decay=decay) for name, decay in (("a", 0.4), ("b", None)))
+    seen: dict[str, list[Tensor]] = {"trained": [], "evaluated": [], "plain": []}
+    average = flat(brain.model)
+    for one, name in ((brain, "trained"), (plain, "plain")):
+        one.on_fit_batch_end = lambda *_, one=one, name=name: seen[name].append(flat(one.model))
+        one.train_on(points, points)
+    torch.testing.assert_close(torch.stack(seen["trained"]), torch.stack(seen["plain"]), rtol=0, atol=0)
+    for step, weights in enumerate(seen["trained"], 1):
+        decay = min(0.4, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weights
+        seen["evaluated"].append(average)
+    ends = {"evaluated": [seen["evaluated"][4], seen["evaluated"][9]]}
+    checkpoints = sorted(best_checkpoints(tmp_path / "a/save", 99), key=lambda one: read_meta(one)["epoch"])
+    assert read_meta(checkpoints[-1])["epoch"] == 2
+    saved = read_weights(checkpoints[-1] / "model.ckpt")
+    torch.testing.assert_close(torch.cat([saved["weight"].flatten(), saved["bias"]]), ends["evaluated"][-1])
+    with torch.no_grad():
+        brain.model.weight[0], brain.model.bias[0] = ends["evaluated"][-1][:3], ends["evaluated"][-1][3]
+        errors = [(brain.model(one.x) - one.y).square().mean() for one in points.dataset]
+    assert read_meta(checkpoints[-1])["loss"] == pytest.approx(float(torch.stack(errors).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, "0.9", True])
+def test_a_decay_that_cannot_be(points: PointLoader, tmp_path: Path, decay: Any):
+    with pytest.raises(ConfigError, match=r"ema_decay: expected a number between 0 and 1, such as 0\.999, not"):
+        line_brain(tmp_path, ema_decay=decay).train_on(points, points)
+
+
 def test_new_bob_anneals_when_validation_does_not_improve(points: PointLoader, tmp_path: Path):
     brain = line_brain(tmp_path, epochs=4, lr=0.08, lr_annealing=NewBobScheduler(0.08, annealing_factor=0.5))
     brain.valid_errors = iter([5.0, 4.0, 4.5, 1.0])
@@ -256,35 +284,20 @@ def test_every_batch_has_random_numbers_of_its_own(points: PointLoader, tmp_path
     assert len({*first, *other}) == 20
 
 
-class Writer(list):
-    """What TensorBoard would be told."""
-
-    def __init__(self, _: str) -> None:
-        super().__init__()
-        Writer.made = self
-
-    def add_scalar(self, name: str, value: float, epoch: int) -> None:
-        self.append((name, value, epoch))
-
-    def flush(self) -> None:
-        pass
-
-
-def test_tensorboard_gets_curves_over_epochs_also_of_a_run_that_continues(points: PointLoader, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    line_brain(tmp_path, epochs=2, tensorboard=True).train_on(points, points)
-    brain = line_brain(tmp_path, epochs=3, tensorboard=True)
-    brain.train_on(points, points)
-    brain.test_on(points, "clean")
-    names = ["lr", "loss/train", "seconds/train", "loss/valid", "loss/clean"]
-    assert [(name, epoch) for name, _, epoch in Writer.made] == [(name, 3) for name in names]
-    assert Writer.made[0] == ("lr", 0.1, 3)
-
-
-def test_tensorboard_names_the_extra_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'asr-recipes\[tensorboard\]'"):
-        line_brain(tmp_path, tensorboard=True)
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's own, of what is deprecated in it
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_model_learns_the_same_and_is_saved_as_any_other(points: PointLoader, tmp_path: Path):
+    plain, compiled = (line_brain(tmp_path / name, epochs=2) for name in ("plain", "compiled"))
+    compiled.compile = compiled.compile_using_dynamic_shape_tracing = True
+    for brain in (plain, compiled):
+        brain.train_on(points, points)
+    assert compiled.modules.model is not compiled.model
+    torch.testing.assert_close(flat(compiled.model), flat(plain.model))
+    weights = (
+        read_weights(best_checkpoints(tmp_path / name / "save")[0] / "model.ckpt") for name in ("plain", "compiled")
+    )
+    assert next(weights).keys() == next(weights).keys()
 
 
 # Losses
@@ -301,6 +314,18 @@ def asr_hparams(folder: Path, model: nn.Module, tokenizer: Tokenizer, **hparams:
     counter, optimizer = EpochCounter(1), partial(torch.optim.SGD, lr=0.1)
     made = {"model": model, "epoch_counter": counter, "opt_class": optimizer, "output_folder": str(folder)}
     return made | {"tokenizer": tokenizer, "valid_search": search, "test_search": search} | hparams
+
+
+def test_writing_without_spaces_is_ranked_by_characters(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    figures = {}
+    for ranked_by in ("WER", "CER"):
+        brain = CTCBrain(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, ranked_by=ranked_by), {"device": "cpu"})
+        brain.on_stage_start(Stage.VALID)
+        brain.scored.add("a", "而对楼市成交", "而对楼市成本")
+        figures[ranked_by] = next(iter(brain.stage_figures(Stage.VALID, 1.0).items()))
+    assert figures == {"WER": ("WER", 100.0), "CER": ("CER", pytest.approx(100 / 6))}
+    with pytest.raises(ConfigError, match="ranked_by: 'SER'; expected WER or CER"):
+        CTCBrain(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, ranked_by="SER"), {"device": "cpu"})
 
 
 def batch_of(tokens: list[list[int]]) -> Batch:

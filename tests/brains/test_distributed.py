@@ -14,6 +14,7 @@ import pytest
 from tiny_experiment import Experiment, make_experiment
 
 from toolkit.brains.learning_curve import read_train_log
+from toolkit.run_facts import read_facts
 
 pytestmark = pytest.mark.slow
 
@@ -140,6 +141,13 @@ def test_one_process_writes_files(experiment: Experiment):
     started = [line for line in lines if " INFO toolkit.experiment: train.py " in line]
     assert len(started) == 1
     assert experiment.run.joinpath("env.log").read_text().count(" command: ") == 1
+
+
+def test_facts_are_those_of_both(experiment: Experiment):
+    facts = read_facts(experiment.run)
+    manifest = json.loads((experiment.folder / "manifests/train.json").read_text())
+    assert facts["processes"] == 2
+    assert facts["train_hours"] == pytest.approx(sum(one["length"] for one in manifest.values()) / 3600, abs=0.0005)
 
 
 def test_the_test_set_is_scored_once(experiment: Experiment, records):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from tiny_experiment import make_experiment
 from torch import nn
 
 from toolkit.checkpoints import model_weights
+from toolkit.cli.main import main
 from toolkit.errors import ModelError
+from toolkit.init_from import take_weights
 from toolkit.models.features import LogMel
 from toolkit.models.recogniser import CTCModel
 from toolkit.models.recurrent import CRDNN
-from toolkit.pretrained import take_weights
 from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 
@@ -53,12 +55,12 @@ def test_what_belongs_to_tokens_is_taken_of_the_same_tokens_alone(
     assert same.read_bytes() != tokenizer.model_file.read_bytes()
     assert Tokenizer(same).pieces() == tokenizer.pieces()
     check_taken(make_model(len(tokenizer)), run_folder, same)
-    assert "another tokenizer" not in caplog.text
+    assert "24 of 24 tensors are taken" in caplog.text
     other = make_tokenizer(tmp_path / "other.model", "DEF FDE", "E D F")
     assert len(Tokenizer(other)) == len(tokenizer)
     check_taken(make_model(len(tokenizer)), run_folder, other, but=CTC_OUTPUT)
-    assert f"{run_folder} has another tokenizer than {other}: what belongs to tokens begins anew" in caplog.text
-    assert "2 begin anew, of: ctc_output" in caplog.text
+    assert f"weights of {run_folder}: 22 of 24 tensors are taken" in caplog.text
+    assert re.search(r"^  ctc_output +2  begins anew: another tokenizer$", caplog.text, flags=re.MULTILINE)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
@@ -75,7 +77,41 @@ def test_a_run_of_which_little_fits_is_warned_of(
     take_weights(make_model(len(tokenizer), neurons=12), run_folder, tokenizer.model_file)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.message == f"9 tensors are those of {run_folder}; 15 begin anew, of: ctc_output, encoder"
+    assert record.message.startswith(f"weights of {run_folder}: 9 of 24 tensors are taken\n")
+
+
+def test_the_log_says_of_each_part_what_became_of_it_and_why(
+    run_folder: Path, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    model = make_model(len(tokenizer) + 3)
+    model.decoder, model.encoder.rnn = nn.Linear(2, 2), None
+    take_weights(model, run_folder, tokenizer.model_file)
+    (record,) = caplog.records
+    rows = {tuple(re.split(r"  +", line.strip())) for line in record.message.splitlines()[1:]}
+    assert rows >= {
+        ("encoder.front_end", "10", "taken"),
+        ("encoder.rnn", "12", "not used: the model has no such tensors"),
+        ("decoder", "2", "begins anew: not there"),
+        ("ctc_output", "2", "begins anew: of another shape there"),
+    }
+    assert sum(int(row[1]) for row in rows) == len(model_weights(run_folder)) + 2
+
+
+def test_a_tensor_of_another_shape_that_stands_alone_is_shown_with_both_shapes(
+    run_folder: Path, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    model = make_model(len(tokenizer))
+    model.ctc_output.weight = nn.Parameter(torch.zeros(len(tokenizer), 5))
+    take_weights(model, run_folder, tokenizer.model_file)
+    there = tuple(model_weights(run_folder)["ctc_output.weight"].shape)
+    assert f"1  begins anew: {there} there, ({len(tokenizer)}, 5) here" in caplog.text
+
+
+def test_an_exported_folder_serves_as_well(run_folder: Path, tokenizer: Tokenizer, tmp_path: Path):
+    assert main(["export", str(run_folder), str(tmp_path / "exported")]) == 0
+    check_taken(make_model(len(tokenizer)), tmp_path / "exported", tokenizer.model_file)
 
 
 def test_a_run_of_which_nothing_fits_is_refused(run_folder: Path):

@@ -22,10 +22,12 @@ from toolkit.brains.ctc import CTCBrain
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import read_train_log
 from toolkit.dataio.batches import Batch
+from toolkit.errors import ExperimentError
 
 pytestmark = pytest.mark.usefixtures("logging_put_back")
 
 EPOCHS, BATCHES = 3, 6
+EMA = ["--ema_decay", "0.4"]
 ANNEALING = "lr_annealing: !new:speechbrain.nnet.schedulers.NewBobScheduler\n  initial_value: !ref <lr>\n"
 
 
@@ -58,7 +60,7 @@ def _ctrl_c() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     experiment = make_experiment(tmp_path_factory.mktemp("tones"))
-    experiment.yaml.write_text(experiment.yaml.read_text() + ANNEALING)
+    experiment.yaml.write_text(experiment.yaml.read_text() + ANNEALING + "ema_decay: null\n")
     return experiment
 
 
@@ -94,7 +96,12 @@ def reached(corpus: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 def check_same_end(run: Path, undisturbed: Path, *, within: float = 0.0) -> None:
     """Both ended with the same weights, optimizer, schedule, counts and figures, and each epoch is in the log."""
-    for name in ("model", "optimizer", "lr_annealing"):
+    for name in (
+        "model",
+        "optimizer",
+        "lr_annealing",
+        *(["ema"] if (last(undisturbed) / "ema.ckpt").is_file() else []),
+    ):
         found, expected = (torch.load(last(one) / f"{name}.ckpt") for one in (run, undisturbed))
         torch.testing.assert_close(found, expected, rtol=0, atol=within)
     for name in ("brain", "counter"):
@@ -145,11 +152,12 @@ def disturbed(experiment: Experiment, monkeypatch: pytest.MonkeyPatch, how: Call
 # kill -9
 
 
-def test_killed_inside_an_epoch(experiment, monkeypatch, reached):
-    steps = ["--ckpt_interval_steps", "2"]
+@pytest.mark.parametrize("options", [[], EMA], ids=["", "ema"])
+def test_killed_inside_an_epoch(experiment, monkeypatch, reached, options: list[str]):
+    steps = ["--ckpt_interval_steps", "2", *options]
     watch = disturbed(experiment, monkeypatch, lambda patch: Watch(patch, "TRAIN", BATCHES + 6), *steps)
     assert [watch.count("TRAIN", epoch) for epoch in (1, 2, 3)] == [0, 2, 6]  # 4 of epoch 2 are in the checkpoint
-    check_same_end(experiment.run, reached())
+    check_same_end(experiment.run, reached(*options))
 
 
 def test_killed_before_any_checkpoint(experiment, monkeypatch, reached):
@@ -272,11 +280,12 @@ def test_ctrl_c_while_gradients_accumulate(experiment, monkeypatch, reached):
     check_same_end(experiment.run, reached(*options))
 
 
-def test_ctrl_c_in_validation(experiment, monkeypatch, reached):
-    watch = disturbed(experiment, monkeypatch, lambda patch: Watch(patch, "VALID", 2, press_ctrl_c))
+@pytest.mark.parametrize("options", [[], EMA], ids=["", "ema"])
+def test_ctrl_c_in_validation(experiment, monkeypatch, reached, options: list[str]):
+    watch = disturbed(experiment, monkeypatch, lambda patch: Watch(patch, "VALID", 2, press_ctrl_c), *options)
     assert [watch.count("TRAIN", epoch) for epoch in (1, 2, 3)] == [0, 0, 6]
     assert watch.count("VALID") == 2
-    check_same_end(experiment.run, reached())
+    check_same_end(experiment.run, reached(*options))
 
 
 def test_ctrl_c_while_an_epoch_ends(experiment, monkeypatch, reached):
@@ -306,7 +315,13 @@ def test_a_brain_may_train_in_another_thread():
         assert threads.submit(train).result() == "trained"
 
 
-# What may change
+# What may change, and what may not
+
+
+def test_a_run_goes_on_with_a_moving_average_or_without_as_it_began(experiment):
+    train(experiment, "--number_of_epochs", "1")
+    with pytest.raises(ExperimentError, match="holds another experiment: ema_decay was nothing, now a number"):
+        train(experiment, *EMA)
 
 
 def test_a_changed_learning_rate_is_used(experiment, corpus):

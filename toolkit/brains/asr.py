@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
@@ -14,6 +15,7 @@ from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import Batch, TextBatch
+from toolkit.errors import ConfigError
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
 from toolkit.models.masking import valid_mask
@@ -21,10 +23,14 @@ from toolkit.models.masking import valid_mask
 logger = logging.getLogger(__name__)
 
 LISTED = 20  # utterances named in a warning
+RANKING = ("WER", "CER")
 
 
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
+
+    Checkpoints are ranked by the word error rate, or as ``ranked_by`` says: Chinese is written without spaces, and a
+    sentence would be a word.
 
     With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
@@ -40,26 +46,47 @@ class ASRBrain(RecipeBrain):
         *("tokenizer", "valid_search", "test_search"),
         *("train_data", "valid_data", "test_data"),
     }
-    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight", "ranked_by"}
     batch_type: ClassVar[type[TextBatch]] = Batch
+    samples_heard = 0
+
+    def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
+        self.ranked_by = hparams.get("ranked_by", "WER")
+        if self.ranked_by not in RANKING:
+            raise ConfigError(f"ranked_by: {self.ranked_by!r}; expected {' or '.join(RANKING)}")
+        super().__init__(hparams, run_opts)
 
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
         batch = self.receive(batch)
+        self.samples_heard += batch.original_samples
         return super().fit_batch(batch.repeat(2) if self.ctc_weight and self._consistency_weight else batch)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting: errors of the stage, and utterances too short for CTC."""
         super().on_stage_start(stage, epoch)
         self.too_short: list[str] = []
+        if stage == sb.Stage.TRAIN:
+            self.samples_heard = 0
         self.scored = ErrorRateTracker()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
-        """Word and character error rate in percent, then the loss."""
+        """Word and character error rate in percent, the one first that ranks checkpoints, then the loss."""
         if stage == sb.Stage.TRAIN:
             self._report_too_short()
             return {"loss": stage_loss}
-        return {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        figures = {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        return {self.ranked_by: figures[self.ranked_by], **figures}
+
+    def facts_of_epoch(self, epoch: int) -> dict[str, Any]:
+        """With the hours of audio of an epoch, without copies at other speeds; the most of any epoch, for one goes on.
+
+        A run that was stopped hears the rest of its epoch only.
+        """
+        facts = super().facts_of_epoch(epoch)
+        heard = self._mean_over_ranks({"samples": self.samples_heard})["samples"] * facts["processes"]
+        hours = heard / getattr(self.hparams, "sample_rate", math.inf) / 3600
+        return facts | {"train_hours": round(max(hours, self.facts.known.get("train_hours", 0.0)), 3)}
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Write ``wer_<test>.txt`` after a test."""

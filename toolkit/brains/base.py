@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import MainProcessContext, ddp_all_reduce, get_rank, if_main_process
 from speechbrain.utils.seed import seed_everything
 from torch.nn.utils import clip_grad_norm_
@@ -22,14 +23,18 @@ from torch.utils.data import DataLoader
 from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
 from toolkit.brains.interrupts import uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
-from toolkit.brains.tensorboard import TensorboardLog
-from toolkit.brains.train_log import TrainLog
+from toolkit.brains.loggers import BY_KEY, make_loggers
+from toolkit.brains.moving_average import MovingAverage
+from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
+from toolkit.brains.profiler import StepProfiler
 from toolkit.checkpoints import RANK
 from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
 from toolkit.dataio.batches import TextBatch
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import temporary_folder
-from toolkit.pretrained import load_weights, take_weights
+from toolkit.init_from import take_weights
+from toolkit.pretrained import load_weights
+from toolkit.run_facts import RunFacts, hardware
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +60,15 @@ class RecipeBrain(sb.Brain):
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
     needs: ClassVar[set[str]] = {"model", "opt_class", "epoch_counter", "output_folder"}
     reads: ClassVar[set[str]] = {
-        *("init_from", "lr_annealing", "lr_schedule", "average_checkpoints", "tensorboard"),
-        *("precision", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes"),
+        *("init_from", "freeze", "param_groups", "lr_annealing", "lr_schedule", "ema_decay", "average_checkpoints"),
+        *("precision", "compile", "max_grad_norm", "grad_accumulation_factor", "ckpt_interval_minutes", *BY_KEY),
     }
     batch_type: ClassVar[type[TextBatch]] = TextBatch
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
         self.archive = run_opts.pop("archive", None)
+        is_profiled = run_opts.pop("profile_training", False) and if_main_process()
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
         self.model = hparams["model"]
@@ -80,12 +86,16 @@ class RecipeBrain(sb.Brain):
         self.noprogressbar = self.noprogressbar or not sys.stderr.isatty()
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
-        self.epoch, self.place = 0, None
-        self.train_loggers = [TrainLog(self.output_folder / "train_log.txt")]
-        if getattr(self.hparams, "tensorboard", False) and if_main_process():
-            self.train_loggers.append(TensorboardLog(self.output_folder / "tensorboard"))
+        self.epoch, self.place, self.ema = 0, None, None
+        self.train_loggers = make_loggers(self.output_folder, hparams, is_main=if_main_process())
+        if is_profiled:
+            self.tot_prof_steps = math.inf  # after so many, SpeechBrain would end the program
+            self.profiler = StepProfiler(self.output_folder, after=self.profile_warmup, steps=self.profile_steps)
+        self.frozen = freeze(self.model, getattr(self.hparams, "freeze", None) or [])
         parameters = sum(one.numel() for one in self.model.parameters())
-        logger.info("%s: %s parameters, on %s", type(self).__name__, f"{parameters:,}", self.device)
+        trained = sum(one.numel() for one in self.model.parameters() if one.requires_grad)
+        counted = f"{parameters:,} parameters" + (f", {trained:,} of them trained" if trained < parameters else "")
+        logger.info("%s: %s, on %s", type(self).__name__, counted, self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
@@ -96,6 +106,8 @@ class RecipeBrain(sb.Brain):
         self.train_loader = train
         try:
             self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
+            if self.profiler:
+                self.profiler.stop()
         except KeyboardInterrupt:
             self._save_where_stopped()
             raise
@@ -111,12 +123,26 @@ class RecipeBrain(sb.Brain):
         """What a finished stage showed, the figure that ranks checkpoints first."""
         return {"loss": stage_loss}
 
+    def facts_of_epoch(self, epoch: int) -> dict[str, Any]:
+        """What ``run.json`` says of the run after an epoch; in a distributed run, every process is to ask."""
+        return {
+            "seed": getattr(self.hparams, "seed", 0),
+            "parameters": sum(one.numel() for one in self.model.parameters()),
+            "hardware": hardware(self.device),
+            "processes": int(os.environ.get("WORLD_SIZE", 1)),
+            "threads": torch.get_num_threads(),
+            "epochs": epoch,
+            "train_hours": 0.0,
+        }
+
     def receive(self, batch: Any) -> Any:
         """The batch or, of a PaddedBatch, what every method takes in its place: a `batch_type`."""
         return self.batch_type.of(batch) if isinstance(batch, PaddedBatch) else batch
 
     def init_optimizers(self) -> None:
-        """Make the optimizer, and remember what the YAML says of it."""
+        """Make the optimizer, in groups as the YAML has them, and remember what it says of each."""
+        groups = getattr(self.hparams, "param_groups", None) or {}
+        self.opt_class = partial(make_optimizer, self.hparams.opt_class, self.model, groups)
         try:
             super().init_optimizers()
         except (TypeError, ValueError) as error:
@@ -124,6 +150,7 @@ class RecipeBrain(sb.Brain):
         self.optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
         ]
+        self.rate_ratios = rate_ratios(self.optimizer)
 
     def on_fit_start(self) -> None:
         """Continue from the last checkpoint, with the optimizer's options as the YAML has them now.
@@ -133,7 +160,11 @@ class RecipeBrain(sb.Brain):
         source = getattr(self.hparams, "init_from", None)
         if source is not None and self.checkpointer.find_checkpoint() is None:
             take_weights(self.model, source, getattr(self.hparams, "tokenizer_file", None))
+        if decay := getattr(self.hparams, "ema_decay", None):
+            self.ema = MovingAverage(self.model, decay)
+            self.checkpointer.add_recoverable("ema", self.ema, MovingAverage.load, MovingAverage.save)
         super().on_fit_start()
+        self._use_average(wanted=False)
         annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
         for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
             group.update({key: value for key, value in options.items() if key not in annealed})
@@ -141,6 +172,7 @@ class RecipeBrain(sb.Brain):
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
         if self.archive is not None:
             self.archive()
+        self.facts = RunFacts(self.output_folder)
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
@@ -182,6 +214,14 @@ class RecipeBrain(sb.Brain):
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
+        if self.ema:
+            self.ema.update(self.optimizer_step)
+
+    def _use_average(self, *, wanted: bool) -> None:
+        """Give the model the averaged weights, which is what is evaluated and saved, or those that are trained."""
+        if self.ema:
+            with uninterrupted():
+                self.ema.use(wanted=wanted)
 
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
         """Let a few losses of an epoch pass that are not finite: no step is taken from them.
@@ -209,14 +249,18 @@ class RecipeBrain(sb.Brain):
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
             self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
             enter_epoch(self.train_loader, epoch, self.step)
+        elif stage == sb.Stage.VALID:
+            self._use_average(wanted=True)
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""
         self._seed(self.epoch, self.step, get_rank() or 0)
+        for module in self.frozen:
+            if module.training:  # at the beginning of an epoch
+                module.eval()
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
-            for group in self.optimizer.param_groups:
-                group["lr"] = schedule(self.optimizer_step + 1, self.epoch)
+            set_rate(self.optimizer, schedule(self.optimizer_step + 1, self.epoch), self.rate_ratios)
 
     def _seed(self, *place: int) -> None:
         seed = "/".join(map(str, (getattr(self.hparams, "seed", 0), *place)))
@@ -230,6 +274,7 @@ class RecipeBrain(sb.Brain):
         elif stage == sb.Stage.VALID:
             with uninterrupted():
                 self._end_epoch(epoch, figures)
+                self._use_average(wanted=False)
         else:
             self._log({"test": self.test_name}, test_stats=figures)
 
@@ -249,13 +294,15 @@ class RecipeBrain(sb.Brain):
         rate = self.optimizer.param_groups[0]["lr"]
         if hasattr(self.hparams, "lr_annealing"):
             _, new_rate = self.hparams.lr_annealing(rank)
-            update_learning_rate(self.optimizer, new_rate)
+            set_rate(self.optimizer, new_rate, self.rate_ratios)
         if hasattr(self.hparams.epoch_counter, "update_metric"):
             self.hparams.epoch_counter.update_metric(rank)
         self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)
         self.checkpointer.save_epoch({RANK: rank, "epoch": epoch, **figures}, best=self.average)
         self.place = None  # the epoch's own checkpoint is where to continue
+        facts = self.facts_of_epoch(epoch)
         if if_main_process():
+            self.facts.update(**facts)
             plot_learning_curve(self.output_folder / "train_log.txt", self.output_folder / "learning_curve.png")
 
     def _log(self, meta: dict[str, Any], **stats: dict[str, float]) -> None:
@@ -273,4 +320,5 @@ class RecipeBrain(sb.Brain):
         self.step, self.avg_train_loss = self.place
         with uninterrupted(), MainProcessContext():
             self._save_intra_epoch_ckpt()
+            self.facts.update()
         logger.info("Stopped after batch %d of epoch %d; a checkpoint is saved.", self.step, self.epoch)

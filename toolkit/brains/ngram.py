@@ -24,6 +24,7 @@ from toolkit.models.arpa import write_arpa
 from toolkit.models.kneser_ney import train_ngram
 from toolkit.models.ngram import EOS, UNK, NgramModel
 from toolkit.pretrained import load_weights
+from toolkit.run_facts import RunFacts, hardware
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class NgramTrainer:
         if (checkpoint / "CKPT.yaml").is_file():
             logger.info("%s is trained already; delete %s to train it again.", self.output_folder, checkpoint)
             return
-        began = time.perf_counter()
+        facts, began = RunFacts(self.output_folder), time.perf_counter()
         options = {"vocabulary": self.model.vocabulary, "prune": self.model.prune}
         ngram = train_ngram(self._sentences(train), self.model.order, **options)
         logger.info(
@@ -88,6 +89,7 @@ class NgramTrainer:
         figures["train_stats"]["seconds"] = time.perf_counter() - began
         self.log.log_stats({"epoch": 1}, **figures)
         self._save(ngram, checkpoint, figures["valid_stats"])
+        facts.update(seed=0, parameters=len(ngram), hardware=hardware("cpu"), epochs=1, train_hours=0.0)
 
     def test_on(self, test: DataLoader, name: str) -> None:
         """Log the perplexity of a test text."""

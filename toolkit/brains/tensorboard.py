@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from toolkit.brains.curves import Curves
 from toolkit.errors import MissingDependencyError
 
 
-class TensorboardLog:
-    """Writes each figure as a curve over epochs, ``loss/train`` beside ``loss/valid``; used like SpeechBrain's loggers.
+class TensorboardLog(Curves):
+    """Curves in a run's folder ``tensorboard``.
 
-    SpeechBrain's own counts calls instead, so that a run that was continued overwrites its beginning, and cannot log a
-    test, whose name is no number.
+    SpeechBrain's own counts calls instead of epochs, so that a run that was continued overwrites its beginning, and
+    cannot log a test, whose name is no number.
 
     Raises
     ------
@@ -19,23 +22,17 @@ class TensorboardLog:
         When TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingDependencyError(
                 "tensorboard: True needs the extra: pip install 'asr-recipes[tensorboard]'"
             ) from None
-        self.writer = SummaryWriter(str(folder))
-        self.epoch = 0
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def log_stats(self, stats_meta: dict, **stats: dict[str, float]) -> None:
-        """Add the figures of an epoch, or of a test after the last one; ``stats`` are ``train_stats`` and so on."""
-        self.epoch = stats_meta.get("epoch", self.epoch)
-        if "lr" in stats_meta:
-            self.writer.add_scalar("lr", stats_meta["lr"], self.epoch)
-        for stage, figures in stats.items():
-            place = stats_meta.get("test", stage.removesuffix("_stats"))
-            for name, value in figures.items():
-                self.writer.add_scalar(f"{name}/{place}", value, self.epoch)
+    def add(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Add a point to each of the curves by these names."""
+        for name, value in figures.items():
+            self.writer.add_scalar(name, value, epoch)
         self.writer.flush()

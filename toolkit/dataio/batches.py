@@ -19,6 +19,8 @@ from torch.nn.functional import pad
 
 from toolkit.errors import DataError
 
+COPIES = ("_sp0.9", "_sp1.1")  # how the ids end of copies at another speed (toolkit.dataio.augment)
+
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on
 
@@ -151,6 +153,11 @@ class Batch(TextBatch):
     def sig(self) -> PaddedData:
         """``wavs`` (B, S) with relative lengths."""
         return PaddedData.of(self.wavs, self.samples)
+
+    @property
+    def original_samples(self) -> int:
+        """How many there are, but for the copies at another speed."""
+        return int(self.samples[[not name.endswith(COPIES) for name in self.id]].sum())
 
     @classmethod
     def _read(cls, batch: Any) -> dict[str, Any]:

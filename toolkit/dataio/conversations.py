@@ -53,6 +53,11 @@ class ConversationBatch(Tensors):
     def __len__(self) -> int:
         return len(self.id)
 
+    @property
+    def original_samples(self) -> int:
+        """How many there are: conversations have no copies at another speed."""
+        return int(self.samples.sum())
+
 
 class ConversationDataset(Dataset):
     """The batch of a CutSet of conversations and texts that were put into a prompt format."""

@@ -118,10 +118,19 @@ def load_text(
     return EpochLoader(dataset, BucketSampler(draw, buckets, seed=seed, rank=rank, world_size=world_size))
 
 
-def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences of the text under the YAML's key ``name``, without empty lines: to train a tokenizer on."""
-    lines = read_lines(name, require(name, hparams), hparams)
-    return (text.strip() for text in _texts(lines) if text.strip())
+def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str] | dict[str, Iterator[str]]:
+    """Sentences of the text under the YAML's key ``name``, without empty lines: to train a tokenizer on.
+
+    Where the YAML has texts by language, so are the sentences.
+    """
+    files = require(name, hparams)
+    if isinstance(files, Mapping):
+        return {language: _sentences(f"{name}.{language}", some, hparams) for language, some in files.items()}
+    return _sentences(name, files, hparams)
+
+
+def _sentences(name: str, files: Any, hparams: Mapping[str, Any]) -> Iterator[str]:
+    return (text.strip() for text in _texts(read_lines(name, files, hparams)) if text.strip())
 
 
 def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any]) -> datasets.Dataset:
