@@ -6,9 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-SHIPPED = ("templates", "pretrained")
-# What running a template leaves in it (the same list as MADE of toolkit/cli/new.py, which copies templates).
-MADE = ("corpus", "manifests", "results", "__pycache__")
+SHIPPED = ("recipes", "templates", "pretrained")
+# What running a recipe leaves in it (the same list as MADE of toolkit/cli/new.py, which copies recipes).
+MADE = ("corpus", "data", "manifests", "results", "__pycache__")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
 
 
@@ -79,6 +79,7 @@ setup(
         # its dependencies are ours; its data are ONNX graphs, which onnxruntime computes
         "vad": ["silero-vad>=6,<7", "onnxruntime>=1.20,<2"],
         "hf": ["transformers>=5,<6"],
+        "text": ["num2words>=0.5.14,<0.6"],
         "tensorboard": ["tensorboard>=2.16,<3"],
         "tune": ["optuna>=4.5,<6"],
         "wandb": ["wandb>=0.21,<1"],

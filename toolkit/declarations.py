@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+from collections.abc import Iterator
 
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
@@ -23,18 +24,25 @@ def check_declarations(document: HparamsDocument) -> None:
     ConfigError
         A key is missing, or is one that the Brain does not read; or a class is given an argument that it does not take.
     """
-    _check_brain_keys(document)
+    for problem in declaration_problems(document):
+        raise ConfigError(problem)
+
+
+def declaration_problems(document: HparamsDocument) -> Iterator[str]:
+    """All that `check_declarations` looks for."""
+    yield from _brain_problems(document)
     for key, name, arguments in document.calls():
         taken = _parameters(_located(name))
         for argument in arguments if taken else ():
             if argument not in taken:
                 hint = did_you_mean(argument, taken) or f"; it takes {', '.join(taken)}"
-                raise ConfigError(f"{document.path}: {key}: {name} takes no {argument!r}{hint}")
+                yield f"{document.path}: {key}: {name} takes no {argument!r}{hint}"
 
 
-def _check_brain_keys(document: HparamsDocument) -> None:
+def _brain_problems(document: HparamsDocument) -> Iterator[str]:
     if "brain" not in document and "model" in document:
-        raise ConfigError(f"{document.path}: has no brain, the class that trains the model")
+        yield f"{document.path}: has no brain, the class that trains the model"
+        return
     brain = next((_located(name) for key, name, _ in document.calls() if key == "brain"), None)
     if "brain" in document and not hasattr(brain, "needs"):
         return  # somebody's own
@@ -42,13 +50,12 @@ def _check_brain_keys(document: HparamsDocument) -> None:
     reader = brain.__name__ if brain else "training a tokenizer"
     if missing := [key for key in STANDARD_KEYS if key in needs - document.data.keys()]:
         described = ", ".join(f"{key} ({STANDARD_KEYS[key]})" for key in missing)
-        raise ConfigError(f"{document.path}: {reader} needs {described}")
-    for key in STANDARD_KEYS.keys() & document.data.keys() - GENERAL_KEYS - needs - reads - document.referred():
-        raise ConfigError(
-            f"{document.path}, line {document.line(key)}: {reader} does not read the key {key!r}; remove it"
-        )
+        yield f"{document.path}: {reader} needs {described}"
+    unread = document.data.keys() - GENERAL_KEYS - needs - reads - document.referred()
+    for key in (key for key in STANDARD_KEYS if key in unread):
+        yield f"{document.path}, line {document.line(key)}: {reader} does not read the key {key!r}; remove it"
     if {"lr_annealing", "lr_schedule"} <= document.data.keys():
-        raise ConfigError(f"{document.path}: lr_annealing and lr_schedule both set the learning rate; keep one of them")
+        yield f"{document.path}: lr_annealing and lr_schedule both set the learning rate; keep one of them"
 
 
 def _located(name: str) -> object:

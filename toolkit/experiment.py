@@ -114,7 +114,7 @@ def _parse(arguments: list[str], script: Path, story: str | None) -> tuple[Hpara
     overrides, run_opts = settings(document, rest)
     document.override(overrides)
     check_declarations(document)
-    _check_kinds(document)
+    check_kinds(document)
     return document, run_opts
 
 
@@ -146,7 +146,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _check_kinds(document: HparamsDocument) -> None:
+def check_kinds(document: HparamsDocument) -> None:
     """Raise a ConfigError for a key that every experiment needs as text or as a whole number, and is not."""
     if "output_folder" in document and not isinstance(document.value("output_folder"), str):
         raise ConfigError(f"output_folder: expected a folder, not {document.value('output_folder')!r}")

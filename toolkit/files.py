@@ -79,6 +79,17 @@ def read_unpacked(path: Path) -> bytes:
     return b"".join(pieces)
 
 
+@contextlib.contextmanager
+def working_in(folder: str | Path) -> Iterator[None]:
+    """A time in which relative paths begin in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def require_writable(folder: str | Path, name: str) -> None:
     """Nothing, when there is a folder that can be written to, or can be made.
 

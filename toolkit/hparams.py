@@ -49,6 +49,7 @@ STANDARD_KEYS = {
     "tokenizer": "text to tokens and back",
     "tokenizer_file": "SentencePiece model made by train_tokenizer.py; copied into the run's folder",
     "lm_folder": "run folder of train_lm.py; its model is copied into the run's folder",
+    "wav2vec2": "folder or hub name of the pretrained model that is fine-tuned; its description is kept with the run",
     "encoder_folder": "run folder of the recogniser whose encoder a speech language model hears with",
     "init_from": "run or exported folder whose weights training begins with, where names, shapes and tokens agree",
     "freeze": "beginnings of the names of parameters that stay as they are: [encoder]",
@@ -61,6 +62,7 @@ STANDARD_KEYS = {
     "valid_text": "validation sentences of a language model",
     "test_text": "test sentences of a language model, by name",
     "batch_tokens": "tokens in a batch of sentences",
+    "epoch_sentences": "lines of an epoch of a training text that is streamed (absent: all, held in memory)",
     "epoch_counter": "counts epochs, and may stop early",
     "opt_class": "the optimizer, without its parameters",
     "lr_annealing": "SpeechBrain scheduler called with the validation figure after every epoch",
@@ -71,6 +73,7 @@ STANDARD_KEYS = {
     "label_smoothing": "probability spread over the wrong tokens in the decoder's loss",
     "valid_search": "the search that ranks checkpoints on the validation set",
     "test_search": "the search used for testing and transcribing",
+    "ranked_by": "what ranks checkpoints on the validation set: WER (absent), or CER for writing without spaces",
     "average_checkpoints": "how many of the best checkpoints are averaged for testing and transcribing",
     "ema_decay": "decay of the moving average of the weights that is validated, tested and saved: 0.999",
     "tensorboard": "also write TensorBoard logs (needs the extra [tensorboard])",
@@ -153,11 +156,16 @@ class HparamsDocument:
             del self.data[key]
 
     def check_keys(self) -> None:
-        """Raise a ConfigError for the first key that nothing reads, and for a reference to a key that is not there."""
+        """Raise a ConfigError for the first of `key_problems`."""
+        for problem in self.key_problems():
+            raise ConfigError(problem)
+
+    def key_problems(self) -> Iterator[str]:
+        """References to keys that are not there, and keys that nothing reads."""
         for name in sorted(self.referred() - set(self.data)):
-            raise ConfigError(f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}")
+            yield f"{self.path}: `!ref <{name}>` refers to no key{did_you_mean(name, self.data)}"
         for key in self.unread():
-            raise ConfigError(
+            yield (
                 f"{self.path}, line {self.line(key)}: nothing reads the key {key!r}"
                 f"{did_you_mean(key, STANDARD_KEYS)}; remove it, or refer to it with `!ref <{key}>`"
             )

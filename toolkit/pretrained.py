@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from toolkit.checkpoints import WEIGHTS, are_int8, model_weights
 from toolkit.errors import ConfigError, ExperimentError, ModelError
-from toolkit.files import replacing
+from toolkit.files import replacing, write_atomically
 from toolkit.hparams import HparamsDocument, tag_of, tree_nodes
 from toolkit.models.int8 import use_int8
+from toolkit.models.wav2vec2 import describe
 from toolkit.tokenizer import read_pieces
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,12 @@ HPARAMS_FILE = "hyperparams.yaml"
 AVERAGE = "average_checkpoints"
 LOADS_LANGUAGE_MODEL = "!apply:toolkit.pretrained.load_language_model"
 # What a run copies into its folder, so that it is all that inference needs: key of the YAML -> name in the folder.
-COLLECTED = {"tokenizer_file": "tokenizer.model", "lm_folder": "lm"}
+COLLECTED = {
+    "tokenizer_file": "tokenizer.model",
+    "lm_folder": "lm",
+    "arpa_file": "lm.arpa.gz",  # read whether it is gzipped or not
+    "wav2vec2": "wav2vec2.json",
+}
 
 
 def load_model_folder(folder: str | Path, keys: Iterable[str]) -> dict[str, Any]:
@@ -151,9 +157,11 @@ def load_language_model(folder: str | Path) -> nn.Module:
 
 
 def collect(source: str | Path, target: str | Path) -> None:
-    """Copy a file, or of a run's folder what it takes to use its model, over ``target``."""
+    """Copy a file, or of a run's folder what it takes to use its model, over ``target``; describe a wav2vec2 there."""
     source, target = Path(source), Path(target)
-    if source.is_file():
+    if target.name == COLLECTED["wav2vec2"]:
+        write_atomically(target, describe(source))
+    elif source.is_file():
         _copy(source, target)
     elif (source / HPARAMS_FILE).is_file() and source.resolve() != target.resolve():
         with replacing(target / WEIGHTS) as partial:

@@ -29,19 +29,24 @@ WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
 
 
 def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
-    """Create a run's folder, or check that it is this experiment's; nothing in it is changed.
+    """Create a run's folder once it is checked; nothing in it is changed."""
+    check_run_folder(folder, document, script)
+    (folder / "save").mkdir(parents=True, exist_ok=True)
+
+
+def check_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
+    """Check that a run's folder can be made, or is this experiment's.
 
     Raises
     ------
     ExperimentError
-        When it holds another experiment.
+        It holds another experiment.
     ConfigError
-        When the folder cannot be made, or the language model was trained with another tokenizer.
+        The folder cannot be made, or the language model was trained with another tokenizer.
     """
     require_writable(folder, "output_folder")
     _check_same_tokens(document.value("tokenizer_file"), document.value("lm_folder"))
     _check_same_experiment(folder, document, script)
-    (folder / "save").mkdir(parents=True, exist_ok=True)
 
 
 def archive_experiment(folder: Path, document: HparamsDocument, script: Path, command: str) -> None:
@@ -53,10 +58,9 @@ def archive_experiment(folder: Path, document: HparamsDocument, script: Path, co
     if goes_on and (folder / HPARAMS_FILE).is_file():
         for change in _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), WATCHED):
             logger.warning("%s goes on otherwise: %s", folder, change)
-    for key, name in COLLECTED.items():
-        source = document.value(key)
-        if source and Path(source).exists():
-            collect(source, folder / name)
+    for key in _collected(document):
+        if Path(document.value(key)).exists() or key == "wav2vec2":  # which may be a name of the hub
+            collect(document.value(key), folder / COLLECTED[key])
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
     if "brain" in document:
@@ -73,12 +77,16 @@ def log_command(folder: Path, script: Path, command: str) -> None:
 def _archived(document: HparamsDocument) -> HparamsDocument:
     """The document as it is kept with the run: overrides applied, collected files named where they now lie."""
     archived = document.copy()
-    for key, name in COLLECTED.items():
-        if document.data.get(key):
-            archived.data[key] = reference(f"<output_folder>/{name}")
+    for key in _collected(document):
+        archived.data[key] = reference(f"<output_folder>/{COLLECTED[key]}")
     while unread := archived.unread():  # what only an overridden value referred to
         archived.keep(set(archived.data) - set(unread))
     return archived
+
+
+def _collected(document: HparamsDocument) -> list[str]:
+    """The keys that name what a run collects; one of these names may also be of an object."""
+    return [key for key in COLLECTED if document.data.get(key) and isinstance(document.value(key), str)]
 
 
 def _check_same_tokens(tokenizer_file: str | None, lm_folder: str | None) -> None:

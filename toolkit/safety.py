@@ -28,7 +28,8 @@ _SPEECHBRAIN = (
     *("RNN", "schedulers", "transducer"),
 )
 PACKAGES = (
-    *("toolkit.models.", "toolkit.decoders.", "toolkit.tokenizer.", "toolkit.inference.checkpoints."),
+    *("toolkit.models.", "toolkit.decoders.", "toolkit.inference.checkpoints."),
+    *("toolkit.tokenizer.", "toolkit.multilingual_tokenizer."),
     # others of torch.nn read attributes by name (cpp), or call whatever they are given (parallel); so do adapters
     *(f"torch.nn.modules.{name}." for name in _TORCH),
     *(f"speechbrain.nnet.{name}." for name in _SPEECHBRAIN),

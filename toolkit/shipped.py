@@ -1,4 +1,4 @@
-"""What is installed with the package: templates/ and pretrained/."""
+"""What is installed with the package: recipes/, templates/ and pretrained/."""
 
 from __future__ import annotations
 

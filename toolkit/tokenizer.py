@@ -7,10 +7,12 @@ gives 0 for a text of known characters, and a model is free to use it as CTC bla
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -33,6 +35,8 @@ class Tokenizer:
     ----------
     model_file : str or Path
         A SentencePiece model whose unknown piece is number 0.
+    language : str, optional
+        Which one, of a file that holds those of several languages.
 
     Raises
     ------
@@ -42,9 +46,9 @@ class Tokenizer:
 
     blank = pad = bos = eos = unk = 0
 
-    def __init__(self, model_file: str | Path):
+    def __init__(self, model_file: str | Path, language: str | None = None):
         self.model_file = Path(model_file)
-        self._processor = _load_with_blank(self.model_file)
+        self._processor = _load_with_blank(self.model_file, language)
         self._reported: set[str] = set()
 
     def __len__(self) -> int:
@@ -142,11 +146,11 @@ class WordTokenizer:
 
 
 def train_tokenizer(
-    texts: Iterable[str],
+    texts: Iterable[str] | Mapping[str, Iterable[str]],
     model_file: str | Path,
     *,
     model_type: str = "unigram",
-    vocab_size: int | None = None,
+    vocab_size: int | Mapping[str, int] | None = None,
 ) -> None:
     """Train SentencePiece on texts; writes the model and, beside it, its pieces as ``.vocab``.
 
@@ -155,14 +159,15 @@ def train_tokenizer(
 
     Parameters
     ----------
-    texts : iterable of str
-        The training texts. They are held in memory: pass a sample of a language model's billion words.
+    texts : iterable of str, or mapping of language to them
+        The training texts. They are held in memory: pass a sample of a language model's billion words. By language,
+        each gets a model of its own in the one file, for `toolkit.multilingual_tokenizer`.
     model_file : str or Path
         Where the model goes, e.g. ``save/unigram_500.model``.
     model_type : {"unigram", "bpe", "char"}
         How texts are cut into pieces.
-    vocab_size : int, optional
-        The number of pieces, token 0 included. Left out for ``char``: as many as there are characters.
+    vocab_size : int or mapping of language to it, optional
+        The number of pieces, token 0 included, of each. Left out for ``char``: as many as there are characters.
 
     Raises
     ------
@@ -170,18 +175,34 @@ def train_tokenizer(
         There is no text, the type is unknown, no tokenizer of this size exists (the message names the nearest size
         that does), or a text holds characters that SentencePiece reserves.
     """
+    if not isinstance(texts, Mapping):
+        _write_model(_trained(texts, str(model_file), model_type, vocab_size), Path(model_file))
+        return
+    sizes = vocab_size if isinstance(vocab_size, Mapping) else dict.fromkeys(texts, vocab_size)
+    models = {}
+    for language, some in texts.items():
+        try:
+            model = _trained(some, f"{model_file}, {language}", model_type, sizes.get(language))
+        except TokenizerError as error:
+            raise TokenizerError(f"language {language!r}: {error}") from error
+        models[language] = base64.b64encode(model).decode()
+    write_atomically(Path(model_file), json.dumps(models))
+
+
+def _trained(texts: Iterable[str], name: str, model_type: str, vocab_size: int | None) -> bytes:
+    """A model of some texts, which come back from its tokens; ``name`` is for messages."""
     texts = [text for text in map(_single_spaced, texts) if text]
     if not texts:
-        raise TokenizerError(f"{model_file}: no text to train a tokenizer on; are the manifest's `words` empty?")
+        raise TokenizerError(f"{name}: no text to train a tokenizer on; are the manifest's `words` empty?")
     size = _checked_size(texts, model_type, vocab_size)
     model = _train(texts, model_type, size)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = _count_tokens(processor, texts)
-    _write_model(model, Path(model_file))
     logger.info(
         "%s: %d %s pieces cover all %d texts, %.2f tokens a word",
-        *(model_file, len(processor), model_type, len(texts), tokens / sum(len(text.split()) for text in texts)),
+        *(name, len(processor), model_type, len(texts), tokens / sum(len(text.split()) for text in texts)),
     )
+    return model
 
 
 def _single_spaced(text: str) -> str:
@@ -189,20 +210,22 @@ def _single_spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def load_model(model_file: Path) -> sentencepiece.SentencePieceProcessor:
-    """The SentencePiece model of a file.
+def load_model(model_file: Path, language: str | None = None) -> sentencepiece.SentencePieceProcessor:
+    """The SentencePiece model of a file, or of a language of it.
 
     Raises
     ------
     TokenizerError
-        The file is missing or is no SentencePiece model.
+        The file is missing, is no SentencePiece model, or is one of other languages.
     """
-    try:
-        model = model_file.read_bytes()
-    except OSError as error:
+    models = _read_models(model_file)
+    if language not in models:
+        held = ", ".join(filter(None, models)) or "one language, which it does not name"
         raise TokenizerError(
-            f"{model_file}: cannot be read ({error.strerror}); `{TRAIN_COMMAND}` makes the tokenizer"
-        ) from error
+            f"{model_file}: holds tokenizers of {held}, not of {language or 'one alone'}; a recogniser of several "
+            "languages has the tokenizer `!new:toolkit.multilingual_tokenizer.MultilingualTokenizer`"
+        )
+    model = models[language]
     try:
         if not model:  # SentencePiece takes an empty file for a model without pieces
             raise RuntimeError("the file is empty")
@@ -211,18 +234,39 @@ def load_model(model_file: Path) -> sentencepiece.SentencePieceProcessor:
         raise TokenizerError(f"{model_file}: not a SentencePiece model; `{TRAIN_COMMAND}` makes one") from error
 
 
+def languages_of(model_file: str | Path) -> list[str | None]:
+    """The languages of which a file holds a model, in the order of their tokens; None of one that holds one alone."""
+    return list(_read_models(Path(model_file)))
+
+
+def _read_models(model_file: Path) -> dict[str | None, bytes]:
+    """The models of a file by language."""
+    try:
+        content = model_file.read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"{model_file}: cannot be read ({error.strerror}); `{TRAIN_COMMAND}` makes the tokenizer"
+        ) from error
+    if not content.startswith(b"{"):  # as no SentencePiece model does
+        return {None: content}
+    try:
+        return {language: base64.b64decode(model, validate=True) for language, model in json.loads(content).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise TokenizerError(f"{model_file}: damaged ({error}); `{TRAIN_COMMAND}` makes one anew") from error
+
+
 def read_pieces(model_file: str | Path) -> list[str]:
-    """The pieces of a SentencePiece model in the order of their numbers, which is all that a model's weights know."""
-    return _pieces(load_model(Path(model_file)))
+    """The pieces of a tokenizer's file in the order of their numbers, which is all that a model's weights know."""
+    return [piece for one in languages_of(model_file) for piece in _pieces(load_model(Path(model_file), one))]
 
 
 def _pieces(processor: sentencepiece.SentencePieceProcessor) -> list[str]:
     return [processor.id_to_piece(index) for index in range(len(processor))]
 
 
-def _load_with_blank(model_file: Path) -> sentencepiece.SentencePieceProcessor:
+def _load_with_blank(model_file: Path, language: str | None = None) -> sentencepiece.SentencePieceProcessor:
     """The SentencePiece model of a file, which leaves number 0 free."""
-    processor = load_model(model_file)
+    processor = load_model(model_file, language)
     if processor.unk_id() != Tokenizer.unk:
         raise TokenizerError(
             f"{model_file}: its unknown piece is number {processor.unk_id()}, expected 0, which models use as blank; "

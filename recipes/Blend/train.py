@@ -1,7 +1,8 @@
 """Train one recogniser on AN4, LibriSpeech and spoken digits, and test it on each.
 
     python ../AN4/an4_prepare.py /data/an4 manifests/an4
-    python blend_prepare.py manifests --librispeech /data/LibriSpeech --digits /data/free-spoken-digit-dataset
+    python ../Digits/digits_prepare.py /data/free-spoken-digit-dataset manifests/digits
+    python blend_prepare.py /data/LibriSpeech manifests/librispeech
     python train_tokenizer.py hparams/tokenizer.yaml
     python train_lm.py hparams/ngram.yaml
     python train.py hparams/ctc.yaml

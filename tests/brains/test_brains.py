@@ -316,6 +316,18 @@ def asr_hparams(folder: Path, model: nn.Module, tokenizer: Tokenizer, **hparams:
     return made | {"tokenizer": tokenizer, "valid_search": search, "test_search": search} | hparams
 
 
+def test_writing_without_spaces_is_ranked_by_characters(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    figures = {}
+    for ranked_by in ("WER", "CER"):
+        brain = CTCBrain(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, ranked_by=ranked_by), {"device": "cpu"})
+        brain.on_stage_start(Stage.VALID)
+        brain.scored.add("a", "而对楼市成交", "而对楼市成本")
+        figures[ranked_by] = next(iter(brain.stage_figures(Stage.VALID, 1.0).items()))
+    assert figures == {"WER": ("WER", 100.0), "CER": ("CER", pytest.approx(100 / 6))}
+    with pytest.raises(ConfigError, match="ranked_by: 'SER'; expected WER or CER"):
+        CTCBrain(asr_hparams(tmp_path, nn.Linear(1, 1), tokenizer, ranked_by="SER"), {"device": "cpu"})
+
+
 def batch_of(tokens: list[list[int]]) -> Batch:
     padded, counts = pad_tokens(tokens)
     ids = [f"utt{number}" for number in range(len(tokens))]

@@ -59,9 +59,12 @@ def test_perplexities_are_kenlms(experiment, tmp_path):
 
 
 def test_unknown_words_are_counted(experiment, tmp_path):
+    (tmp_path / "valid.txt").write_text("AB X\n")
     (tmp_path / "test.txt").write_text("A X\nY A Y\n")
     train(experiment(model=WordNgram(2), tokenizer=WordTokenizer()))
-    assert (tmp_path / "run/train_log.txt").read_text().splitlines()[-1].endswith("test unknown: 3")
+    first, last = (tmp_path / "run/train_log.txt").read_text().splitlines()
+    assert first.endswith("valid unknown: 1")
+    assert last.endswith("test unknown: 3")
 
 
 def test_the_run_is_a_language_model_wherever_it_is_collected(experiment, tokenizer, tmp_path):

@@ -19,12 +19,14 @@ from toolkit import __version__
 from toolkit.cli import new
 from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
+from toolkit.collection import collection
 from toolkit.dataio.transcripts import read_transcripts
 from toolkit.inference.archive_outputs import LinesFile
 from toolkit.inference.transcriber import Transcriber
 from toolkit.shipped import shipped
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "templates"
 
 
 @pytest.fixture
@@ -409,7 +411,9 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A template that somebody has run."""
     folder = tmp_path / "templates/asr"
     kept = ["train.py", "README.md", "hparams/ctc.yaml"]
+    (tmp_path / "recipes").mkdir()
     made = [
+        "data/corpus.tar.gz",
         "results/ctc/log.txt",
         "corpus/a.flac",
         "manifests/train.json",
@@ -420,7 +424,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*kept, *made]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    monkeypatch.setattr(new, "shipped", lambda name: tmp_path / name)
+    monkeypatch.setattr("toolkit.collection.shipped", lambda name: tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -449,7 +453,7 @@ def test_new_refuses_an_existing_folder(tmp_path: Path, capsys: pytest.CaptureFi
 def test_new_leaves_nothing_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert main(["new", "digits"]) == 2
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["templates"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["recipes", "templates"]
 
 
 @pytest.mark.usefixtures("templates")
@@ -461,7 +465,21 @@ def test_new_in_a_missing_folder_is_made_with_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("templates")
 def test_new_from_an_unknown_template_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "digits", "--from", "asrr"]) == 2
-    assert "no template 'asrr' (did you mean 'asr'?); there is asr" in capsys.readouterr().err
+    assert "no recipe or template 'asrr' (did you mean 'asr'?); there is asr" in capsys.readouterr().err
+
+
+def test_new_names_what_is_beside_a_recipe_where_it_is(templates: Path, tmp_path: Path) -> None:
+    other = tmp_path / "recipes/Mix"
+    shutil.copytree(templates, other)
+    commands = "python ../../templates/asr/train.py hparams/ctc.yaml --data ../nowhere/b.json; cd ../Mix; see a/../b"
+    (other / "README.md").write_text(f"{commands}\n[here](../../templates/asr/README.md).\n")
+    assert main(["new", "elsewhere/deep/er/mine", "--from", "Mix"]) == 0
+    assert (tmp_path / "elsewhere/deep/er/mine/README.md").read_text() == (
+        f"python {templates}/train.py hparams/ctc.yaml --data ../nowhere/b.json; cd {other}; see a/../b\n"
+        f"[here]({templates}/README.md).\n"
+    )
+    assert main(["new", "recipes/Mine", "--from", "Mix"]) == 0
+    assert (tmp_path / "recipes/Mine/README.md").read_bytes() == (other / "README.md").read_bytes()
 
 
 def test_new_from_the_real_template_is_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,6 +509,34 @@ def test_templates_of_an_installed_package_are_found(tmp_path: Path, monkeypatch
     assert shipped("templates") == installed
     (installed / "asr").rmdir()
     assert main(["new", "digits"]) == 2
+
+
+# asr list
+
+
+def test_list_has_a_line_for_each_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["recipe", "languages", "train.py", "data"]
+    assert [line.split()[0] for line in lines] == [recipe.name for recipe in collection()]
+    (an4,) = [line for line in lines if line.startswith("AN4 ")]
+    assert an4.split()[1:4] == ["English", "conformer", "ctc"]
+    assert an4.endswith("AN4, Carnegie Mellon's census database: 948 + 130 spoken names, numbers and commands, 16 kHz.")
+
+
+def test_list_of_a_recipe_has_its_experiments_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "AN4"]) == 0
+    shown = capsys.readouterr().out
+    assert "\npython an4_prepare.py /data/an4 manifests\n" in shown
+    places = [shown.index(f"\nhparams/{name}.yaml\n    ") for name in ("tokenizer", "lm", "ctc")]
+    assert places == sorted(places)
+    assert "    Convolution + bidirectional LSTM, CTC on characters, prefix beam search" in shown
+    assert sum(f"\nhparams/{path.name}\n" in shown for path in (ROOT / "recipes/AN4/hparams").iterdir()) == 13
+
+
+def test_list_of_an_unknown_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "AN5"]) == 2
+    assert "error: there is no recipe or template 'AN5' (did you mean 'AN4'?); there is" in capsys.readouterr().err
 
 
 # asr export

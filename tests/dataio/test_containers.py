@@ -208,3 +208,12 @@ def test_a_name_that_is_not_in_utf_8(tmp_path: Path) -> None:
     for read in (decode_audio, probe_audio, header_seconds):
         with pytest.raises(AudioError, match="its name is not in UTF-8"):
             read(path)
+
+
+def test_probing_mp3_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 40_000)
+    noise[10_000:30_000] *= 0.01  # frames that leave bytes to those after them
+    for number in range(20):
+        soundfile.write(tmp_path / "a.mp3", np.roll(noise, 997 * number), 16000, format="MP3")
+        assert probe_audio(tmp_path / "a.mp3").num_samples == 40_000
+    assert capfd.readouterr() == ("", "")

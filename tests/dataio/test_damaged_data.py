@@ -251,7 +251,8 @@ def test_audio_that_moved_after_its_manifest_was_indexed(here: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"wav.scp": ["a sph2pipe -f wav a.sph |"]}, "wav.scp: line 1: .*comes from a command .*not run"),
+        ({"wav.scp": ["a sox a.wav -t wav - speed 0.9 |"]}, "wav.scp: line 1: .*comes from a command .*not run"),
+        ({"wav.scp": ["a raw_wav.1.ark:17"]}, "wav.scp: line 1: .*'a' is in an archive of Kaldi's"),
         ({"wav.scp": ["a a.wav"], "text": ["b B"]}, "wav.scp: line 1: .*text: has no line for 'a'"),
         (
             {"wav.scp": ["a a.wav"], "segments": ["u a 0.5"]},

@@ -55,7 +55,8 @@ def test_keys_and_defaults_are_nemos() -> None:
     }  # fmt: skip
     assert {key: getattr(config, key) for key in nemo} == nemo
     inputs = {"input_cfg", "manifest_filepath", "tarred_audio_filepaths", "cuts_path", "shar_path", "batch_size"}
-    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, "data_root", "fault_tolerant"}
+    ours = {"data_root", "fault_tolerant", "effects", "effect_prob", "codecs", "codec_prob"}
+    assert {field.name for field in dataclasses.fields(DataConfig)} == {*nemo, *inputs, *ours}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""What preparation scripts make of bad input and of Ctrl-C."""
+"""What preparation scripts make of their options, of bad input and of Ctrl-C."""
 
 from __future__ import annotations
 
 import pytest
 
-from toolkit.dataio.script import corpus_parser, run
-from toolkit.errors import DataError
+from toolkit.dataio.script import add_spelling, corpus_parser, run, spelling_of
+from toolkit.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,24 @@ def test_a_corpus_that_cannot_be_fetched_has_no_option_for_it(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         corpus_parser("story", holds="wav/").parse_args(["a", "b", "--download"])
     assert "unrecognized arguments: --download" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ([], "l'été ecossais a tout"),
+    (["--case", "upper", "--keep", "'-", "--letters", "ș"], "L'ÉTÉ ECOSSAIS-A TOUT"),
+    (["--replace", "é=e", "à=a"], "l'ete ecossais a tout"),
+])  # fmt: skip
+def test_options_say_how_transcripts_are_written(options: list[str], words: str) -> None:
+    parser = corpus_parser("A story.", holds="nothing")
+    add_spelling(parser)
+    args = parser.parse_args(["data", "manifests", *options])
+    assert spelling_of("fr", args)("L’été Ecossais-a tout !") == words
+
+
+def test_an_option_with_an_impossible_value_is_named() -> None:
+    parser = corpus_parser("A story.", holds="nothing")
+    add_spelling(parser)
+    with pytest.raises(ConfigError, match="--replace 'é': expected A=B"):
+        spelling_of("fr", parser.parse_args(["data", "manifests", "--replace", "é"]))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["data", "manifests", "--case", "title"])

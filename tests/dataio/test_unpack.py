@@ -76,6 +76,12 @@ def test_archives_do_not_write_elsewhere(
     assert not Path("/tmp/outside").exists()
 
 
+def test_links_beside_the_folder_are_left_out(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "ted.tar.gz", {"ted/data/a.sph": b"A"}, link("ted/legacy/train/sph", "../../data/sph"))
+    folder = extract(archive, tmp_path / "ted/data", member="ted/data")
+    assert [path.name for path in folder.rglob("*")] == ["a.sph"]
+
+
 def test_zips_do_not_write_elsewhere(tmp_path: Path) -> None:
     pointer = zipfile.ZipInfo("an4/b")
     pointer.external_attr = (stat.S_IFLNK | 0o777) << 16

@@ -17,10 +17,11 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from disk import ROOT, is_made, script_of
+from disk import ROOT, is_made
 
 from toolkit.cli.data import COMMANDS as DATA_COMMANDS
 from toolkit.cli.main import COMMANDS, main
+from toolkit.collection import PLACES, script_of
 from toolkit.errors import ConfigError
 from toolkit.hparams import HparamsDocument
 from toolkit.run_options import RUN_OPTION_DEFAULTS
@@ -66,7 +67,11 @@ class Reader:
             yield f"asr has no command {words[0]}"
             return
         if words[0] == "new":
-            self.places["".join(words[1:2])] = ROOT / "templates" / (words[-1] if "--from" in words else "asr")
+            source = words[words.index("--from") + 1] if "--from" in words else "asr"
+            place = next((ROOT / top / source for top in PLACES if (ROOT / top / source).is_dir()), None)
+            if place is None:
+                yield f"there is no recipe or template {source}"
+            self.places["".join(words[1:2])] = place or ROOT
         command = words[: 2 if words[0] == "data" else 1]
         if command[0] == "data" and command[-1] not in ("data", *DATA_COMMANDS):
             yield f"asr data has no command {command[-1]}"

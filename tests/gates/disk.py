@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 from toolkit.cli import new
-from toolkit.hparams import HparamsDocument
 
 ROOT = Path(__file__).parents[2]
 MADE = (*new.MADE, "*.egg-info", "build", "dist")
@@ -45,13 +44,6 @@ def recipe_folders() -> list[Path]:
 def yaml_files(recipe: Path) -> list[Path]:
     """The experiments of a recipe."""
     return sorted((recipe / "hparams").glob("*.yaml"))
-
-
-def script_of(document: HparamsDocument) -> str:
-    """The script that reads an experiment: which one, its keys say."""
-    if "model_type" in document:
-        return "train_tokenizer.py"
-    return "train_lm.py" if "train_text" in document else "train.py"
 
 
 def load_script(path: Path) -> ModuleType:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disk import recipe_folders
 from test_readmes import find_bad_readmes
 from test_recipes_train import train_all
 from test_scripts import find_bad_scripts
@@ -29,6 +30,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("find", GATES)
 def test_new_recipe_passes(find: Callable[[Path], list[str]], made: Path):
     assert find(made) == []
+
+
+@pytest.mark.parametrize("recipe", recipe_folders(), ids=lambda path: path.name)
+def test_a_copy_of_any_recipe_passes(recipe: Path, tmp_path: Path):
+    copy = tmp_path / "somewhere/mine"
+    assert main(["new", str(copy), "--from", recipe.name]) == 0
+    assert [problem for find in GATES for problem in find(copy)] == []
 
 
 @pytest.mark.slow

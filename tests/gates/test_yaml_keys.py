@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from commands import find_broken_commands
-from disk import ROOT, files, parse, recipe_folders, script_of, yaml_files
+from disk import ROOT, files, parse, recipe_folders, yaml_files
 
+from toolkit.brains.key_table import brains, key_table
+from toolkit.collection import notes, script_of
 from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
@@ -51,8 +53,9 @@ def test_yaml_files(recipe: Path):
 
 def test_every_yaml_is_read():
     read = [path for recipe in RECIPES for path in yaml_files(recipe)]
-    read.append(ROOT / "templates/lhotse.yaml")  # no experiment; tests/dataio/test_lhotse_yaml.py builds it
-    assert read == [path for top in ("recipes", "templates") for path in files(ROOT / top, "*.y*ml")]
+    # no experiments; tests/dataio/test_lhotse_yaml.py builds the one, `asr list` and `asr results` read the other
+    read += [ROOT / "templates/lhotse.yaml", ROOT / "recipes/collection.yaml"]
+    assert sorted(read) == [path for top in ("recipes", "templates") for path in files(ROOT / top, "*.y*ml")]
 
 
 def test_every_standard_key_is_read_by_something():
@@ -62,3 +65,16 @@ def test_every_standard_key_is_read_by_something():
     read = {node.value for node in nodes if isinstance(node, ast.Constant)}
     read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     assert set(STANDARD_KEYS) - read == set()
+
+
+def test_the_table_of_keys_is_what_asr_list_prints():
+    made = (ROOT / "recipes/KEYS.md").read_text(encoding="utf-8")
+    assert made == key_table(), "make it again: asr list --keys > recipes/KEYS.md"
+    rows = [line.split("|")[1:-1] for line in made.splitlines() if line.startswith("| `")]
+    assert [row[0].strip(" `") for row in rows] == list(STANDARD_KEYS)
+    assert {len(row) for row in rows} == {3 + len(brains())}
+    assert {"AttentionBrain", "CTCBrain", "LanguageModelBrain", "NgramTrainer", "TransducerBrain"} <= brains().keys()
+
+
+def test_every_recipe_has_its_language():
+    assert {path.name for path in RECIPES} <= {name for name, known in notes().items() if known.get("languages")}

@@ -26,6 +26,18 @@ def test_each_utterance_has_zero_mean_and_unit_variance():
         assert not row[count:].any()
 
 
+def test_one_mean_and_variance_for_all_bands_keep_the_spectrum():
+    """Of a steady tone, the bands differ as its energies do; and padding changes nothing."""
+    log_mel = LogMel(n_mels=12, per_band=False)
+    wavs = torch.sin(torch.arange(8000) * 0.2).repeat(2, 1)
+    features, frames = log_mel(wavs, torch.tensor([8000, 4000]))
+    energies = log_mel.log_energies(torch.nn.functional.pad(wavs, (256, 0)), 50)[0]
+    expected = (energies - energies.mean()) / energies.std(unbiased=False)
+    torch.testing.assert_close(features[0], expected, atol=1e-3, rtol=1e-3)
+    alone, _ = log_mel(wavs[1:, :4000], torch.tensor([4000]))
+    torch.testing.assert_close(features[1, : frames[1]], alone[0])
+
+
 def test_digital_silence_is_finite():
     features, _ = LogMel()(torch.zeros(1, 1600), torch.tensor([1600]))
     torch.testing.assert_close(features, torch.zeros_like(features), atol=1e-2, rtol=0)

@@ -1,10 +1,8 @@
-"""The blend's preparation on miniature corpora laid out as LibriSpeech and the Free Spoken Digit Dataset are."""
+"""The blend's preparation on a miniature corpus laid out as LibriSpeech is."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +14,6 @@ from toolkit.dataio.manifests import read_manifest
 from toolkit.errors import DataError
 
 REPOSITORY = Path(__file__).parents[2]
-REAL = Path(os.environ.get("ASR_DATA", REPOSITORY.parent / "shared/data"))
 PARTS = {
     "train-clean-5": {"84-121123-0000": "GO ON", "84-121123-0001": "DON'T"},
     "dev-clean-2": {"1272-128104-0000": "MISTER QUILTER"},
@@ -49,13 +46,6 @@ def build_librispeech(folder: Path) -> Path:
     return folder
 
 
-def build_digits(folder: Path) -> Path:
-    for take in (0, 4, 5, 9, 10, 49):
-        for name in (f"7_theo_{take}", f"0_lucas_{take}"):
-            write_audio(folder / "recordings" / f"{name}.wav", 8000)
-    return folder
-
-
 def test_librispeech_by_its_parts(blend: ModuleType, tmp_path: Path) -> None:
     assert len(blend.prepare_librispeech(build_librispeech(tmp_path / "LibriSpeech"), tmp_path / "manifests")) == 0
     cuts = {split: list(read_manifest(tmp_path / f"manifests/{split}.json")) for split in blend.LIBRISPEECH}
@@ -68,26 +58,10 @@ def test_librispeech_by_its_parts(blend: ModuleType, tmp_path: Path) -> None:
     assert (tmp_path / "manifests/lm_train.txt").read_text() == "GO ON\nDON'T\n"
 
 
-def test_digits_by_their_takes(blend: ModuleType, tmp_path: Path) -> None:
-    corpus = build_digits(tmp_path / "digits")
-    write_audio(corpus / "recordings/seven.wav", 8000)
-    dropped = blend.prepare_digits(corpus, tmp_path / "manifests")
-    assert {reason: len(cases) for reason, cases in dropped.reasons.items()} == {"not named DIGIT_SPEAKER_TAKE": 1}
-    takes = {"train": (10, 49), "valid": (5, 9), "test": (0, 4)}
-    for split, numbers in takes.items():
-        cuts = list(read_manifest(tmp_path / f"manifests/{split}.json"))
-        names = {cut.id: (cut.supervisions[0].text, cut.supervisions[0].speaker) for cut in cuts}
-        expected = {f"{digit}_{speaker}_{take}": (word, speaker) for take in numbers
-                    for digit, word, speaker in ((7, "SEVEN", "theo"), (0, "ZERO", "lucas"))}  # fmt: skip
-        assert names == expected
-        assert {cut.sampling_rate for cut in cuts} == {8000}
-
-
 def test_a_part_that_is_missing_is_named(blend: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "LibriSpeech/dev-clean-2").mkdir(parents=True)
-    options = ["--librispeech", str(tmp_path / "LibriSpeech"), "--digits", str(build_digits(tmp_path / "digits"))]
     with pytest.raises(DataError, match=r"is not LibriSpeech: looked for train-clean-5.*it holds: dev-clean-2"):
-        blend.main([str(tmp_path / "manifests"), *options])
+        blend.main([str(tmp_path / "LibriSpeech"), str(tmp_path / "manifests")])
 
 
 def test_a_damaged_transcript_names_its_line(blend: ModuleType, tmp_path: Path) -> None:
@@ -96,10 +70,3 @@ def test_a_damaged_transcript_names_its_line(blend: ModuleType, tmp_path: Path) 
         lines.write("1272-128104-0001\n")
     with pytest.raises(DataError, match=r"1272-128104.trans.txt: line 2 is not 'utterance WORDS'"):
         blend.prepare_librispeech(corpus, tmp_path / "manifests")
-
-
-@pytest.mark.skipif(not (REAL / "fsdd").is_dir(), reason="the digits are not beside the project")
-def test_the_real_digits(blend: ModuleType, tmp_path: Path) -> None:
-    assert len(blend.prepare_digits(REAL / "fsdd", tmp_path)) == 0
-    counts = {split: len(json.loads((tmp_path / f"{split}.json").read_text())) for split in ("train", "valid", "test")}
-    assert counts == {"train": 2000, "valid": 250, "test": 250}

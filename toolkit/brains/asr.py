@@ -15,6 +15,7 @@ from torch.nn.functional import ctc_loss, kl_div
 
 from toolkit.brains.base import RecipeBrain
 from toolkit.dataio.batches import Batch, TextBatch
+from toolkit.errors import ConfigError
 from toolkit.metrics.error_rate import ErrorRateTracker
 from toolkit.metrics.report import write_report
 from toolkit.models.masking import valid_mask
@@ -22,10 +23,14 @@ from toolkit.models.masking import valid_mask
 logger = logging.getLogger(__name__)
 
 LISTED = 20  # utterances named in a warning
+RANKING = ("WER", "CER")
 
 
 class ASRBrain(RecipeBrain):
     """Decodes in validation and testing, and reports word and character error rates.
+
+    Checkpoints are ranked by the word error rate, or as ``ranked_by`` says: Chinese is written without spaces, and a
+    sentence would be a word.
 
     With ``consistency_weight``, every training utterance is heard twice, with the augmentation and dropout of two
     draws, and what CTC makes of both is to agree (Yao et al. 2025, "CR-CTC").
@@ -41,9 +46,15 @@ class ASRBrain(RecipeBrain):
         *("tokenizer", "valid_search", "test_search"),
         *("train_data", "valid_data", "test_data"),
     }
-    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight"}
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"consistency_weight", "ranked_by"}
     batch_type: ClassVar[type[TextBatch]] = Batch
     samples_heard = 0
+
+    def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
+        self.ranked_by = hparams.get("ranked_by", "WER")
+        if self.ranked_by not in RANKING:
+            raise ConfigError(f"ranked_by: {self.ranked_by!r}; expected {' or '.join(RANKING)}")
+        super().__init__(hparams, run_opts)
 
     def fit_batch(self, batch: Batch | PaddedBatch) -> Tensor:
         """Train on one batch, in which every utterance stands twice where two views of it are to agree."""
@@ -60,11 +71,12 @@ class ASRBrain(RecipeBrain):
         self.scored = ErrorRateTracker()
 
     def stage_figures(self, stage: sb.Stage, stage_loss: float) -> dict[str, float]:
-        """Word and character error rate in percent, then the loss."""
+        """Word and character error rate in percent, the one first that ranks checkpoints, then the loss."""
         if stage == sb.Stage.TRAIN:
             self._report_too_short()
             return {"loss": stage_loss}
-        return {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        figures = {"WER": self.scored.wer, "CER": self.scored.cer, "loss": stage_loss}
+        return {self.ranked_by: figures[self.ranked_by], **figures}
 
     def facts_of_epoch(self, epoch: int) -> dict[str, Any]:
         """With the hours of audio of an epoch, without copies at other speeds; the most of any epoch, for one goes on.

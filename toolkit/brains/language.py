@@ -20,6 +20,7 @@ class LanguageModelBrain(RecipeBrain):
     needs: ClassVar[set[str]] = RecipeBrain.needs | {
         *("tokenizer", "train_text", "valid_text", "test_text", "batch_tokens")
     }
+    reads: ClassVar[set[str]] = RecipeBrain.reads | {"epoch_sentences"}
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start summing log-probabilities."""

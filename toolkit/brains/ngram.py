@@ -112,7 +112,7 @@ class NgramTrainer:
             tokens += int(batch.token_counts.sum()) + len(batch)
             words += sum(len(text.split()) + 1 for text in batch.words)
             inside = np.arange(batch.token_ids.shape[1]) < batch.token_counts.numpy()[:, None]
-            unknown += np.count_nonzero(inside & (ids[batch.token_ids.numpy()] == UNK))
+            unknown += int(np.count_nonzero(inside & (ids[batch.token_ids.numpy()] == UNK)))
         return perplexities(nats, tokens, words) | ({"unknown": unknown} if unknown else {})
 
     def _save(self, ngram: NgramModel, checkpoint: Path, figures: dict[str, float]) -> None:

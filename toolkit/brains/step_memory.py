@@ -27,6 +27,7 @@ import speechbrain as sb
 import torch
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 
+from toolkit.brains.loggers import BY_KEY
 from toolkit.dataio.config_values import as_mapping
 from toolkit.dataio.extremes import Extreme
 from toolkit.dataio.loaders import SpeechDataset
@@ -54,13 +55,13 @@ class Recipe:
 
 
 class Trainer:
-    """The Brain of a recipe, ready to train on batches that are made up."""
+    """The Brain of a recipe, ready to train on any batch, such as those that are made up."""
 
     def __init__(self, recipe: Recipe) -> None:
         document = HparamsDocument(recipe.path)
-        document.override({**recipe.overrides, "output_folder": str(temporary_folder("batch-size-"))})
-        hparams = document.build()
-        self.tokenizer, self.sample_rate = hparams["tokenizer"], _sample_rate(hparams)
+        document.override({**recipe.overrides, "output_folder": str(temporary_folder("one-step-"))})
+        document.override(dict.fromkeys(BY_KEY.keys() & document.data.keys(), False))  # nobody is to hear of it
+        self.hparams = hparams = document.build()
         run_opts = {**recipe.run_opts, "device": recipe.device, "noprogressbar": True}
         self.brain = hparams["brain"](hparams, run_opts)
         self.brain.train_loader = _NoLoader()
@@ -77,16 +78,28 @@ class Trainer:
     def step(self, seconds: float, text: str, size: int) -> None:
         """Train on a batch of so many utterances of so many seconds, all with that text."""
         cut = _noise(seconds, self.sample_rate, text)
-        batch = SpeechDataset(self.tokenizer)[CutSet([cut] * size)]
+        self.train_on(SpeechDataset(self.hparams["tokenizer"])[CutSet([cut] * size)])
+
+    def train_on(self, batch: Any) -> torch.Tensor:
+        """The loss of a batch, of which the optimizer has made a step."""
         self.brain.step = self.brain.grad_accumulation_factor  # the batch that makes a step
         self.brain.nonfinite_count = 0
-        self.brain.fit_batch(batch)
+        return self.brain.fit_batch(batch)
 
+    def evaluate_on(self, batch: Any, stage: str) -> torch.Tensor:
+        """The loss of a batch in the stage ``VALID`` or ``TEST``, its search included."""
+        self.brain.modules.eval()
+        self.brain.on_stage_start(sb.Stage[stage], 1)
+        with torch.no_grad():
+            return self.brain.evaluate_batch(batch, sb.Stage[stage])
 
-def _sample_rate(hparams: Mapping[str, Any]) -> int:
-    """Of what the model hears (Hz)."""
-    rate = hparams.get("sample_rate") or as_mapping("train_data", hparams["train_data"]).get("sample_rate")
-    return rate or NOMINAL_RATE
+    @property
+    def sample_rate(self) -> int:
+        """Of what the model hears (Hz)."""
+        rate = self.hparams.get("sample_rate") or as_mapping("train_data", self.hparams["train_data"]).get(
+            "sample_rate"
+        )
+        return rate or NOMINAL_RATE
 
 
 class _NoLoader:

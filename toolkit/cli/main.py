@@ -19,11 +19,14 @@ from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 COMMANDS = {
     "align": "say when each word of a known text is spoken",
     "calibrate": "make the confidence of a model's words mean how often they are right",
+    "check": "look for all that would stop a training, before it begins",
     "client": "have audio files transcribed by a service",
     "convert-hparams": "bring the YAML of an old SpeechBrain model to today's names",
     "data": "look at data sets, check and convert them, and plan their batches",
     "export": "make a folder that stands alone of a trained model",
-    "new": "start a recipe of your own from a template",
+    "list": "name the recipes and templates, and their experiments",
+    "new": "start a recipe of your own from a template or a recipe",
+    "results": "gather what trainings reached into the table of recipes/README.md",
     "score": "count the errors of what was recognised, as a text or as a page with audio",
     "serve": "answer requests for transcripts over HTTP",
     "transcribe": "write down what is said in audio files",
@@ -33,6 +36,7 @@ COMMANDS = {
 EXAMPLES = """\
 examples:
   asr new digits                                   a recipe that runs as it is, in ./digits
+  asr check digits/hparams/ctc.yaml                what would stop its training, all at once
   asr transcribe digits/results/ctc speech.wav     prints: speech.wav<TAB>WHAT WAS SAID
   asr score digits/manifests/test.json out.jsonl   error rates, with confidence intervals
   asr serve digits/results/ctc                     a page, and an API, at http://localhost:8000

@@ -76,7 +76,7 @@ def _nemo(path: Any, config: DictConfig) -> CutSet:
 
 
 def _fields(config: DictConfig) -> NeMoFields:
-    return NeMoFields(config.text_field, config.lang_field, config.metadata_only)
+    return NeMoFields(config.text_field, config.lang_field, config.metadata_only, config.data_root)
 
 
 @data_type_parser("nemo_tarred", needs="manifest_filepath tarred_audio_filepaths", takes="")

@@ -1,4 +1,4 @@
-"""Copies at other speeds, room reverberation and noise, as transforms that Lhotse applies when a cut is read.
+"""Copies at other speeds, room reverberation, noise and channels, as transforms that Lhotse applies when a cut is read.
 
 What happens to a cut is drawn from (seed, epoch, cut id) alone: neither the number of workers nor a resumption changes
 it, and every epoch draws anew.
@@ -24,6 +24,7 @@ from lhotse.cut import Cut
 from lhotse.dataset.dataloading import resolve_seed
 from torchaudio.functional import resample
 
+from toolkit.dataio.channel import Channel
 from toolkit.dataio.concatenation import at_level
 from toolkit.dataio.config import DataConfig
 from toolkit.dataio.containers import decode_audio
@@ -57,7 +58,7 @@ def with_speed_copies(cuts: Indexed[Cut]) -> Indexed[Cut]:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Another part of long cuts or silence beside short ones, then reverberation, then noise of some of them.
+    """Another part of long cuts or silence beside short ones; reverberation, noise and a channel of some of them.
 
     Attributes
     ----------
@@ -73,6 +74,8 @@ class Augmentation:
         Share of the cuts that are reverberated.
     noises, noise_mix_prob, noise_snr
         Noises, share of the cuts that are noisy, and the range of their ratio (dB).
+    channel
+        What comes last.
     """
 
     seed: int
@@ -83,13 +86,16 @@ class Augmentation:
     noises: tuple[Cut, ...] = ()
     noise_mix_prob: float = 0.0
     noise_snr: tuple[float, float] = (10.0, 20.0)
+    channel: Channel = field(default_factory=Channel)
 
     @classmethod
     def from_config(cls, config: DataConfig) -> Augmentation:
         """What the configuration asks for; its files are listed, and noises probed, here."""
         seed = resolve_seed(config.seed)
         level = config.db_norm if config.concatenate_samples else None
-        plain = cls(seed, replace(Reshape.from_config(config), seed=seed), level)
+        effects, codecs = tuple(config.effects or ()), tuple(config.codecs or ())
+        channel = Channel(seed, effects, config.effect_prob, codecs=codecs, codec_prob=config.codec_prob)
+        plain = cls(seed, replace(Reshape.from_config(config), seed=seed), level, channel=channel)
         if config.rir_enabled:
             responses = list_audio(config.rir_path, "rir") if config.rir_path is not None else range(SIMULATED_ROOMS)
             plain = replace(plain, impulse_responses=responses, rir_prob=config.rir_prob)
@@ -108,8 +114,12 @@ class Augmentation:
         cut = self.shape(cut, epoch)
         if self.level is not None:
             cut = at_level(cut, self.level)
-        if not (self.impulse_responses or self.noises):
-            return cut
+        if self.impulse_responses or self.noises:
+            cut = self._among_noises(cut, epoch)
+        return self.channel(cut, epoch)
+
+    def _among_noises(self, cut: Cut, epoch: int) -> Cut:
+        """The cut in a room, with noise, or neither."""
         rng = random.Random(f"{self.seed}/{epoch}/{cut.id}")
         if self.impulse_responses and rng.random() < self.rir_prob:
             response = impulse_response(rng.choice(self.impulse_responses), cut.sampling_rate)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from lhotse import CutSet
-from lhotse.augmentation import AudioTransform
 from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.dataset.cut_transforms import CutConcatenate
 from lhotse.utils import fastcopy
 
 from toolkit.dataio.buckets import ROUNDING, Caps
 from toolkit.dataio.config import DataConfig
+from toolkit.dataio.effects import InPlace
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Concatenation:
 
 
 @dataclass
-class RmsLevel(AudioTransform):
+class RmsLevel(InPlace):
     """Audio at a root mean square of ``target`` dB; silence stays."""
 
     target: float
@@ -75,15 +75,6 @@ class RmsLevel(AudioTransform):
         """The same samples, louder or softer."""
         power = np.mean(np.square(samples, dtype=np.float64))
         return samples if power == 0 else (samples * (10 ** (self.target / 20) / np.sqrt(power))).astype(samples.dtype)
-
-    def reverse_timestamps(
-        self,
-        offset: float,
-        duration: float | None,
-        sampling_rate: int,  # noqa: ARG002 (Lhotse's)
-    ) -> tuple[float, float | None]:
-        """Nothing moves."""
-        return offset, duration
 
 
 def at_level(cut: Cut, target: float) -> Cut:

@@ -1,6 +1,7 @@
 """What a YAML says of one data set, checked once at the door.
 
-The keys, their meanings and their defaults are those of NeMo's Lhotse integration, with ``data_root`` of ours::
+The keys, their meanings and their defaults are those of NeMo's Lhotse integration, with ``data_root``, ``effects`` and
+``codecs`` of ours::
 
     train_data:
         manifest_filepath: manifests/train.json
@@ -39,9 +40,11 @@ from toolkit.dataio.config_checks import (
     optional,
     problems_of_ranges,
     problems_of_values,
+    some_of,
 )
 from toolkit.dataio.config_effects import without_effect
 from toolkit.dataio.config_values import as_mapping
+from toolkit.dataio.effects import CODECS, EFFECTS
 from toolkit.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -84,7 +87,7 @@ class DataConfig:
     cuts_path, shar_path
         Lhotse's cuts, and its shards: a folder, a list of folders, or a mapping of fields to files.
     data_root
-        What ``{data_root}`` of a SpeechBrain manifest stands for where that is not in ``data_root.txt`` beside it.
+        What ``{data_root}`` of a manifest stands for where that is not in ``data_root.txt`` beside it.
     skip_missing_manifest_entries
         Tar files and their manifests may name examples that the other lacks: they are counted and left out.
     fault_tolerant
@@ -144,6 +147,9 @@ class DataConfig:
     rir_enabled, rir_path, rir_prob
         Whether to reverberate, room impulse responses (a folder, a JSONL list of files, or Lhotse's recordings; null:
         simulated rooms), share of utterances.
+    effects, effect_prob, codecs, codec_prob
+        How utterances are changed, noise included, and sent: one or two of these effects and by one of these codecs,
+        each of a share of the utterances (see :mod:`toolkit.dataio.effects`). None is longer than it was.
     concatenate_samples, concatenate_gap_seconds, concatenate_duration_factor, concatenate_merge_supervisions, db_norm
         Join the short utterances of a batch up to its longest times a factor, with silence between them, as one
         transcript, at one loudness (dB; null: as they are).
@@ -226,6 +232,10 @@ class DataConfig:
     rir_enabled: Flag = False
     rir_path: Text | None = None
     rir_prob: Probability = 0.5
+    effects: Annotated[list[str], some_of(*EFFECTS)] | None = None
+    effect_prob: Probability = 0.5
+    codecs: Annotated[list[str], some_of(*CODECS)] | None = None
+    codec_prob: Probability = 0.5
     concatenate_samples: Flag = False
     concatenate_gap_seconds: NotNegative = 0.1
     concatenate_duration_factor: Positive = 1.0

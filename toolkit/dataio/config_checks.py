@@ -55,6 +55,12 @@ def one_of(*values: str) -> Check:
     return Check(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
+def some_of(*values: str) -> Check:
+    """A list of some of a few words."""
+    known = f"a list of some of {', '.join(values)}"
+    return Check(known, lambda chosen: _is_list_of(chosen, values.__contains__) and len(chosen) > 0)
+
+
 WHOLE = Check("a whole number", _is_whole)
 NUMBER = Check("a number", _is_number)
 ABOVE_0 = Check("more than 0", lambda value: value > 0)

@@ -19,6 +19,8 @@ _NEEDS = {
     "noise_mix_prob": "noise_path",
     "rir_path": "rir_enabled",
     "rir_prob": "rir_enabled",
+    "effect_prob": "effects",
+    "codec_prob": "codecs",
     "concatenate_gap_seconds": "concatenate_samples",
     "concatenate_duration_factor": "concatenate_samples",
     "concatenate_merge_supervisions": "concatenate_samples",

@@ -47,6 +47,8 @@ FFMPEG_OPTIONS = {
     "protocol_whitelist": "file",
 }
 
+_BLOCK = 1 << 20  # samples
+
 # Other encodings cannot hold what is not a number.
 _FLOATING = ("FLOAT", "DOUBLE")
 
@@ -80,7 +82,7 @@ def probe_audio(path: str | Path) -> AudioInfo:
     with audio:
         _check_whole(audio, Path(path))
         _check_samples(path, audio.frames)
-        _read(audio, path, start=audio.frames - 1, count=1)
+        _read_last(audio, path)
         return AudioInfo(audio.samplerate, audio.frames, audio.channels)
 
 
@@ -261,6 +263,15 @@ def _last_ogg_page(path: Path) -> tuple[int, int]:
     page = end[end.rfind(b"OggS") :]
     segments = page[26] if len(page) > 26 else 0
     return 27 + segments + sum(page[27 : 27 + segments]), len(page)
+
+
+def _read_last(audio: soundfile.SoundFile, path: str | Path) -> None:
+    """Decode the last sample; of MP3 all (0.5 ms a second): where one is sought, libmpg123 prints errors."""
+    if audio.format != "MP3":
+        _read(audio, path, start=audio.frames - 1, count=1)
+        return
+    for start in range(0, audio.frames, _BLOCK):
+        _read_on(audio, path, min(_BLOCK, audio.frames - start))
 
 
 def _read(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.dataio.prepare import Dropped, Utterance, collect, describe_audio
+from toolkit.dataio.prepare import Dropped, Utterance, collect, describe_audio, match_transcripts
 
 if TYPE_CHECKING:
-    from lhotse import RecordingSet, SupervisionSet
+    from lhotse import Recording
     from lhotse.supervision import SupervisionSegment
 
 
 def utterances_of(
-    recordings: RecordingSet,
-    supervisions: SupervisionSet,
+    recordings: Iterable[Recording],
+    supervisions: Iterable[SupervisionSegment],
     data_root: Path,
     dropped: Dropped,
     *,
@@ -23,27 +23,20 @@ def utterances_of(
 ) -> dict[str, Utterance]:
     """Our utterances of a corpus in which each recording is one: by name, with speaker and language where given.
 
-    ``words`` says what is spoken. Supervisions without audio or words, and audio that cannot be read, are counted in
-    ``dropped``.
+    ``words`` says what is spoken. Supervisions without audio or words, further ones of a recording, and audio that
+    cannot be read, are counted in ``dropped``.
     """
     files = {recording.id: Path(recording.sources[0].source) for recording in recordings}
-    spoken = {one.recording_id: one for one in supervisions}
-    for name in sorted(files.keys() - spoken.keys()):
-        dropped.add("without a transcript", str(files[name]))
-    pairs = []
-    for name, supervision in spoken.items():
-        text = words(supervision) or ""
-        if name not in files:
-            dropped.add("without audio", name)
-        elif not text.strip():
-            dropped.add("with an empty transcript", name)
-        else:
-            pairs.append((name, text, files[name]))
+    spoken: dict[str, SupervisionSegment] = {}
+    for supervision in supervisions:
+        if spoken.setdefault(supervision.recording_id, supervision) is not supervision:
+            dropped.add("of a recording with another transcript", supervision.id)
 
     def make_utterance(text: str, path: Path) -> Utterance:
         return {**describe_audio(path, data_root), "words": text}
 
-    utterances = collect(pairs, make_utterance, dropped)
+    texts = {name: words(supervision) or "" for name, supervision in spoken.items()}
+    utterances = collect(match_transcripts(texts, files, dropped), make_utterance, dropped)
     for name, utterance in utterances.items():
         utterance |= {field: value for field in ("speaker", "language") if (value := getattr(spoken[name], field))}
     return utterances

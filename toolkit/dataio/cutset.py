@@ -124,9 +124,15 @@ def _read_data_set(where: str, item: Mapping[str, Any], propagated: Mapping[str,
 
 
 def attach_tags(example: Any, tags: Mapping[str, Any]) -> Any:
-    """The example itself, with each tag as an attribute; a cut keeps them in ``custom``."""
+    """The example itself, with each tag as an attribute; a cut keeps them in ``custom``.
+
+    ``language`` is also that of a cut's supervisions which have none.
+    """
     for key, value in tags.items():
         setattr(example, key, value)
+    if isinstance(example, Cut) and "language" in tags:
+        for supervision in example.supervisions:
+            supervision.language = supervision.language or tags["language"]
     return example
 
 

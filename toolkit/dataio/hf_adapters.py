@@ -102,8 +102,15 @@ def _undecoded(rows: Any, columns: Columns) -> Any:
     if names is not None and columns.audio not in names:
         raise ConfigError(f"audio_field: no column {columns.audio!r}; the data set has {', '.join(names)}")
     if rows.features is not None and isinstance(rows.features[columns.audio], datasets.Audio):
-        return rows.cast_column(columns.audio, datasets.Audio(decode=False))
+        return rows.cast_column(columns.audio, _AsStored(decode=False))
     return rows
+
+
+class _AsStored(datasets.Audio):
+    """Audio that `datasets` leaves as it is: of its own, it wants torchcodec even for paths that it only hands on."""
+
+    def encode_example(self, value: Any) -> Any:
+        return {"bytes": None, "path": value} if isinstance(value, str) else value
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 ::
 
     wav.scp     rec-1 audio/rec-1.flac              # or, without segments, utt-1 audio/utt-1.flac
+                rec-2 sph2pipe -f wav rec-2.sph |   # not run: the file is read; see toolkit.dataio.kaldi_commands
     segments    utt-1 rec-1 0.50 2.75               # optional; seconds; an end of -1 is the end of the recording
     text        utt-1 HELLO WORLD
     utt2spk     utt-1 speaker-1                     # optional, as are utt2lang and reco2dur
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from lhotse.cut import Cut
 
 from toolkit.dataio.containers import AudioInfo, read_header
 from toolkit.dataio.indexed import Lines
+from toolkit.dataio.kaldi_commands import decoded_file
 from toolkit.dataio.line_index import LineIndex
 from toolkit.dataio.utterances import NOMINAL_RATE, Utterance, file_source, locate
 from toolkit.errors import ManifestError
@@ -80,7 +83,8 @@ class KaldiFolder(Lines):
     Raises
     ------
     ManifestError
-        A line is damaged, or names what other files do not know; or audio comes from a command, which is never run.
+        A line is damaged, or names what other files do not know; or audio comes from an archive, or from a command that
+        does more than decode a file. None is ever run.
     """
 
     def __init__(self, folder: str | Path, *, metadata_only: bool = False) -> None:
@@ -117,13 +121,22 @@ class KaldiFolder(Lines):
 
     def _find(self, recording: str) -> str:
         """The audio file of a recording."""
-        path = self.wavs.require(recording)
-        if path.endswith("|") or path.startswith("|"):
+        said = self.wavs.require(recording)
+        where = f"{self.wavs.lines.path}: the audio of {recording!r}"
+        if re.search(r"\.ark:\d+$", said):
+            raise ManifestError(f"{where} is in an archive of Kaldi's ({said}); write files, and name those")
+        if not said.startswith("|") and not said.endswith("|"):
+            return locate(said, self.folder)
+        decoded = decoded_file(said)
+        if decoded is None:
             raise ManifestError(
-                f"{self.wavs.lines.path}: the audio of {recording!r} comes from a command ({path}), and commands in "
-                "data are not run; run them once, and name the files they write"
+                f"{where} comes from a command ({said}) that does more than decode a file, and commands in data are "
+                "not run; run them once, and name the files they write"
             )
-        return locate(path, self.folder)
+        path = locate(decoded.path, self.folder)
+        if decoded.chooses_channel and not self.metadata_only and _header(path).channels > 1:
+            raise ManifestError(f"{where} is one of several channels ({said}); write it to a file, and name that")
+        return path
 
     def _recorded(self, recording: str) -> float:
         said = self.seconds.get(recording) if self.seconds is not None else None

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import lhotse.dataset
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from lhotse.utils import fastcopy, perturb_num_samples
 
 from toolkit.dataio.bins import duration_bins
 from toolkit.dataio.capped_constraints import CappedTimeConstraint
+from toolkit.dataio.effects import play
 from toolkit.dataio.lhotse_adapters import read_cuts
 from toolkit.errors import ConfigError
 
@@ -141,29 +141,8 @@ class FFmpegTempo(Tempo):
     def __call__(self, samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         """Samples (C, S) -> (C, S / factor)."""
         wanted = perturb_num_samples(samples.shape[1], self.factor)
-        played = _play(samples.astype(np.float32), sampling_rate, self.factor)
+        played = play(samples, sampling_rate, [("atempo", str(self.factor))])
         return np.pad(played, [(0, 0), (0, max(0, wanted - played.shape[1]))])[:, :wanted]
-
-
-def _play(samples: np.ndarray, sampling_rate: int, tempo: float) -> np.ndarray:
-    layout = {1: "mono", 2: "stereo"}.get(len(samples), f"{len(samples)}c")
-    graph = av.filter.Graph()
-    source = graph.add_abuffer(format="flt", sample_rate=sampling_rate, layout=layout)
-    graph.link_nodes(source, graph.add("atempo", str(tempo)), graph.add("abuffersink")).configure()
-    frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="flt", layout=layout)
-    frame.sample_rate = sampling_rate
-    graph.push(frame)
-    graph.push(None)
-    interleaved = np.concatenate([np.empty((1, 0), np.float32), *_pulled(graph)], axis=1)
-    return interleaved.reshape(-1, len(samples)).T
-
-
-def _pulled(graph: av.filter.Graph) -> Iterator[np.ndarray]:
-    while True:
-        try:
-            yield graph.pull().to_ndarray()
-        except (av.BlockingIOError, av.EOFError):
-            return
 
 
 def _played_by_ffmpeg(cut: Cut) -> Cut:

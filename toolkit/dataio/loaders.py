@@ -30,6 +30,7 @@ from toolkit.dataio.dataloader import make_loader
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.parts import load_part
 from toolkit.dataio.preparation import needs_tokens
+from toolkit.dataio.tokenize import TokenizerWrapper, encode_cut
 from toolkit.dataio.utterances import transcript
 from toolkit.errors import ConfigError, did_you_mean
 
@@ -45,13 +46,13 @@ class SpeechDataset(Dataset):
     """The batch of a CutSet."""
 
     def __init__(self, tokenizer: Encoder) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer = TokenizerWrapper(tokenizer)
 
     def __getitem__(self, cuts: CutSet) -> Batch:
         cuts = list(cuts)
         wavs, samples = load_cuts(cuts)
         words = [transcript(cut) for cut in cuts]
-        tokens = [self.tokenizer.encode(text) for text in words]
+        tokens = [encode_cut(cut, self.tokenizer) for cut in cuts]
         return Batch(words, *pad_tokens(tokens), [cut.id for cut in cuts], wavs, samples)
 
 

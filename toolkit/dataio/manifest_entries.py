@@ -39,6 +39,20 @@ class Folders:
         remembered = manifest.parent / ROOT_FILE
         return cls(own, remembered.read_text(encoding="utf-8").strip() if remembered.is_file() else None)
 
+    def rooted(self, path: str) -> str:
+        """A path with the folder that ``{data_root}`` stands for in its place.
+
+        Raises
+        ------
+        ManifestError
+            It is not known.
+        """
+        if PLACEHOLDER not in path:
+            return path
+        if self.root is None:
+            raise ManifestError(f"needs {PLACEHOLDER}: set data_root, or write it to {ROOT_FILE} beside it")
+        return path.replace(PLACEHOLDER, self.root)
+
     def find(self, name: str, entry: Mapping[str, Any]) -> str:
         """The audio file of an utterance.
 
@@ -47,12 +61,12 @@ class Folders:
         ManifestError
             There is none.
         """
-        if PLACEHOLDER in entry["wav"] and self.root is None:
-            raise ManifestError(
-                f"utterance {name!r}: 'wav' needs {PLACEHOLDER}: set data_root, or write it to {ROOT_FILE} beside it"
-            )
+        try:
+            wav = self.rooted(entry["wav"])
+        except ManifestError as error:
+            raise ManifestError(f"utterance {name!r}: 'wav' {error}") from None
         # Once for each example: pathlib would take longer than the look at the disk.
-        wav = os.path.join(self.own, entry["wav"].replace(PLACEHOLDER, self.root or ""))  # noqa: PTH118
+        wav = os.path.join(self.own, wav)  # noqa: PTH118
         if not os.path.isfile(wav):  # noqa: PTH113
             raise ManifestError(f"utterance {name!r}: no audio file {wav}; prepare the data again or set data_root")
         return wav

@@ -25,6 +25,7 @@ from lhotse.cut import Cut
 from toolkit.dataio.containers import AudioInfo, read_header
 from toolkit.dataio.indexed import Lines, Selected
 from toolkit.dataio.line_index import LineIndex
+from toolkit.dataio.manifest_entries import Folders
 from toolkit.dataio.shards import Shards
 from toolkit.dataio.tar_members import TarMember, find_member
 from toolkit.dataio.utterances import NOMINAL_RATE, Utterance, file_source, locate
@@ -87,15 +88,18 @@ def _count(first: str, last: str, step: int) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class NeMoFields:
-    """Where a manifest keeps what, and whether its audio is there at all."""
+    """Where a manifest keeps what, where ``{data_root}`` of its paths is, and whether its audio is there at all."""
 
     text_field: str = "text"
     lang_field: str = "lang"
     metadata_only: bool = False
+    data_root: str | None = None
 
 
 class LazyNeMoIterator(Shards):
-    """Cuts of NeMo manifests, whose audio is in files; paths are of the working folder, else of the manifest's.
+    """Cuts of NeMo manifests, whose audio is in files.
+
+    Paths are of the working folder, else of the manifest's; or they begin with ``{data_root}``, as SpeechBrain's may.
 
     Parameters
     ----------
@@ -109,7 +113,9 @@ class LazyNeMoIterator(Shards):
 
     def __init__(self, path: Paths, fields: NeMoFields | None = None, **order: Any) -> None:
         manifests = [Path(one) for one in expand_sharded_filepaths(path)]
-        builders = [_Builder(fields or NeMoFields(), partial(_file, manifest.parent)) for manifest in manifests]
+        fields = fields or NeMoFields()
+        folders = [Folders.of(manifest, fields.data_root) for manifest in manifests]
+        builders = [_Builder(fields, partial(_file, one)) for one in folders]
         pairs = zip(manifests, builders, strict=True)
         super().__init__([Lines(_index(manifest), build) for manifest, build in pairs], **order)
 
@@ -165,7 +171,7 @@ class _Builder:
     def __call__(self, line: bytes) -> Cut:
         entry = _entry(line)
         name, length, offset = _audio_field(entry), float(entry["duration"]), entry.get("offset")
-        source = file_source(name) if self.fields.metadata_only else self.find(name)
+        source = self.find(name)
         part = name if offset is None else f"{name}-{round(offset * 100):06d}-{round(length * 100):06d}"
         utterance = Utterance(
             str(entry.get("id", part)),
@@ -222,8 +228,8 @@ def _audio_field(entry: dict[str, Any]) -> str:
     return str(name)
 
 
-def _file(folder: Path, name: str) -> AudioSource:
-    return file_source(locate(name, folder))
+def _file(folders: Folders, name: str) -> AudioSource:
+    return file_source(locate(folders.rooted(name), folders.own))
 
 
 def _member(tar: str, name: str) -> TarMember:

@@ -5,6 +5,7 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
     dropped = Dropped()
     audio = find_audio(data_folder / "wav", dropped)
     pairs = match_transcripts(transcripts, audio, dropped)
+    pairs = spell(pairs, Spelling("de"), dropped)             # where texts are not as a recogniser should learn them
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
     write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
     print(dropped.summary())
@@ -32,6 +33,10 @@ Utterance = dict[str, Any]
 # In the order of preference, for corpora that hold one utterance in several containers.
 CONTAINERS = (".flac", ".wav", ".sph", ".mp3", ".ogg", ".opus", ".m4a", ".raw")
 
+# Reasons: the letters of the language do not say the words; there are none.
+NO_SPELLING = "without a spelling"
+EMPTY = "with an empty transcript"
+
 
 @dataclass
 class Dropped:
@@ -53,8 +58,9 @@ class Dropped:
         lines = [f"dropped {len(self)}:"]
         for reason, cases in self.reasons.items():
             lines.append(f"  {len(cases)} {reason}:")
-            lines += [f"    {case}" for case in cases[:named]]
-            lines += [f"    ... and {len(cases) - named} more"] if len(cases) > named else []
+            distinct = list(dict.fromkeys(cases))
+            lines += [f"    {case}" for case in distinct[:named]]
+            lines += [f"    ... and {len(distinct) - named} more"] if len(distinct) > named else []
         return "\n".join(lines)
 
 
@@ -68,26 +74,38 @@ def require_files(folder: Path, wanted: Iterable[str], corpus: str) -> None:
     """
     missing = [name for name in wanted if not (folder / name).exists()]
     if missing:
-        found = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else None
-        there = "there is no such folder" if found is None else f"it holds: {', '.join(found[:8]) or 'nothing'}"
-        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {there}")
+        raise DataError(f"{folder} is not {corpus}: looked for {', '.join(missing)}; {content_of(folder)}")
 
 
-def find_audio(folder: Path, dropped: Dropped, containers: Iterable[str] = CONTAINERS) -> dict[str, Path]:
-    """Audio files below ``folder`` by name without suffix, sorted; of several containers the one named first.
+def content_of(folder: Path) -> str:
+    """What was found where a corpus was looked for: ``it holds: etc, wav``, of which the first eight are named."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    found = sorted(item.name for item in folder.iterdir())
+    return f"it holds: {', '.join(found[:8]) or 'nothing'}"
+
+
+def find_audio(
+    folder: Path,
+    dropped: Dropped,
+    containers: Iterable[str] = CONTAINERS,
+    *,
+    name: Callable[[Path], str] = lambda path: path.stem,
+) -> dict[str, Path]:
+    """Audio files below ``folder`` by ``name``, sorted; of several containers the one named first.
 
     Of files with one name in several folders the first is taken, and the others are counted.
     """
     rank = {suffix: place for place, suffix in enumerate(containers)}
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        place, first = rank.get(path.suffix.lower()), found.get(path.stem)
+        place, first = rank.get(path.suffix.lower()), found.get(name(path))
         if place is None:
             continue
         if first is not None and first.parent != path.parent:
             dropped.add("with the name of another file", f"{path} ({first} is taken)")
         elif first is None or place < rank[first.suffix.lower()]:
-            found[path.stem] = path
+            found[name(path)] = path
     return found
 
 
@@ -99,13 +117,14 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
     DataError
         The file is not in UTF-8.
     """
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: line {number} is not in UTF-8 ({error.reason}): {line!r}") from None
-        if text:
-            yield number, text
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                text = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}: line {number} is not in UTF-8 ({error.reason}): {line.strip()!r}") from None
+            if text:
+                yield number, text
 
 
 def match_transcripts(
@@ -119,10 +138,22 @@ def match_transcripts(
         if name not in audio:
             dropped.add("without audio", name)
         elif not words.strip():
-            dropped.add("with an empty transcript", name)
+            dropped.add(EMPTY, name)
         else:
             pairs.append((name, words, audio[name]))
     return pairs
+
+
+def spell(
+    pairs: Iterable[tuple[str, str, Path]], spelling: Callable[[str], str | None], dropped: Dropped
+) -> Iterator[tuple[str, str, Path]]:
+    """The same in the spelling of a language (`toolkit.dataio.spelling`); those that have none are counted."""
+    for name, text, path in pairs:
+        words = spelling(text)
+        if words:
+            yield name, words, path
+        else:
+            dropped.add(NO_SPELLING if words is None else EMPTY, f"{name}: {text}")
 
 
 def collect(
@@ -149,10 +180,11 @@ def describe_audio(path: Path, data_root: Path, manifests: Path | None = None) -
         The file is missing, empty, not audio, or cut off.
     """
     info = probe_audio(path)
-    return {"wav": _portable(path, data_root, manifests), "length": info.length, **_samples(info)}
+    return {"wav": portable_path(path, data_root, manifests), "length": info.length, **_samples(info)}
 
 
-def _portable(path: Path, data_root: Path, manifests: Path | None) -> str:
+def portable_path(path: Path, data_root: Path, manifests: Path | None = None) -> str:
+    """A file as manifests name it: relative to ``data_root``, or to ``manifests`` where it is below, else absolute."""
     if manifests is not None and path.is_relative_to(manifests):
         return path.relative_to(manifests).as_posix()
     if path.is_relative_to(data_root):

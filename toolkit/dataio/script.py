@@ -21,7 +21,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from toolkit.errors import ToolkitError
+from toolkit.dataio.spelling import CASES, DIGITS, Spelling
+from toolkit.errors import ConfigError, ToolkitError
 
 
 def corpus_parser(story: str, *, holds: str, download: str | None = None) -> argparse.ArgumentParser:
@@ -42,6 +43,34 @@ def corpus_parser(story: str, *, holds: str, download: str | None = None) -> arg
     if download is not None:
         parser.add_argument("--download", action="store_true", help=f"fetch what DATA_FOLDER lacks: {download}")
     return parser
+
+
+def add_spelling(parser: argparse.ArgumentParser) -> None:
+    """Options for how transcripts are written, which `spelling_of` reads."""
+    group = parser.add_argument_group("how transcripts are written (a report of what that changes is printed)")
+    digits = "words, where these are sure (extra [text]); leave_out: no utterance that has some (default: %(default)s)"
+    group.add_argument("--digits", default="leave_out", choices=DIGITS, help=digits)
+    group.add_argument("--case", default="lower", choices=CASES, help="(default: %(default)s)")
+    group.add_argument("--keep", default="'", metavar="MARKS", help='what stays inside words: "\'-" for hyphens, too')
+    group.add_argument("--letters", default="", help="more letters that stay as they are: --letters é in German")
+    group.add_argument(
+        "--replace", nargs="+", default=(), metavar="A=B", help="--replace ё=е: letters written as others"
+    )
+
+
+def spelling_of(language: str, args: argparse.Namespace) -> Spelling:
+    """How a language's transcripts are written, as the options of `add_spelling` say.
+
+    Raises
+    ------
+    ConfigError
+        An option has an impossible value.
+    """
+    for pair in args.replace:
+        if "=" not in pair:
+            raise ConfigError(f"--replace {pair!r}: expected A=B, such as ё=е")
+    replace = dict(pair.split("=", 1) for pair in args.replace)
+    return Spelling(language, args.case, args.keep, digits=args.digits, letters=args.letters, replace=replace)
 
 
 def run(main: Callable[[], None]) -> None:

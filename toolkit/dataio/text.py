@@ -6,6 +6,7 @@
     valid_text: manifests/lm_valid.txt
     test_text: {test: manifests/lm_test.txt}
     batch_tokens: 5000                          # tokens a batch, eos and padding included; a cap
+    epoch_sentences: 2000000                    # of a training text that is streamed: so many lines are an epoch
 
 Shuffling and sharing among ranks are those of :mod:`toolkit.dataio.loaders`: training text only.
 """
@@ -28,6 +29,7 @@ from toolkit.dataio.draws import EveryExample
 from toolkit.dataio.epochs import EpochLoader, rank_and_world_size
 from toolkit.dataio.loaders import Encoder, named_tests, require
 from toolkit.dataio.sampling import BucketSampler, LongestFirstSampler
+from toolkit.dataio.text_stream import StreamedBatches, TextStream
 from toolkit.errors import ConfigError, DataError
 
 # Below the output folder: Arrow copies of the text files, which are mapped into memory rather than read.
@@ -37,7 +39,7 @@ CACHE = "text_cache"
 class SentenceDataset(Dataset):
     """The batch of an (epoch, sentence numbers) pair; empty lines of the files are no sentences.
 
-    Tokens are kept in one flat array: 40 million sentences of LibriSpeech's text would not fit as Python lists.
+    Tokens are kept in one flat array.
     """
 
     def __init__(self, lines: datasets.Dataset, tokenizer: Encoder) -> None:
@@ -73,6 +75,8 @@ def _texts(lines: datasets.Dataset) -> Iterator[str]:
 def load_text_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoader, dict[str, EpochLoader]]:
     """Loaders of ``train_text``, ``valid_text`` and of each entry of ``test_text``.
 
+    With ``epoch_sentences``, the training text is streamed (:mod:`toolkit.dataio.text_stream`).
+
     Raises
     ------
     ConfigError
@@ -81,19 +85,27 @@ def load_text_splits(hparams: Mapping[str, Any]) -> tuple[EpochLoader, EpochLoad
         A file is missing or holds no sentence.
     """
     seed = hparams.get("seed", 0)
-    train = load_text("train_text", require("train_text", hparams), hparams, seed=seed)
+    load_train = load_text if hparams.get("epoch_sentences") is None else stream_text
+    train = load_train("train_text", require("train_text", hparams), hparams, seed=seed)
     valid = load_text("valid_text", require("valid_text", hparams), hparams)
     tests = named_tests("test_text", hparams)
     return train, valid, {name: load_text(f"test_text.{name}", files, hparams) for name, files in tests.items()}
+
+
+def stream_text(
+    name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int
+) -> EpochLoader:
+    """The loader of a training text of which ``epoch_sentences`` lines are an epoch."""
+    caps, sentences = Caps(_require_count("batch_tokens", hparams)), _require_count("epoch_sentences", hparams)
+    stream = TextStream(_paths(name, files), require("tokenizer", hparams), caps, sentences=sentences, seed=seed)
+    return EpochLoader(StreamedBatches(), stream, in_workers=True, num_workers=1)
 
 
 def load_text(
     name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any], *, seed: int | None = None
 ) -> EpochLoader:
     """The loader of one text; shuffled, and shared by the ranks, when it has a seed."""
-    batch_tokens = require("batch_tokens", hparams)
-    if not isinstance(batch_tokens, int) or batch_tokens <= 0:
-        raise ConfigError(f"batch_tokens: expected a whole number above 0, not {batch_tokens!r}")
+    batch_tokens = _require_count("batch_tokens", hparams)
     dataset = SentenceDataset(read_lines(name, files, hparams), require("tokenizer", hparams))
     if not len(dataset):
         raise DataError(f"{name}: {files}: holds no sentence")
@@ -106,10 +118,19 @@ def load_text(
     return EpochLoader(dataset, BucketSampler(draw, buckets, seed=seed, rank=rank, world_size=world_size))
 
 
-def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences of the text under the YAML's key ``name``, without empty lines: to train a tokenizer on."""
-    lines = read_lines(name, require(name, hparams), hparams)
-    return (text.strip() for text in _texts(lines) if text.strip())
+def read_sentences(name: str, hparams: Mapping[str, Any]) -> Iterator[str] | dict[str, Iterator[str]]:
+    """Sentences of the text under the YAML's key ``name``, without empty lines: to train a tokenizer on.
+
+    Where the YAML has texts by language, so are the sentences.
+    """
+    files = require(name, hparams)
+    if isinstance(files, Mapping):
+        return {language: _sentences(f"{name}.{language}", some, hparams) for language, some in files.items()}
+    return _sentences(name, files, hparams)
+
+
+def _sentences(name: str, files: Any, hparams: Mapping[str, Any]) -> Iterator[str]:
+    return (text.strip() for text in _texts(read_lines(name, files, hparams)) if text.strip())
 
 
 def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Mapping[str, Any]) -> datasets.Dataset:
@@ -120,12 +141,7 @@ def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Map
     DataError
         A file is missing, empty or not UTF-8.
     """
-    paths = [Path(files)] if isinstance(files, (str, Path)) else [Path(one) for one in files]
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{name}: {path}: no such text file; the recipe's <dataset>_prepare.py makes it")
-        if path.stat().st_size == 0:
-            raise DataError(f"{name}: {path}: holds no sentence")
+    paths = _paths(name, files)
     cache = Path(require("output_folder", hparams)) / CACHE
     noisy = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
@@ -138,3 +154,21 @@ def read_lines(name: str, files: str | Path | Sequence[str | Path], hparams: Map
     finally:
         if noisy:
             datasets.enable_progress_bars()
+
+
+def _require_count(key: str, hparams: Mapping[str, Any]) -> int:
+    value = require(key, hparams)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ConfigError(f"{key}: expected a whole number above 0, not {value!r}")
+    return value
+
+
+def _paths(name: str, files: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of a text, which are there."""
+    paths = [Path(files)] if isinstance(files, (str, Path)) else [Path(one) for one in files]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{name}: {path}: no such text file; the recipe's <dataset>_prepare.py makes it")
+        if path.stat().st_size == 0:
+            raise DataError(f"{name}: {path}: holds no sentence")
+    return paths

@@ -23,6 +23,12 @@ class TokenizerWrapper:
         return list(self._encode(text, lang) if self._is_aggregate else self._encode(text))
 
 
+def encode_cut(cut: Cut, tokenizer: TokenizerWrapper) -> list[int]:
+    """The ids of what is said in a cut, each of its supervisions in its own language."""
+    said = sorted(cut.supervisions, key=lambda one: one.start)
+    return [token for one in said if one.text for token in tokenizer(one.text, one.language)]
+
+
 def tokenize(example: Any, tokenizer: TokenizerWrapper) -> Any:
     """The example itself, with ``tokens`` of each of its texts; of a cut, of each supervision.
 

@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 def extract(archive: str | Path, target: str | Path, member: str) -> Path:
     """``target``, the folder ``member`` of an archive, or all of it for ``.``; it appears whole or not at all.
 
-    Only files and folders are unpacked; links, devices and paths that lead out of the folder are refused.
+    Only files and folders are unpacked; links and devices in the folder, and paths that lead out of it, are refused.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def extract(archive: str | Path, target: str | Path, member: str) -> Path:
 def _unpack(archive: Path, folder: Path, member: PurePosixPath) -> None:
     """Write what an archive holds of a folder."""
     with tqdm(desc=archive.name, unit=" files", disable=None, leave=False, delay=2) as bar:
-        for name, content in _entries(archive):
+        for name, content in _entries(archive, member):
             path = folder / name
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise tarfile.TarError(f"{name!r} leads elsewhere")
@@ -71,8 +71,8 @@ def _unpack(archive: Path, folder: Path, member: PurePosixPath) -> None:
             bar.update()
 
 
-def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """The name and the content of each file; None for a folder."""
+def _entries(archive: Path, member: PurePosixPath) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """The name and the content of each file; None for a folder. Links are refused within ``member``, else left out."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
@@ -84,6 +84,8 @@ def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     with contextlib.closing(tarfile.open(archive)) as opened:
         for entry in opened:
             if not (entry.isfile() or entry.isdir()):
+                if not PurePosixPath(entry.name).is_relative_to(member):
+                    continue
                 raise tarfile.TarError(f"{entry.name!r} is a link or a device")
             yield entry.name, opened.extractfile(entry) if entry.isfile() else None
         while opened.fileobj.read(_BLOCK):  # to the end, where gzip has its checksum

@@ -140,7 +140,8 @@ def write_model_folder(
 def _named_paths(document: HparamsDocument) -> Iterator[tuple[str, Path]]:
     """The keys whose names say that they are of a file or a folder, and which, where it is there."""
     for key in document.data:
-        value = document.value(key) if key.endswith(("_file", "_folder")) and key != "output_folder" else None
+        named = key in COLLECTED or (key.endswith(("_file", "_folder")) and key != "output_folder")
+        value = document.value(key) if named else None
         if isinstance(value, str) and Path(value).exists():
             yield key, Path(value)
 

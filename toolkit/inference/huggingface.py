@@ -17,7 +17,7 @@ from torch import nn
 from toolkit.decoders.ctc import CTCGreedySearcher, CTCPrefixSearcher
 from toolkit.decoders.ctc_fusion import CTCFusion
 from toolkit.decoders.options import check_range
-from toolkit.errors import ConfigError, ExperimentError, MissingDependencyError, ModelError, did_you_mean
+from toolkit.errors import ConfigError, ExperimentError, ModelError, did_you_mean
 from toolkit.inference.adapters import Recogniser
 from toolkit.inference.huggingface_language import FOLDER, check_alphabet, find_language_model, read_unigrams
 from toolkit.inference.huggingface_model import HuggingFaceModel
@@ -25,6 +25,7 @@ from toolkit.inference.huggingface_tokenizer import HuggingFaceTokenizer, read_j
 from toolkit.inference.long_audio import LongAudio
 from toolkit.inference.service_folder import INFERENCE, ServiceFolder, is_service_folder
 from toolkit.inference.sources import CONFIG_FILE, Origin, check_links
+from toolkit.models.wav2vec2 import import_transformers
 
 OF_FOLDER: Any = object()  # the value of an option that the model's folder decides on
 
@@ -140,18 +141,11 @@ def _feature_extractor(folder: Path) -> dict[str, Any]:
 
 def _network(folder: Path, config_file: str) -> nn.Module:
     """The network with all its weights; the code of a folder and pickled objects are never run."""
-    try:
-        from transformers import AutoConfig, AutoModelForCTC
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{folder}: a HuggingFace model needs transformers ({error}): pip install 'asr-recipes[hf]'"
-        ) from None
-    disable_progress_bar()  # of tensors, which are there at once
+    transformers = import_transformers(folder)
     closed = {"trust_remote_code": False, "local_files_only": True}
     try:
-        config = AutoConfig.from_pretrained(folder / config_file, **closed)
-        network, report = AutoModelForCTC.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(folder / config_file, **closed)
+        network, report = transformers.AutoModelForCTC.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True, **closed
         )
     except Exception as error:  # transformers' errors have no common base, and damaged weights raise anything

@@ -26,14 +26,14 @@ def training_facts(run: Path) -> dict[str, Any]:
     """
     if (run / PROVENANCE_FILE).is_file():
         return read_facts(run / PROVENANCE_FILE)["training"]
-    commands, packages = _environment(_text(run / "env.log"))
+    commands, packages = environment(_text(run / "env.log"))
     return {
         "commands": commands,
         "hyperparams": _text(run / HPARAMS_FILE),
         "language model": _text(run / COLLECTED["lm_folder"] / HPARAMS_FILE) or None,
         "data": data_sets(run / HPARAMS_FILE),
         "log": _text(run / "train_log.txt").splitlines(),
-        "tests": {file.stem.removeprefix("wer_"): _rates(file) for file in sorted(run.glob("wer_*.txt"))},
+        "tests": {file.stem.removeprefix("wer_"): rates(file) for file in sorted(run.glob("wer_*.txt"))},
         "packages": packages,
     }
 
@@ -85,7 +85,7 @@ def _counted(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in counted.items() if value is not None}
 
 
-def _environment(log: str) -> tuple[list[dict[str, str]], list[str]]:
+def environment(log: str) -> tuple[list[dict[str, str]], list[str]]:
     """The commands that made a run, with commits and machine, and the versions of packages that the last one had."""
     commands: list[dict[str, str]] = []
     packages: list[str] = []
@@ -105,7 +105,7 @@ def _facts(block: str) -> Iterator[tuple[str, str]]:
             yield tuple(line.split(": ", 1))
 
 
-def _rates(report: Path) -> dict[str, float]:
+def rates(report: Path) -> dict[str, float]:
     """The totals of a report of `toolkit.metrics.report`."""
     return {name: float(rate) for name, rate in RATE.findall(_text(report))}
 

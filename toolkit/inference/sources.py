@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from toolkit.errors import ExperimentError
 from toolkit.files import check_inside
+from toolkit.hub import HUB_NAME, from_hub
 from toolkit.inference.service_folder import is_service_folder
 from toolkit.shipped import shipped
 
-# `speechbrain/asr-crdnn-rnnlm-librispeech`: an owner and a name, of the characters that the hub allows.
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-# What a hub repository has beside the model, which nothing here reads: read-me pictures and sound examples; the same
-# weights for other libraries; what a training leaves.
-NOT_NEEDED = ["*.md", "*.png", "*.jpg", "*.wav", "*.flac", "*.mp3", ".gitattributes"]
-NOT_NEEDED += ["*.h5", "*.msgpack", "*.ot", "optimizer.pt", "scheduler.pt", "training_args.bin", "runs/*"]
-PICKLED, SAFE = "pytorch_model*.bin", "*.safetensors"  # the same weights, where both are there
 CONFIG_FILE = "config.json"  # of transformers
 
 logger = logging.getLogger(__name__)
@@ -52,34 +44,13 @@ def find_folder(source: str | Path, savedir: str | Path | None = None, revision:
         return shipped(folder)
     if not HUB_NAME.fullmatch(str(source)):
         raise ExperimentError(f"{source}: no such folder; name the folder of a model, or owner/name on the hub")
-    return _from_hub(str(source), savedir, revision)
+    return from_hub(str(source), savedir, revision)
 
 
 def is_huggingface(folder: Path, hparams_file: str) -> bool:
     """Whether a folder holds a model of transformers, or a service of one, and no YAML."""
     found = (folder / CONFIG_FILE).is_file() or is_service_folder(folder)
     return found and not (folder / hparams_file).is_file()
-
-
-def _from_hub(name: str, savedir: str | Path | None, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # takes half a second to load
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    download = partial(snapshot_download, name, revision=revision, local_dir=savedir)
-    try:
-        found = Path(download(ignore_patterns=[*NOT_NEEDED, PICKLED]))
-        if not any(found.glob(SAFE)):
-            found = Path(download(ignore_patterns=NOT_NEEDED))
-    except LocalEntryNotFoundError:
-        raise ExperimentError(
-            f"{name}: no such folder here, the hub's cache has no {revision or 'copy'} of it, and the hub cannot be "
-            "reached; check the name and the connection"
-        ) from None
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise ExperimentError(
-            f"{name}: no such folder here, and the hub says: {' '.join(str(error).split())}"
-        ) from None
-    return found
 
 
 @dataclass(frozen=True)
@@ -141,9 +112,9 @@ class Origin:
 
     def _repository(self, name: str) -> Path:
         if name == self.name:
-            return _from_hub(name, None, self.revision)
+            return from_hub(name, None, self.revision)
         logger.warning("%s: its YAML names %s of the hub, of which the newest revision is used", self.folder, name)
-        return _from_hub(name, None, None)
+        return from_hub(name, None, None)
 
 
 def check_links(folder: Path, hparams_file: str) -> None:

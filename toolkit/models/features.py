@@ -1,4 +1,4 @@
-"""Waveforms to features: log-mel energies normalised within each utterance."""
+"""Waveforms to features: log-mel energies normalised within each utterance, or the samples as they are."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class LogMel(nn.Module):
         Analysis window and step, in seconds.
     f_min : float
         Lower edge of the lowest band, in Hz; the highest ends at half the sample rate.
+    per_band : bool
+        False: one mean and variance for all bands, for single words: what a band has in a few tenths of a second is
+        the vowel more than the microphone.
     """
 
     FLOOR = 1e-8  # about -80 dB below full scale: digital silence stays finite
@@ -34,9 +37,11 @@ class LogMel(nn.Module):
         window: float = 0.025,
         hop: float = 0.01,
         f_min: float = 20.0,
+        per_band: bool = True,
     ) -> None:
         super().__init__()
         self.sample_rate, self.output_size = sample_rate, n_mels
+        self.averaged = (1,) if per_band else (1, 2)
         self.window_samples, self.hop_samples = round(window * sample_rate), round(hop * sample_rate)
         self.n_fft = 1 << (self.window_samples - 1).bit_length()
         self.past_samples = self.n_fft // 2  # of a frame that lie before its step
@@ -70,11 +75,18 @@ class LogMel(nn.Module):
         power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
         return (power @ self.bands).clamp_min(self.FLOOR).log()
 
-    @staticmethod
-    def _normalise(features: Tensor, frames: Tensor) -> Tensor:
-        """Zero mean and unit variance for each utterance and band, over valid frames only."""
-        mask = valid_mask(frames, features.size(1)).unsqueeze(2)
-        count = frames.clamp_min(1).view(-1, 1, 1)
-        mean = (features * mask).sum(1, keepdim=True) / count
-        variance = ((features - mean).square() * mask).sum(1, keepdim=True) / count
+    def _normalise(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Zero mean and unit variance for each utterance (and band), over valid frames only."""
+        mask = valid_mask(frames, features.size(1)).unsqueeze(2).expand_as(features)
+        count = mask.sum(self.averaged, keepdim=True).clamp_min(1)
+        mean = (features * mask).sum(self.averaged, keepdim=True) / count
+        variance = ((features - mean).square() * mask).sum(self.averaged, keepdim=True) / count
         return ((features - mean) / (variance + 1e-5).sqrt()).masked_fill(~mask, 0.0)
+
+
+class Waveform(nn.Module):
+    """The samples themselves, for encoders that hear them (`toolkit.models.wav2vec2`)."""
+
+    def forward(self, wavs: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S) with (B,) samples -> the same, with zeros in the place of padding."""
+        return zero_padding(wavs.float(), samples), samples

@@ -1,0 +1,28 @@
+"""Train a recogniser on GigaSpeech and test it on its test set.
+
+    python gigaspeech_prepare.py /data/GigaSpeech manifests --subset S
+    python train_tokenizer.py hparams/tokenizer.yaml
+    python train_lm.py hparams/ngram.yaml
+    python train.py hparams/conformer.yaml
+    python train.py hparams/conformer.yaml --lr 0.0005   # any key of the YAML can be set
+
+The YAML declares the model, the Brain that trains it, the loaders that feed it and the search that decodes it.
+README.md says more. A run that was stopped continues with the same command.
+"""
+
+from toolkit.dataio.loaders import load_splits
+from toolkit.experiment import load_experiment, run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, then test the checkpoints that were best on the validation set."""
+    hparams, run_opts = load_experiment(arguments)
+    train, valid, tests = load_splits(hparams)
+    brain = hparams["brain"](hparams, run_opts)
+    brain.train_on(train, valid)
+    for name, test in tests.items():
+        brain.test_on(test, name)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,26 @@
+"""Train a language model on books; it is fused into the recogniser's search.
+
+    python train_lm.py hparams/ngram_char.yaml       # counted rather than trained: half a minute
+    python train_lm.py hparams/ngram.yaml
+    python train_lm.py hparams/lm_rnn.yaml
+    python train_lm.py hparams/lm_transformer.yaml
+
+The log ends with the perplexity of held-out sentences and of the test transcripts, per token and per word.
+"""
+
+from toolkit.dataio.text import load_text_splits
+from toolkit.experiment import load_experiment, run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, then report the perplexity of the checkpoints that were best on the validation set."""
+    hparams, run_opts = load_experiment(arguments)
+    train, valid, tests = load_text_splits(hparams)
+    brain = hparams["brain"](hparams, run_opts)
+    brain.train_on(train, valid)
+    for name, test in tests.items():
+        brain.test_on(test, name)
+
+
+if __name__ == "__main__":
+    run(main)

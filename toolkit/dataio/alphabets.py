@@ -1,0 +1,117 @@
+"""With which letters languages are written, in lower case.
+
+`LETTERS` names each one; `SCRIPTS` names whole scripts, by the first word of their characters' Unicode names, where
+letters are too many or join into too many signs to be listed. What stands in neither of a language's is foreign to it.
+Letters that only loan words bring (Café in German) are not listed: `toolkit.dataio.spelling` writes them without marks.
+"""
+
+from __future__ import annotations
+
+_LATIN = "abcdefghijklmnopqrstuvwxyz"
+_CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюя"
+_ARABIC = "ءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوىي"
+
+# What is written with all Latin letters, and these.
+_LATIN_AND = {
+    "af": "áäèéêëîïíóôöúûü",
+    "ast": "áéíóúüñḥḷ",
+    "az": "çəğıöşü",
+    "br": "âêîôûùüñ",
+    "ca": "àçèéíïòóúü",
+    "cs": "áčďéěíňóřšťúůýž",
+    "cy": "áàâäéèêëíìîïóòôöúùûüẃẁŵẅýỳŷÿ",
+    "da": "æøåé",
+    "de": "äöüß",
+    "en": "",
+    "eo": "ĉĝĥĵŝŭ",
+    "es": "áéíóúüñ",
+    "et": "äöõüšž",
+    "eu": "ñç",
+    "fi": "äöåšž",
+    "fr": "àâæçéèêëîïôœùûüÿ",
+    "fy": "âêôûúéëïöüä",
+    "ga": "áéíóú",
+    "gl": "áéíóúüïñ",
+    "ha": "ɓɗƙƴ",
+    "hr": "čćđšž",
+    "hsb": "čćěłńóřŕšśžź",
+    "hu": "áéíóöőúüű",
+    "ia": "",
+    "id": "",
+    "is": "áðéíóúýþæö",
+    "it": "àèéìíîòóùú",
+    "kab": "čḍɛǧɣḥṛṣṭẓ",
+    "lt": "ąčęėįšųūž",
+    "lv": "āčēģīķļņšūž",
+    "mt": "ċġħżàèìòù",
+    "nb": "æøåéèêóòô",
+    "nl": "áéíóúèëïöüê",
+    "nn": "æøåéèêóòô",
+    "no": "æøåéèêóòô",
+    "pl": "ąćęłńóśźż",
+    "pt": "àáâãçéêíóôõúü",
+    "rm": "àéèìòùüöî",
+    "ro": "ăâîșț",
+    "rw": "",
+    "sk": "áäčďéíĺľňóôŕšťúýž",
+    "sl": "čšž",
+    "sq": "çë",
+    "sv": "åäöé",
+    "sw": "",
+    "tk": "çäňöşüýž",
+    "tr": "çğıöşüâîû",
+    "uz": "",
+    "vi": "àáảãạăằắẳẵặâầấẩẫậđèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵ",
+}
+
+LETTERS = {language: _LATIN + letters for language, letters in _LATIN_AND.items()} | {
+    "ar": _ARABIC,
+    "ba": _CYRILLIC + "ёғҙҡңөҫүһә",
+    "be": "абвгдеёжзійклмнопрстуўфхцчшыьэюя",
+    "bg": "абвгдежзийклмнопрстуфхцчшщъьюя",
+    "cv": _CYRILLIC + "ёӑӗҫӳ",
+    "el": "αάβγδεέζηήθιίϊΐκλμνξοόπρσςτυύϋΰφχψωώ",
+    "fa": "ءآأؤئابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهی",
+    "he": "אבגדהוזחטיךכלםמןנסעףפץצקרשת",
+    "ja": _LATIN + "々〆〇",
+    "kk": _CYRILLIC + "ёәғқңөұүһі",
+    "ko": _LATIN,
+    "ky": _CYRILLIC + "ёңөү",
+    "mk": "абвгдѓежзѕијклљмнњопрстќуфхцчџш",
+    "mn": _CYRILLIC + "ёөү",
+    "ru": _CYRILLIC + "ё",
+    "sr": "абвгдђежзијклљмнњопрстћуфхцчџш",
+    "tt": _CYRILLIC + "ёәөүҗңһ",
+    "uk": "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя",
+    "ur": "ءآأؤئابپتٹثجچحخدڈذرڑزژسشصضطظعغفقکگلمنںوہھۂۃیےۓ",
+    "yue": _LATIN + "〇",
+    "zh": _LATIN + "〇",
+}
+
+SCRIPTS = {
+    "am": ("ETHIOPIC",),
+    "as": ("BENGALI",),
+    "bn": ("BENGALI",),
+    "gu": ("GUJARATI",),
+    "hi": ("DEVANAGARI",),
+    "hy": ("ARMENIAN",),
+    "ja": ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK"),
+    "ka": ("GEORGIAN",),
+    "km": ("KHMER",),
+    "kn": ("KANNADA",),
+    "ko": ("HANGUL",),
+    "lo": ("LAO",),
+    "ml": ("MALAYALAM",),
+    "mr": ("DEVANAGARI",),
+    "my": ("MYANMAR",),
+    "ne": ("DEVANAGARI",),
+    "or": ("ORIYA",),
+    "pa": ("GURMUKHI",),
+    "si": ("SINHALA",),
+    "ta": ("TAMIL",),
+    "te": ("TELUGU",),
+    "th": ("THAI",),
+    "ti": ("ETHIOPIC",),
+    "yue": ("CJK",),
+    "zh": ("CJK",),
+}
