@@ -80,7 +80,7 @@ STANDARD_KEYS = {
     "wandb": "project of Weights & Biases to which figures are sent, too (needs the extra [wandb])",
     "mlflow": "experiment of MLflow to which figures are sent, too (needs the extra [mlflow])",
     "precision": "fp32, bf16 or (on a GPU) fp16",
-    "compile": "whether torch.compile makes the model faster, which takes minutes and a C++ compiler",
+    "compile": "train with torch.compile, which takes minutes and a C++ compiler",
     "max_grad_norm": "gradient norm above which gradients are scaled down",
     "grad_accumulation_factor": "batches whose gradients are added up before a step",
     "ckpt_interval_minutes": "minutes between checkpoints inside an epoch",
