@@ -179,9 +179,8 @@ class _ForTheReader(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a message is shown."""
-        if record.name == "speechbrain.utils.train_logger":
-            return record.levelno == logging.INFO  # its only warning: no torchvision, which nothing here uses
-        return not record.name.startswith("speechbrain") or record.levelno > logging.INFO
+        figures = record.name == "speechbrain.utils.train_logger"
+        return figures or not record.name.startswith("speechbrain") or record.levelno > logging.INFO
 
 
 def _set_up_logging(file: Path | None) -> None:

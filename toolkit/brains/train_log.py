@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from speechbrain.utils.train_logger import FileTrainLogger
+# Its one warning, told while it is imported: without torchvision it saves no figures, of which there are none here.
+logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda record: record.levelno < logging.WARNING)
+
+from speechbrain.utils.train_logger import FileTrainLogger  # noqa: E402
 
 
 class TrainLog(FileTrainLogger):
