@@ -79,7 +79,8 @@ class Spelling:
     keep
         What stays where it stands inside words: apostrophes; ``'-`` for hyphens, too.
     digits
-        ``leave_out``: a text with digits is None. ``words``: whole numbers that stand alone become words, where these are certain.
+        ``leave_out``: a text with digits is None. ``words``: whole numbers that stand alone become words, where it is
+        certain which.
     letters
         More letters that stay as they are, such as ``é`` in German.
     replace
