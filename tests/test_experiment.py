@@ -347,9 +347,25 @@ def test_test_only_tests_and_does_not_train(copied: Experiment):
     (copied.run / "wer_tones.txt").unlink()
     copied.train("--output_folder", str(copied.run), "--test_only", "--number_of_epochs", "5")
     assert (copied.run / "wer_tones.txt").is_file()
+    assert not (copied.run / "retested").exists()
     assert best_checkpoints(copied.run / "save") == best
     assert (copied.run / "hyperparams.yaml").read_bytes() == archive
     assert copied.run.joinpath("env.log").read_text().count(" command: ") == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--test_only", "--test_data", "{tones: {manifest_filepath: FOLDER/manifests/valid.json}}"],
+        ["--average_checkpoints", "2"],  # with no epoch left to train
+    ],
+)
+def test_a_test_of_something_else_leaves_the_reports_of_the_run(copied: Experiment, options: list[str]):
+    before = (copied.run / "wer_tones.txt").read_bytes()
+    words = [word.replace("FOLDER", str(copied.folder)) for word in options]
+    copied.train("--output_folder", str(copied.run), *words)
+    assert (copied.run / "wer_tones.txt").read_bytes() == before
+    assert (copied.run / "retested/wer_tones.txt").is_file()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ train_data:
   manifest_filepath: manifests/train.json
 """
 FACTS = {
-    "command": "train.py hparams/ctc.yaml --seed 2 --device cpu",
+    "commands": ["train.py hparams/ctc.yaml --seed 2 --device cpu"],
     "commit": "3d6fdf3aaaaaaaaaaaaa",
     "seed": 2,
     "parameters": 1126352,
@@ -140,17 +140,46 @@ def test_options_that_make_another_experiment_are_kept(recipes: Path) -> None:
     command = (
         "train.py hparams/ctc.yaml --seed 2 --lr 0.001 --noprogressbar --train_data '{num_workers: 2}' --debug=false"
     )
-    run = make_run(recipes, "ctc", seed=2, wer=6.0, command=command)
+    run = make_run(recipes, "ctc", seed=2, wer=6.0, commands=[command])
     assert read_run(run).options == "--lr 0.001 --train_data '{num_workers: 2}' --debug=false"
 
 
+@pytest.mark.parametrize(
+    ("commands", "options"),
+    [
+        (
+            ["train.py hparams/ctc.yaml --lr 0.02 --number_of_epochs 1", "train.py hparams/ctc.yaml"],
+            "--lr 0.02 --number_of_epochs 1; then none",
+        ),
+        (["train.py hparams/ctc.yaml --seed 2", "train.py hparams/ctc.yaml --seed 2 --device cpu"], ""),
+        (["train.py --seed=2 hparams/ctc.yaml --lr 0.02"], "--lr 0.02"),
+        (["train.py Toy/hparams/ctc.yaml"], ""),
+        (["train.py /home/me/recipes/Toy/hparams/ctc.yaml"], ""),
+    ],
+)
+def test_however_a_run_was_called_its_yaml_is_the_recipes(commands: list[str], options: str, recipes: Path) -> None:
+    found = read_run(make_run(recipes, "ctc", seed=2, wer=6.0, commands=commands))
+    assert (found.yaml, found.options) == ("hparams/ctc.yaml", options)
+
+
+def test_a_run_whose_facts_have_one_command_is_read(recipes: Path) -> None:
+    run = make_run(recipes, "ctc", seed=2, wer=6.0, commands=None, command="train.py hparams/ctc.yaml --lr 0.1")
+    assert read_run(run).options == "--lr 0.1"
+
+
+def test_a_run_that_went_on_otherwise_is_not_taken_for_its_yaml(tmp_path: Path) -> None:
+    experiment = make_experiment(tmp_path / "results")
+    experiment.train("--lr", "0.02", "--number_of_epochs", "1")
+    assert read_run(experiment.train()).options == "--lr 0.02 --number_of_epochs 1; then none"
+
+
 def test_what_is_no_result_says_why(recipes: Path) -> None:
-    run = make_run(recipes, "aside", seed=1, wer=6.0, command="train.py hparams/ctc.yaml")
+    run = make_run(recipes, "aside", seed=1, wer=6.0, commands=["train.py hparams/ctc.yaml"])
     run.rename(run.with_name("before"))
     with pytest.raises(ExperimentError, match="put aside; the run wrote to results/aside"):
         read_run(run.with_name("before"))
     with pytest.raises(ExperimentError, match=r"made by `finetune\.py it\.yaml`"):
-        read_run(make_run(recipes, "tuned", seed=1, wer=6.0, command="finetune.py it.yaml"))
+        read_run(make_run(recipes, "tuned", seed=1, wer=6.0, commands=["finetune.py it.yaml"]))
     with pytest.raises(ExperimentError, match="no wer_"):
         read_run(recipes)
 
@@ -160,7 +189,7 @@ def test_the_table_has_the_mean_over_seeds_and_published_figures(
 ) -> None:
     make_run(recipes, "ctc", seed=2, wer=6.0, wall_seconds=7200.0)
     make_older_run(recipes, wer=9.0)
-    make_run(recipes, "fast", seed=1, wer=5.0, command="train.py hparams/ctc.yaml --lr 0.01")
+    make_run(recipes, "fast", seed=1, wer=5.0, commands=["train.py hparams/ctc.yaml --lr 0.01"])
     assert main(["results", "--recipes", str(recipes)]) == 0
     assert "with --lr 0.01; name the run to take it" in capsys.readouterr().out
     rows = rows_of(recipes)
@@ -176,7 +205,7 @@ def test_the_table_has_the_mean_over_seeds_and_published_figures(
 def test_a_named_run_is_taken_and_the_record_stays_when_runs_are_gone(
     recipes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run(recipes, "fast", seed=1, wer=5.0, command="train.py hparams/ctc.yaml --lr 0.01")
+    run = make_run(recipes, "fast", seed=1, wer=5.0, commands=["train.py hparams/ctc.yaml --lr 0.01"])
     assert main(["results", str(run), "--recipes", str(recipes)]) == 0
     before = (recipes / README).read_text()
     assert "| `ctc.yaml` `--lr 0.01` | 5.0 | 2.5 | 1 |" in before

@@ -38,8 +38,9 @@ def test_facts_of_a_run(experiment: Experiment):
     assert (facts["epochs"], facts["seed"], facts["processes"]) == (1, 1, 1)
     assert facts["threads"] == torch.get_num_threads()
     assert facts["hardware"] == hardware("cpu") != ""
-    assert facts["command"].startswith(f"train.py {experiment.yaml}")
-    assert facts["command"].endswith("--number_of_epochs 1")
+    (command,) = facts["commands"]
+    assert command.startswith(f"train.py {experiment.yaml}")
+    assert command.endswith("--number_of_epochs 1")
     assert facts["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert facts["commit"] == "unknown"  # of a folder in no checkout
     assert 0 < facts["wall_seconds"] < 60
@@ -55,9 +56,19 @@ def test_a_run_that_goes_on_adds_up_and_another_one_in_its_place_does_not(experi
     done = file.read_bytes()
     assert train(experiment, 2)["wall_seconds"] == more["wall_seconds"]
     assert json.loads(file.read_bytes()) == json.loads(done)
+    assert [command.split()[-1] for command in more["commands"]] == ["1", "2"]
     for checkpoint in (experiment.run / "save").glob("CKPT+*/CKPT.yaml"):
         checkpoint.unlink()
-    assert train(experiment, 1)["wall_seconds"] < 60
+    anew = train(experiment, 1)
+    assert anew["wall_seconds"] < 60
+    assert len(anew["commands"]) == 1
+
+
+def test_a_command_that_trains_nothing_leaves_what_the_run_says_of_itself(experiment: Experiment):
+    train(experiment, 1)
+    before = {name: (experiment.run / name).read_bytes() for name in ("run.json", "hyperparams.yaml")}
+    train(experiment, 1, "--lr", "0.5")
+    assert {name: (experiment.run / name).read_bytes() for name in before} == before
 
 
 def test_copies_at_another_speed_are_no_hours_of_their_own(experiment: Experiment):

@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from toolkit.declarations import check_declarations
 from toolkit.errors import ConfigError, ToolkitError, did_you_mean
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
-from toolkit.run_folder import archive_experiment, log_command, open_run_folder
+from toolkit.run_folder import archive_experiment, log_command, open_run_folder, reports_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,9 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     hparams : dict
         Every key of the YAML, overrides applied, objects built.
     run_opts : dict
-        Run options for the Brain (`RUN_OPTIONS`), and ``archive``: what it calls once training can begin, so that a
-        command that is refused leaves the archive of the run before it as it was.
+        Run options for the Brain (`RUN_OPTIONS`), and ``archive``: what it calls once a step will be trained, so that a
+        command that is refused, or has nothing left to train, leaves the archive of the run before it as it was. If it
+        is not called, reports of tests belong in the folder ``reports``.
 
     Raises
     ------
@@ -72,6 +73,8 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
         archive()
     elif not run_opts.get("test_only"):
         run_opts["archive"] = archive
+    if "brain" in document:
+        run_opts["reports"] = reports_folder(folder, document)
     return hparams, run_opts
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    {"command": "train.py hparams/ctc.yaml", "commit": "3d6fdf3...", "versions": {"python": "3.11.2", ...},
+    {"commands": ["train.py hparams/ctc.yaml"], "commit": "3d6fdf3...", "versions": {"python": "3.11.2", ...},
      "seed": 1, "parameters": 1126352, "hardware": "AMD EPYC 7B13", "processes": 1, "threads": 2,
      "epochs": 20, "train_hours": 0.764, "wall_seconds": 1313.5}
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
         return json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def commands_of(facts: Mapping[str, Any]) -> list[str]:
+    """The commands that trained a run, each once; the first facts that were written had the last one only."""
+    return facts.get("commands") or [facts[key] for key in ("command",) if key in facts]
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import require_writable, write_atomically
 from toolkit.hparams import HparamsDocument, differing, reference
 from toolkit.pretrained import COLLECTED, HPARAMS_FILE, collect, has_tokens_of
-from toolkit.run_facts import read_facts, versions, write_facts
+from toolkit.run_facts import commands_of, read_facts, versions, write_facts
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ IDENTITY = ("model", "tokenizer", "seed", "brain")
 # Of these the kind belongs to it, as checkpoints hold its state; options may change, which the log then says.
 STATEFUL = ("opt_class", "lr_annealing", "param_groups", "ema_decay")
 WATCHED = (*STATEFUL, "freeze", "lr_schedule", "train_data", "train_text")
+# What figures of a test come from, and the folder in a run's for those that come from other values of these.
+TESTED, RETESTED = ("model", "tokenizer", "test_data", "test_search", "average_checkpoints"), "retested"
 
 
 def open_run_folder(folder: Path, document: HparamsDocument, script: Path) -> None:
@@ -64,8 +66,22 @@ def archive_experiment(folder: Path, document: HparamsDocument, script: Path, co
     collect(script, folder / script.name)
     write_atomically(folder / HPARAMS_FILE, _archived(document).text())
     if "brain" in document:
-        facts = {"command": command, "commit": _commit(script.parent), "versions": versions()}
-        write_facts(folder, (read_facts(folder) if goes_on else {}) | facts)
+        known = read_facts(folder) if goes_on else {}
+        commands = list(dict.fromkeys([*commands_of(known), command]))
+        facts = {"commands": commands, "commit": _commit(script.parent), "versions": versions()}
+        write_facts(folder, known | facts)
+
+
+def reports_folder(folder: Path, document: HparamsDocument) -> Path:
+    """Where reports of tests belong if nothing is trained before them.
+
+    It is ``retested/`` where the run that lies in the folder would be tested otherwise: its own figures stay.
+    """
+    if not (folder / HPARAMS_FILE).is_file():
+        return folder
+    is_other = _differences(HparamsDocument(folder / HPARAMS_FILE), _archived(document), TESTED)
+    is_other = is_other or document.value("lm_folder") in document.given  # which the archive names otherwise
+    return folder / RETESTED if is_other else folder
 
 
 def log_command(folder: Path, script: Path, command: str) -> None:

@@ -18,7 +18,7 @@ from toolkit.files import working_in
 from toolkit.hparams import HparamsDocument
 from toolkit.inference.provenance import data_sets, environment, rates
 from toolkit.pretrained import HPARAMS_FILE
-from toolkit.run_facts import read_facts
+from toolkit.run_facts import commands_of, read_facts
 
 # Options of a command that change how an experiment is computed, or which of its repetitions it is.
 SAME_EXPERIMENT = {
@@ -78,29 +78,28 @@ def read_run(run: Path) -> Result:
         raise ExperimentError(f"{run}: no wer_*.txt and {HPARAMS_FILE}; expected the folder of a run that was tested")
     document = HparamsDocument(run / HPARAMS_FILE)
     facts = _facts(run)
-    script, *words = shlex.split(facts["command"] or "") or [""]
-    if Path(script).name != "train.py" or not words:
-        raise ExperimentError(f"{run}: made by `{facts['command']}`, expected `train.py hparams/...`")
+    yaml, options = _experiment_of(run, facts.pop("commands"))
     own = str(document.value("output_folder"))
     if Path(own).name != run.name:
         raise ExperimentError(f"{run}: put aside; the run wrote to {own}")
     return Result(
         recipe=run.parent.parent.name,
-        yaml=words[0],
-        options=_other_options(words[1:]),
+        yaml=yaml,
+        options=options,
         seed=document.value("seed") or 0,
         tests={report.stem.removeprefix("wer_"): rates(report) for report in reports},
-        **{name: value for name, value in facts.items() if name != "command"},
+        **facts,
     )
 
 
 def _facts(run: Path) -> dict[str, Any]:
     """What ``run.json`` tells, or in older runs the logs do."""
     told = read_facts(run)
-    if "command" not in told or "epochs" not in told:
+    if not commands_of(told) or "epochs" not in told:
         return _older_facts(run)
-    names = ("command", "parameters", "train_hours", "epochs", "wall_seconds", "commit")
-    return {**{name: told.get(name) for name in names}, "hardware": _hardware(told)}
+    names = ("parameters", "train_hours", "epochs", "wall_seconds", "commit")
+    told_so = {name: told.get(name) for name in names}
+    return {"commands": commands_of(told), **told_so, "hardware": _hardware(told)}
 
 
 def _hardware(told: Mapping[str, Any]) -> str | None:
@@ -123,7 +122,7 @@ def _older_facts(run: Path) -> dict[str, Any]:
     last = trained[-1] if trained else {}
     cores = re.search(r"(\d+) cores", last.get("python", ""))
     return {
-        "command": last.get("command"),
+        "commands": [last[key] for key in ("command",) if key in last],
         "parameters": int(parameters[1].replace(",", "")) if parameters else None,
         "train_hours": hours,
         "epochs": max(map(int, EPOCH.findall(_text(run / "train_log.txt"))), default=None),
@@ -146,6 +145,24 @@ def _wall_seconds(begins: Sequence[str], log: str, counted: Sequence[str]) -> fl
 
 def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _experiment_of(run: Path, commands: Sequence[str]) -> tuple[str, str]:
+    """The YAML, as seen from its recipe, and the options that make a run another experiment.
+
+    Of a run that was trained with other options at first: ``--lr 0.1; then none``.
+    """
+    yaml, options = "", {}
+    for command in commands or [""]:
+        script, *words = shlex.split(command) or [""]
+        named = next((word for word in words if not word.startswith("--")), None)
+        if Path(script).name != "train.py" or named is None:
+            raise ExperimentError(f"{run}: made by `{command}`, expected `train.py hparams/...`")
+        words.remove(named)
+        path = Path(named)
+        yaml = f"hparams/{path.name}" if path.parent.name == "hparams" else named
+        options[_other_options(words)] = None
+    return yaml, "".join(options) if len(options) < 2 else "; then ".join(one or "none" for one in options)
 
 
 def _other_options(words: Sequence[str]) -> str:

@@ -167,5 +167,5 @@ def test_a_search_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture):
     figures = read_train_log(run / "train_log.txt")
     assert f"valid WER {figures['valid WER'][1]:g}, " in best
     lr = command.rpartition(" ")[2]
-    assert f"--lr {lr} --output_folder {run}" in json.loads((run / "run.json").read_text())["command"]
+    assert f"--lr {lr} --output_folder {run}" in json.loads((run / "run.json").read_text())["commands"][0]
     assert (run / "wer_tones.txt").is_file()

@@ -89,10 +89,10 @@ class ASRBrain(RecipeBrain):
         return facts | {"train_hours": round(max(hours, self.facts.known.get("train_hours", 0.0)), 3)}
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
-        """Write ``wer_<test>.txt`` after a test."""
+        """Write ``wer_<test>.txt`` after a test, into ``retested/`` where the run's own is of other settings."""
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.TEST and if_main_process():
-            path = self.output_folder / f"wer_{self.test_name}.txt"
+            path = self.reports / f"wer_{self.test_name}.txt"
             write_report(self.scored, path)
             logger.info("%s: WER %.2f %%, CER %.2f %% (%s)", self.test_name, self.scored.wer, self.scored.cer, path)
 

@@ -54,7 +54,8 @@ class RecipeBrain(sb.Brain):
     hparams : dict
         As `toolkit.experiment.load_experiment` builds it, with the keys ``needs`` and, optionally, ``reads``.
     run_opts : dict
-        Options of the run, such as ``device``; ``archive`` is called before the first step of training.
+        Options of the run, such as ``device``; ``archive`` is called before the first step of training;
+        without one, reports of tests are written to the folder ``reports``.
     """
 
     # Keys of the YAML, beside those of `toolkit.declarations.GENERAL_KEYS`: without ``needs`` nothing begins.
@@ -67,10 +68,11 @@ class RecipeBrain(sb.Brain):
 
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
-        self.archive = run_opts.pop("archive", None)
+        self.archive, reports = run_opts.pop("archive", None), run_opts.pop("reports", None)
         is_profiled = run_opts.pop("profile_training", False) and if_main_process()
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
+        self.reports = reports or self.output_folder
         self.model = hparams["model"]
         recoverables = {"model": self.model}
         if "lr_annealing" in hparams:
@@ -86,7 +88,7 @@ class RecipeBrain(sb.Brain):
         self.noprogressbar = self.noprogressbar or not sys.stderr.isatty()
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
-        self.epoch, self.place, self.ema = 0, None, None
+        self.epoch, self.place, self.ema, self.facts = 0, None, None, None
         self.train_loggers = make_loggers(self.output_folder, hparams, is_main=if_main_process())
         if is_profiled:
             self.tot_prof_steps = math.inf  # after so many, SpeechBrain would end the program
@@ -108,6 +110,8 @@ class RecipeBrain(sb.Brain):
             self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
             if self.profiler:
                 self.profiler.stop()
+            if self.facts is None and not self.test_only:
+                logger.info("%s is trained already: no epoch is left.", self.output_folder)
         except KeyboardInterrupt:
             self._save_where_stopped()
             raise
@@ -170,9 +174,6 @@ class RecipeBrain(sb.Brain):
             group.update({key: value for key, value in options.items() if key not in annealed})
         if self.hparams.epoch_counter.current or self.step:
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
-        if self.archive is not None:
-            self.archive()
-        self.facts = RunFacts(self.output_folder)
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """Train on one batch, wherever it was loaded; the last of an epoch makes a step of what is accumulated."""
@@ -246,11 +247,20 @@ class RecipeBrain(sb.Brain):
         """Put the loader where training stands, also in the middle of an epoch."""
         self.stage_began = time.perf_counter()
         if stage == sb.Stage.TRAIN:
+            self._archive()
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
             self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
             enter_epoch(self.train_loader, epoch, self.step)
         elif stage == sb.Stage.VALID:
             self._use_average(wanted=True)
+
+    def _archive(self) -> None:
+        """Put the experiment into its folder, once a step will be trained; its reports belong there, then."""
+        if self.facts is not None:
+            return
+        if self.archive is not None:
+            self.archive()
+        self.facts, self.reports = RunFacts(self.output_folder), self.output_folder
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Give the batch random numbers of its own, for dropout and the like; set the learning rate of its step."""

@@ -72,12 +72,12 @@ class NgramTrainer:
         """Count the n-grams of the training text, once."""
         if self.test_only:
             return
-        if self.archive is not None:
-            self.archive()
         checkpoint = self.output_folder / CHECKPOINT
         if (checkpoint / "CKPT.yaml").is_file():
             logger.info("%s is trained already; delete %s to train it again.", self.output_folder, checkpoint)
             return
+        if self.archive is not None:
+            self.archive()
         facts, began = RunFacts(self.output_folder), time.perf_counter()
         options = {"vocabulary": self.model.vocabulary, "prune": self.model.prune}
         ngram = train_ngram(self._sentences(train), self.model.order, **options)
