@@ -216,6 +216,7 @@ def test_a_named_run_is_taken_and_the_record_stays_when_runs_are_gone(
     assert "left out:" in capsys.readouterr().out
     (recipes / "Toy/hparams/ctc.yaml").unlink()
     assert main(["results", "--recipes", str(recipes)]) == 0
+    assert f"left out: there is no {recipes}/Toy/hparams/ctc.yaml, of which seed 1" in capsys.readouterr().out
     assert read_record(recipes / RECORD) == []
 
 
@@ -225,6 +226,29 @@ def test_a_result_of_the_same_seed_replaces_the_one_before(recipes: Path) -> Non
     (run / "wer_test.txt").write_text(REPORT.format(wer=4.0, cer=2.0))
     assert main(["results", "--recipes", str(recipes)]) == 0
     assert [one.tests for one in read_record(recipes / RECORD)] == [{"test": {"WER": 4.0, "CER": 2.0}}]
+
+
+def test_of_two_runs_with_the_same_seed_it_is_said_which_is_taken(
+    recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(recipes, "again", seed=2, wer=6.0, threads=2)
+    make_run(recipes, "ctc", seed=2, wer=4.0, threads=2)
+    assert main(["results", "--recipes", str(recipes)]) == 0
+    results = recipes / "Toy/results"
+    said = capsys.readouterr().out
+    assert f"left out: {results}/again: {results}/ctc is of the same YAML and seed" in said
+    assert said.endswith("1 runs, of which 1 were read now\n")
+    assert [one.tests["test"]["WER"] for one in read_record(recipes / RECORD)] == [4.0]
+
+
+def test_the_recipes_of_an_installed_package_are_not_written_to(
+    recipes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("toolkit.cli.results.shipped", lambda _: recipes)
+    before = (recipes / README).read_text()
+    assert main(["results"]) == 2
+    assert f"--recipes: name a folder of recipes; {recipes} was installed" in capsys.readouterr().err
+    assert (recipes / README).read_text() == before
 
 
 def test_nothing_is_written_where_the_readme_has_no_marks(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def write_record(file: Path, results: Iterable[Result]) -> None:
 
 def merged(before: Iterable[Result], found: Iterable[Result]) -> list[Result]:
     """All results in order; of the same seed of an experiment the one found."""
-    by_run = {(*one.experiment, one.seed): one for one in (*before, *found)}
+    by_run = {one.repetition: one for one in (*before, *found)}
     return [by_run[key] for key in sorted(by_run)]
 
 

@@ -63,6 +63,11 @@ class Result:
         """What runs that differ in their seeds have in common."""
         return self.recipe, self.yaml, self.options
 
+    @property
+    def repetition(self) -> tuple[str | int, ...]:
+        """Of which there is one result."""
+        return *self.experiment, self.seed
+
 
 def read_run(run: Path) -> Result:
     """The result of a run's folder, which is ``RECIPE/results/NAME``.

@@ -8,7 +8,8 @@ Reads the folders of runs, RECIPES/*/results/*: error rates, parameters, hours o
 the runs left them. What is found is added to RECIPES/results.json, which stays when the runs are gone, and the table of
 RECIPES/README.md is made of that: the mean over seeds, beside what others have published (RECIPES/collection.yaml).
 
-A run with other keys set than its YAML's is left out unless it is named. Results of a YAML that is no more are dropped.
+A run with other keys set than its YAML's is left out unless it is named. Of two with the same YAML and seed the last is
+taken. Results of a YAML that is no more are dropped. What is left out is said.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.errors import ExperimentError
+from toolkit.errors import ConfigError, ExperimentError
 from toolkit.files import write_atomically
 from toolkit.shipped import shipped
 
@@ -32,10 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     from toolkit.collection import published_of
     from toolkit.results_table import README, RECORD, merged, read_record, table, with_table, write_record
 
-    recipes = options.recipes or shipped("recipes")
+    recipes = options.recipes or of_checkout()
     before = read_record(recipes / RECORD)
     found = gather(options.runs or sorted(recipes.glob("*/results/*/")), named=bool(options.runs))
-    there = [one for one in merged(before, found) if (recipes / one.recipe / one.yaml).is_file()]
+    there = []
+    for one in merged(before, found):
+        yaml = recipes / one.recipe / one.yaml
+        if yaml.is_file():
+            there.append(one)
+        else:
+            print(f"left out: there is no {yaml}, of which seed {one.seed} was trained")
     text = with_table(recipes / README, table(there, published_of(recipes)))
     write_record(recipes / RECORD, there)
     write_atomically(recipes / README, text)
@@ -53,11 +60,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def of_checkout() -> Path:
+    """The project's own recipes.
+
+    Raises
+    ------
+    ConfigError
+        They were installed with the package, among files that are not to be changed.
+    """
+    recipes = shipped("recipes")
+    if not (recipes.parent / "setup.py").is_file():
+        raise ConfigError(f"--recipes: name a folder of recipes; {recipes} was installed, and is no checkout")
+    return recipes
+
+
 def gather(runs: Sequence[Path], *, named: bool) -> list[Result]:
-    """The results of runs; of each without one, says why."""
+    """The results of runs; of each that is not taken, says why."""
     from toolkit.run_results import read_run
 
-    found = []
+    found: dict[tuple[str | int, ...], tuple[Path, Result]] = {}
     for run in runs:
         try:
             result = read_run(run)
@@ -66,6 +87,8 @@ def gather(runs: Sequence[Path], *, named: bool) -> list[Result]:
             continue
         if result.options and not named:
             print(f"left out: {run}: with {result.options}; name the run to take it")
-        else:
-            found.append(result)
-    return found
+            continue
+        if result.repetition in found:
+            print(f"left out: {found[result.repetition][0]}: {run} is of the same YAML and seed")
+        found[result.repetition] = run, result
+    return [result for _, result in found.values()]
