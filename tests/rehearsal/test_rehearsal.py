@@ -12,9 +12,11 @@ from tiny_experiment import Experiment, make_experiment
 from tone_corpus import make_tone_corpus
 
 from toolkit.cli.main import main
+from toolkit.collection import Recipe
 from toolkit.multilingual_tokenizer import MultilingualTokenizer
 from toolkit.rehearsal.coverage import Texts
 from toolkit.rehearsal.findings import Findings
+from toolkit.rehearsal.missing import describe_missing
 from toolkit.rehearsal.rehearse import rehearse
 from toolkit.tokenizer import train_tokenizer
 
@@ -174,8 +176,44 @@ def test_of_a_new_recipe_all_is_missing_and_the_commands_are_told(
     )
     assert "results/lm (lm_folder); made by `python train_lm.py hparams/lm.yaml`" in shown
     assert "manifests/train.json (train_data.manifest_filepath)" in shown
-    assert "made by `python synthetic_prepare.py corpus manifests`" in shown
-    assert main(["check", ".", "--lr", "1"]) == 2
+    assert "made by `python synthetic_prepare.py corpus manifests  # or another" in shown
+    assert main(["check", ".", "--device", "cpu", "--lr", "1"]) == 2
+    assert "--lr: of which of the 3 YAML files? name one of them" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("recipe")
+def test_options_of_the_run_hold_for_all_of_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", ".", "--device=cpu", "--noprogressbar"]) == 1
+    assert "not there: manifests/lm_train.txt (train_text)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_tokenizer_has_no_training_step_that_could_be_tried() -> None:
+    assert rehearse(Path("hparams/tokenizer.yaml")).notes == []
+
+
+def test_a_wrong_option_is_told_once(experiment: Experiment) -> None:
+    findings = check(experiment, "--precision", "fp16")
+    assert findings.problems == ["precision: fp16 needs a GPU; use bf16 or fp32 on the CPU"]
+    assert findings.notes == ["no training step was tried, as the options are wrong"]
+    assert findings.facts[0].startswith("train_data: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "command"),
+    [
+        ("MLS", "manifests/fr/train.json", "python mls_prepare.py ...  # see its --help"),
+        (
+            "LibriSpeech",
+            "manifests/lm_books.txt",
+            "python librispeech_prepare.py /data/LibriSpeech manifests  # or another that its --help shows",
+        ),
+        ("GigaSpeech", "manifests/train.json", "python gigaspeech_prepare.py /data/GigaSpeech manifests --subset S"),
+    ],
+)
+def test_a_preparation_is_named_with_the_options_that_are_certain(name: str, path: str, command: str) -> None:
+    (sentence,) = describe_missing({"train_text": path}, Recipe(ROOT / "recipes" / name))
+    assert sentence == f"not there: {path} (train_text); made by `{command}`"
 
 
 def test_what_is_there_is_looked_at_where_other_files_are_missing(recipe: Path) -> None:
@@ -198,7 +236,7 @@ def test_what_another_recipe_makes_is_told_with_its_folder(recipe: Path) -> None
     (problem, *_) = rehearse(Path("hparams/lm.yaml"), ["--tokenizer_file", "../other/results/tokenizer/x"]).problems
     assert problem.endswith("made by `cd ../other && python train_tokenizer.py hparams/tokenizer.yaml`")
     (problem, *_) = rehearse(Path("hparams/lm.yaml"), ["--train_text", "../other/manifests/more.txt"]).problems[1:]
-    assert problem.endswith("made by `cd ../other && python synthetic_prepare.py corpus manifests`")
+    assert "made by `cd ../other && python synthetic_prepare.py corpus manifests  #" in problem
 
 
 def test_no_recipe_and_no_yaml(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,13 @@
     cd recipes/AN4
     asr check hparams/ctc.yaml
     asr check hparams/ctc.yaml --lr 0.001 --device cpu
-    asr check .
+    asr check . --device cpu
 
 Of a YAML, or of all those of a recipe: keys and references, classes and their arguments; files that are missing, and
 the command that makes each; whether the data sets can be read, and texts have characters that the tokenizer does not
 know; utterances that are too short for CTC behind the encoder; then a training step on the longest and the shortest
-utterance, and the searches of validation and test. Any key of the YAML can be set as for train.py. Nothing is
-written but the indexes of manifests, which training uses, too.
+utterance, and the searches of validation and test. Any key of the YAML can be set as for train.py; of a whole recipe,
+options of the run. Nothing is written but the indexes of manifests, which training uses, too.
 
 The exit status is 1 where there is a problem. `asr data check` opens every audio file.
 """
@@ -34,12 +34,14 @@ def main(arguments: Sequence[str]) -> int:
     """Check what the command line names; the exit status: 1 where something is wrong."""
     options, settings = parse(arguments)
     folder, experiments = experiments_of(options.what)
-    if settings and len(experiments) > 1:
-        raise ConfigError(f"{settings[0]}: of which of the {len(experiments)} YAML files? name one of them")
     logging.disable(logging.WARNING)  # SpeechBrain warns of optional packages as it is imported
     from toolkit.rehearsal.rehearse import rehearse
+    from toolkit.run_options import RUN_OPTIONS
 
     logging.disable(logging.NOTSET)
+    for word in settings:
+        if len(experiments) > 1 and word.startswith("--") and word[2:].partition("=")[0] not in RUN_OPTIONS:
+            raise ConfigError(f"{word}: of which of the {len(experiments)} YAML files? name one of them")
     count = 0
     with working_in(folder):
         for experiment in experiments:

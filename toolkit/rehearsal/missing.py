@@ -86,10 +86,11 @@ def _training(path: Path, recipe: Recipe) -> str | None:
 
 
 def _preparation(path: Path, recipe: Recipe) -> str | None:
-    """The command of a preparation that writes to a folder in which that is."""
-
-    def closeness(command: str) -> int:
-        return max((len(word) for word in command.split() if path.is_relative_to(word)), default=0)
-
-    best = max(recipe.prepare_commands, key=closeness, default="")
-    return best if closeness(best) else None
+    """The command of a preparation that writes to the folder of that; its name, where it writes to one around it."""
+    near = [one for one in recipe.prepare_commands if any(path.is_relative_to(word) for word in one.split())]
+    if not near:
+        return None
+    command = next((one for one in near if {str(path), str(path.parent)} & set(one.split())), None)
+    if command is None:  # as MLS makes manifests/fr, and shows the command of manifests/de
+        return f"python {recipe.preparation.name} ...  # see its --help"
+    return command if len(near) == 1 else f"{command}  # or another that its --help shows"

@@ -67,9 +67,11 @@ def _device() -> str:
 def _look(document: HparamsDocument, missing: set[str], training: Training, findings: Findings) -> None:
     """Look at the data that are there; where nothing is missing, train a step."""
     trainer, hparams = None, _built(document, (*DATA, *TEXTS, "seed", "sample_rate"))
-    if missing:
-        findings.notes.append("no training step was tried, as files are missing")
-    elif "train_data" in document or "epoch_counter" in document:  # not a tokenizer or n-gram, made in one go
+    is_trained = "train_data" in document or "epoch_counter" in document  # not a tokenizer or n-gram, made in one go
+    if is_trained and findings.problems:
+        because = "files are missing" if missing else "the options are wrong"
+        findings.notes.append(f"no training step was tried, as {because}")
+    elif is_trained:
         with findings.trying("building the experiment"):
             trainer = Trainer(training)
             hparams = trainer.hparams
