@@ -17,6 +17,7 @@ from toolkit.hparams import STANDARD_KEYS, HparamsDocument
 RUN_OPTIONS = {
     "device": "cpu, cuda:0, ... (default: a GPU where there is one)",
     "test_only": "skip training; test the best checkpoints of the output folder",
+    "train_only": "skip the tests",
     "noprogressbar": "no progress bars (nor are there any where the output is not a terminal)",
     "debug": "two batches of two epochs, nothing kept",
     "distributed_backend": "nccl, or gloo for processes on the CPU (with torchrun)",
@@ -34,6 +35,7 @@ CKPT_INTERVAL_MINUTES = 15
 # Fields of SpeechBrain's run options that are no options: it fills them itself, or this module does what they do.
 INTERNAL = {"param_file", "overridden_args", "distributed_launch", "log_config", "tqdm_barcolor"}
 RUN_OPTION_DEFAULTS = {key: value for key, value in RunOptions().as_dict().items() if key not in INTERNAL}
+RUN_OPTION_DEFAULTS["train_only"] = False  # which SpeechBrain has not
 
 
 def complete_run_options(run_opts: dict[str, Any], document: HparamsDocument) -> None:

@@ -22,7 +22,7 @@ from toolkit.run_facts import commands_of, read_facts
 
 # Options of a command that change how an experiment is computed, or which of its repetitions it is.
 SAME_EXPERIMENT = {
-    *("seed", "output_folder", "device", "noprogressbar", "test_only", "distributed_backend"),
+    *("seed", "output_folder", "device", "noprogressbar", "test_only", "train_only", "distributed_backend"),
     *("ckpt_interval_minutes", "ckpt_interval_steps"),
 }
 # "2026-11-25 17:43:37,019 INFO toolkit.brains.base: CTCBrain: 1,600,924 parameters, on cpu"

@@ -24,11 +24,14 @@ SCRIPT = """
 import math, os, sys, pathlib
 values = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 folder = pathlib.Path(values["--output_folder"])
-folder.mkdir(parents=True, exist_ok=True)
+(folder / "save").mkdir(parents=True, exist_ok=True)
 with (folder / "commands.txt").open("a") as file:
     file.write(" ".join(sys.argv[1:]) + "\\n")
 if "FAIL" in os.environ:
     sys.exit("error: lr is too high")
+(folder / "hyperparams.yaml").touch()
+if "DIVERGE" in os.environ:
+    sys.exit(2)
 for epoch in (1, 2):
     figure = abs(math.log10(float(values["--lr"])) + 2) + 1 / epoch
     with (folder / "train_log.txt").open("a") as log:
@@ -62,9 +65,11 @@ def test_the_best_command_is_printed_and_its_run_is_there(capsys: pytest.Capture
     words = shlex.split(command)
     assert words[:3] == ["python", "train.py", "ctc.yaml"]
     values = dict(zip(words[3::2], words[4::2], strict=True))
+    assert values.pop("--output_folder") == "results/ctc_tuned"  # or results/ctc might be trained already
     assert f"(lr={values['--lr']}, beam_size={values['--beam_size']})" in figures[lowest]
     run = Path(best.rpartition(" ")[2])
     assert f"--lr {values['--lr']} --beam_size {values['--beam_size']}" in (run / "commands.txt").read_text()
+    assert [folder.parent for folder in run.parent.glob("*/save")] == [run]
 
 
 def test_a_trial_that_is_worse_than_half_of_the_others_is_ended(capsys: pytest.CaptureFixture):
@@ -74,6 +79,55 @@ def test_a_trial_that_is_worse_than_half_of_the_others_is_ended(capsys: pytest.C
     assert ended
     assert all("(lr=0.5)" in line for line in ended)
     assert not set(ended) & set(lines[:4])  # with which the others are compared
+
+
+def test_no_trial_is_ended_in_the_warmup(capsys: pytest.CaptureFixture):
+    assert tune("--space", "lr=0.01,0.010,0.5", "--warmup", "2", trials=12) == 0
+    assert "ended after" not in capsys.readouterr().out
+
+
+def test_trials_are_not_tested():
+    assert tune(*LR, trials=1) == 0
+    assert Path("results/tune_ctc/trial_000/commands.txt").read_text().rstrip().endswith(" --train_only")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", "0"], "--trials 0: expected 1 or more"),
+        (["--warmup", "-1"], "--warmup -1: expected 0 or more"),
+        (["--", "--output_folder", "x"], "-- --output_folder: each trial trains in a folder of its own; leave it out"),
+        (["--", "--test_only"], "-- --test_only: each trial trains"),
+    ],
+)
+def test_what_would_be_no_search_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture):
+    assert tune(*LR, *words) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+def test_a_trial_that_diverges_is_the_worst_and_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    with monkeypatch.context() as patch:
+        patch.setenv("DIVERGE", "1")
+        assert tune(*LR, trials=1) == 2
+        assert "no trial came to its end" in capsys.readouterr().err
+    assert tune(*LR, trials=2) == 0
+    best = capsys.readouterr().out.splitlines()[-2]
+    assert best.startswith("best of 2 trials: valid WER ")
+    assert best.endswith("trial_001")
+
+
+def test_a_trial_that_was_killed_before_it_had_a_folder_is_passed_over(monkeypatch: pytest.MonkeyPatch):
+    def killed(*_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dimension, "suggest", killed)
+        assert tune(*LR, trials=1) == 130
+    assert tune(*LR, trials=1) == 0
+    assert [path.name for path in Path("results/tune_ctc").glob("trial_*/")] == ["trial_001"]
 
 
 def test_it_goes_on_where_it_was_and_draws_what_it_has_not_drawn(capsys: pytest.CaptureFixture):
@@ -104,7 +158,7 @@ def test_a_trial_that_was_stopped_goes_on_in_its_folder(monkeypatch, capsys: pyt
 
 def test_options_of_all_trials_follow_two_dashes(capsys: pytest.CaptureFixture):
     assert tune("--space", "lr=0.1,0.2", "--", "--seed", "7") == 0
-    assert " --seed 7 --lr " in capsys.readouterr().out.splitlines()[-1]
+    assert "train.py ctc.yaml --seed 7 --lr 0." in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_same_seed_searches_the_same(capsys: pytest.CaptureFixture):
@@ -166,6 +220,8 @@ def test_a_search_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture):
     run = Path(best.rpartition(" ")[2])
     figures = read_train_log(run / "train_log.txt")
     assert f"valid WER {figures['valid WER'][1]:g}, " in best
-    lr = command.rpartition(" ")[2]
+    lr, _, folder = command.split()[-3:]
+    assert folder == "results/tiny_tuned"
     assert f"--lr {lr} --output_folder {run}" in json.loads((run / "run.json").read_text())["commands"][0]
-    assert (run / "wer_tones.txt").is_file()
+    assert not (run / "wer_tones.txt").exists()
+    assert [folder.parent for folder in run.parent.glob("*/save")] == [run]

@@ -69,6 +69,7 @@ class RecipeBrain(sb.Brain):
     def __init__(self, hparams: dict[str, Any], run_opts: dict[str, Any] | None = None) -> None:
         self.output_folder, run_opts = Path(hparams["output_folder"]), dict(run_opts or {})
         self.archive, reports = run_opts.pop("archive", None), run_opts.pop("reports", None)
+        self.train_only = run_opts.pop("train_only", False)
         is_profiled = run_opts.pop("profile_training", False) and if_main_process()
         if run_opts.get("debug"):
             self.output_folder, run_opts["debug_persistently"] = temporary_folder("debug-"), True
@@ -119,7 +120,7 @@ class RecipeBrain(sb.Brain):
     def test_on(self, test: DataLoader, name: str) -> None:
         """Evaluate the averaged best checkpoints on a test set; in a distributed run, the main process does."""
         self.test_name = name
-        if if_main_process():
+        if if_main_process() and not self.train_only:
             with MainProcessContext():
                 self.evaluate(test_set=test)
 

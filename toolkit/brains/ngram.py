@@ -43,8 +43,8 @@ class NgramTrainer:
     hparams : dict
         Read here: ``model``, ``tokenizer``, ``output_folder``.
     run_opts : dict
-        Options of the run: ``debug`` leaves the output folder alone, ``test_only`` skips counting, and ``archive`` is
-        called before it. The device makes no difference.
+        Options of the run: ``debug`` leaves the output folder alone, ``test_only`` skips counting and ``train_only``
+        the tests, and ``archive`` is called before counting. The device makes no difference.
 
     Raises
     ------
@@ -64,6 +64,7 @@ class NgramTrainer:
         self.model, self.tokenizer = hparams["model"], hparams["tokenizer"]
         self.output_folder, run_opts = Path(hparams["output_folder"]), run_opts or {}
         self.test_only, self.archive = run_opts.get("test_only", False), run_opts.get("archive")
+        self.train_only = run_opts.get("train_only", False)
         if run_opts.get("debug"):
             self.output_folder = temporary_folder("debug-")
         self.log = TrainLog(self.output_folder / "train_log.txt")
@@ -93,6 +94,8 @@ class NgramTrainer:
 
     def test_on(self, test: DataLoader, name: str) -> None:
         """Log the perplexity of a test text."""
+        if self.train_only:
+            return
         load_weights(self.model, self.output_folder)
         self.log.log_stats({"test": name}, test_stats=self._figures(test))
 

@@ -4,8 +4,11 @@
     asr tune train.py hparams/ctc.yaml --space lr=log:1e-4..1e-2 --space dropout=0.0..0.4 -- --number_of_epochs 5
 
 Each trial is a run of the script with a folder of its own; what stands after -- are options of all of them. A trial
-that is worse than half of those before it after as many epochs is ended. The same command goes on where it was stopped.
-The last line that is printed is the command of the best trial.
+that is worse than half of those before it after as many epochs is ended, and is of no number where it diverged. None is
+tested, and only the best keeps its checkpoints. The same command goes on where it was stopped.
+
+The last line that is printed is the command of the best trial, with the options of all, for a folder of its own. Leave
+out of it what was only to make the search short, such as --number_of_epochs 5.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +31,16 @@ from toolkit.errors import ConfigError, ExperimentError, MissingDependencyError
 from toolkit.experiment import settings
 from toolkit.files import require_writable
 from toolkit.hparams import HparamsDocument
+from toolkit.pretrained import HPARAMS_FILE
 
 Study = Any  # Optuna's: it is imported where it is needed
 Trial = Any
 
 POLL_S = 1.0  # between looks at the log of a trial, which gets a line an epoch
 STARTED = 4  # trials that are trained to their end before any is compared with them
+REFUSED = 2  # the exit status of a script after an error of the input, or of a model that diverged
+# Options with which a trial would have no folder of its own, or no epoch.
+NOT_OF_TRIALS = ("output_folder", "test_only", "debug")
 
 
 @dataclass(frozen=True)
@@ -55,16 +63,18 @@ def main(arguments: Sequence[str]) -> int:
     """Search as the command line says; the exit status."""
     options = parse(arguments)
     search = read_search(options)
-    study = open_study(search, options.seed)
+    study = open_study(search, options.seed, warmup=options.warmup)
     for _ in range(options.trials - len(ended(study))):
         run_trial(study, search)
-    if not ended(study, "COMPLETE"):
+        drop_checkpoints(study)
+    best = best_trial(study)
+    if best is None:
         raise ExperimentError(f"{search.folder}: no trial came to its end; the .err files there say why")
-    best = study.best_trial
     print(
         f"best of {len(ended(study))} trials: {best.user_attrs['figure']} {best.value:g}, {best.user_attrs['folder']}"
     )
-    print(shlex.join(["python", *search.command(best.user_attrs["values"])]))
+    folder = str(Path("results") / f"{search.yaml.stem}_tuned")
+    print(shlex.join(["python", *search.command(best.user_attrs["values"]), "--output_folder", folder]))
     return 0
 
 
@@ -77,6 +87,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("yaml", type=Path, metavar="HPARAMS.yaml", help="the experiment")
     parser.add_argument("--space", action="append", required=True, help=f"{GRAMMAR}; once for each key")
     parser.add_argument("--trials", type=int, default=20, help="how many, those before it was stopped included (20)")
+    parser.add_argument("--warmup", type=int, default=0, help="epochs of a trial in which it is never ended early (0)")
     parser.add_argument("--folder", type=Path, help="of the study and its runs (results/tune_HPARAMS)")
     parser.add_argument("--seed", type=int, default=1, help="of the search; that of training is the YAML's (1)")
     arguments = list(arguments)
@@ -96,8 +107,14 @@ def read_search(options: argparse.Namespace) -> Search:
     """
     if not options.script.is_file():
         raise ConfigError(f"{options.script}: there is no such script; run asr tune in the folder of a recipe")
+    for key, least in (("trials", 1), ("warmup", 0)):
+        if getattr(options, key) < least:
+            raise ConfigError(f"--{key} {getattr(options, key)}: expected {least} or more")
     document = HparamsDocument(options.yaml)
-    settings(document, options.rest)
+    overrides, run_opts = settings(document, options.rest)
+    for key in NOT_OF_TRIALS:
+        if key in overrides | run_opts:
+            raise ConfigError(f"-- --{key}: each trial trains in a folder of its own; leave it out")
     space = [Dimension.of(text, document) for text in options.space]
     if len({one.key for one in space}) < len(space):
         raise ConfigError("--space: names a key twice; leave one out")
@@ -106,7 +123,7 @@ def read_search(options: argparse.Namespace) -> Search:
     return Search(options.script, options.yaml, options.rest, space, folder)
 
 
-def open_study(search: Search, seed: int) -> Study:
+def open_study(search: Search, seed: int, *, warmup: int = 0) -> Study:
     """The study in the folder of a search, new or as it was left; a trial that was stopped is the next one.
 
     Raises
@@ -126,7 +143,7 @@ def open_study(search: Search, seed: int) -> Study:
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),
         study_name="tune",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTED),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTED, n_warmup_steps=warmup + 1),
         load_if_exists=True,
     )
     # or the draws that come after a stop would be those of the beginning
@@ -137,7 +154,8 @@ def open_study(search: Search, seed: int) -> Study:
         raise ExperimentError(f"{search.folder} holds another search, {before}, not {what}; name a new --folder")
     study.set_user_attr("search", what)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.enqueue_trial(trial.params, {"folder": trial.user_attrs["folder"]})
+        if "folder" in trial.user_attrs:  # or it was stopped before it began
+            study.enqueue_trial(trial.params, {"folder": trial.user_attrs["folder"]})
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
 
@@ -145,6 +163,21 @@ def open_study(search: Search, seed: int) -> Study:
 def ended(study: Study, *states: str) -> list[Trial]:
     """The trials that came to an end, of themselves or because they were worse than others."""
     return [trial for trial in study.get_trials() if trial.state.name in (states or ("COMPLETE", "PRUNED"))]
+
+
+def best_trial(study: Study) -> Trial | None:
+    """The trial of the lowest figure; None while there is none with a figure that is a number."""
+    return min(
+        (one for one in ended(study, "COMPLETE") if math.isfinite(one.value)), key=lambda one: one.value, default=None
+    )
+
+
+def drop_checkpoints(study: Study) -> None:
+    """Delete the checkpoints of trials that ended and are not the best: a hundred would fill a disk."""
+    best = best_trial(study)
+    for trial in ended(study):
+        if best is None or trial.number != best.number:
+            shutil.rmtree(Path(trial.user_attrs["folder"]) / "save", ignore_errors=True)
 
 
 def run_trial(study: Study, search: Search) -> None:
@@ -163,19 +196,39 @@ def run_trial(study: Study, search: Search) -> None:
     for key, value in (("folder", str(folder)), ("values", values)):
         trial.set_user_attr(key, value)
     said = ", ".join(f"{one.key}={value}" for one, value in zip(search.space, values, strict=True))
+    own = ["--output_folder", str(folder), "--train_only"]
     try:
-        figures = follow(trial, [sys.executable, *search.command(values), "--output_folder", str(folder)], folder)
-    except subprocess.CalledProcessError:
-        study.tell(trial, state=TrialState.FAIL)
-        errors = folder.with_suffix(".err").read_text(encoding="utf-8").strip()
-        if not ended(study):
-            raise ExperimentError(f"the first trial failed ({said}): {errors.rpartition(chr(10))[2]}") from None
-        print(f"trial {trial.number}: failed ({said}); {folder.with_suffix('.err')} says why")
+        figures = follow(trial, [sys.executable, *search.command(values), *own], folder)
+    except subprocess.CalledProcessError as error:
+        tell_failure(study, trial, said, status=error.returncode)
         return
     is_worse = trial.should_prune()
     study.tell(trial, *([] if is_worse else [min(figures)]), state=TrialState.PRUNED if is_worse else None)
     end = f", ended after {len(figures)} epochs" if is_worse else ""
     print(f"trial {trial.number}: {trial.user_attrs['figure']} {min(figures):g}{end} ({said})", flush=True)
+
+
+def tell_failure(study: Study, trial: Trial, said: str, *, status: int) -> None:
+    """Take a trial that diverged for the worst that there is, and one that failed otherwise for none.
+
+    Raises
+    ------
+    ExperimentError
+        It was the first one.
+    """
+    from optuna.trial import TrialState
+
+    folder = Path(trial.user_attrs["folder"])
+    if status == REFUSED and (folder / HPARAMS_FILE).is_file():  # which is there once training begins
+        study.tell(trial, math.inf)
+        print(f"trial {trial.number}: diverged ({said})", flush=True)
+        return
+    study.tell(trial, state=TrialState.FAIL)
+    errors = folder.with_suffix(".err")
+    if not ended(study):
+        why = errors.read_text(encoding="utf-8").strip().rpartition("\n")[2]
+        raise ExperimentError(f"the first trial failed ({said}): {why}") from None
+    print(f"trial {trial.number}: failed ({said}); {errors} says why", flush=True)
 
 
 def follow(trial: Trial, command: Sequence[str], folder: Path) -> list[float]:
