@@ -216,7 +216,7 @@ def test_a_named_run_is_taken_and_the_record_stays_when_runs_are_gone(
     assert "left out:" in capsys.readouterr().out
     (recipes / "Toy/hparams/ctc.yaml").unlink()
     assert main(["results", "--recipes", str(recipes)]) == 0
-    assert f"left out: there is no {recipes}/Toy/hparams/ctc.yaml, of which seed 1" in capsys.readouterr().out
+    assert f"left out: {recipes}/Toy has no hparams/ctc.yaml, with which seed 1" in capsys.readouterr().out
     assert read_record(recipes / RECORD) == []
 
 
@@ -226,6 +226,15 @@ def test_a_result_of_the_same_seed_replaces_the_one_before(recipes: Path) -> Non
     (run / "wer_test.txt").write_text(REPORT.format(wer=4.0, cer=2.0))
     assert main(["results", "--recipes", str(recipes)]) == 0
     assert [one.tests for one in read_record(recipes / RECORD)] == [{"test": {"WER": 4.0, "CER": 2.0}}]
+
+
+def test_a_yaml_that_is_not_of_the_recipe_is_left_out(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = recipes / "other.yaml"
+    other.touch()
+    make_run(recipes, "ctc", seed=2, wer=6.0, commands=[f"train.py {other}"])
+    assert main(["results", "--recipes", str(recipes)]) == 0
+    assert f"left out: {recipes}/Toy has no {other}, with which seed 2" in capsys.readouterr().out
+    assert read_record(recipes / RECORD) == []
 
 
 def test_of_two_runs_with_the_same_seed_it_is_said_which_is_taken(

@@ -38,11 +38,10 @@ def main(arguments: Sequence[str]) -> int:
     found = gather(options.runs or sorted(recipes.glob("*/results/*/")), named=bool(options.runs))
     there = []
     for one in merged(before, found):
-        yaml = recipes / one.recipe / one.yaml
-        if yaml.is_file():
+        if not Path(one.yaml).is_absolute() and (recipes / one.recipe / one.yaml).is_file():
             there.append(one)
         else:
-            print(f"left out: there is no {yaml}, of which seed {one.seed} was trained")
+            print(f"left out: {recipes / one.recipe} has no {one.yaml}, with which seed {one.seed} was trained")
     text = with_table(recipes / README, table(there, published_of(recipes)))
     write_record(recipes / RECORD, there)
     write_atomically(recipes / README, text)
