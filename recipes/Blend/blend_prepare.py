@@ -49,7 +49,7 @@ def prepare_librispeech(data_folder: Path, manifests: Path) -> Dropped:
     require_writable(manifests, "MANIFESTS")
     dropped = Dropped()
     splits = {split: read_part(data_folder, part, dropped) for split, part in LIBRISPEECH.items()}
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 

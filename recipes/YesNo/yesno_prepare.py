@@ -64,7 +64,7 @@ def prepare_yesno(data_folder: Path, manifests: Path) -> Dropped:
     splits: dict[str, dict[str, Utterance]] = {"train": {}, "valid": {}, "test": {}}
     for place, (name, utterance) in enumerate(utterances.items()):
         splits["test" if place % 2 else "valid" if place % 10 == 0 else "train"][name] = utterance
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 
