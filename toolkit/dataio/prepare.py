@@ -256,14 +256,14 @@ def convert_raw(source: Path, target: Path, sample_rate: int) -> Path:
 
 
 def write_splits(
-    folder: Path, splits: Mapping[str, Mapping[str, Utterance]], data_root: Path, *, dropped: Dropped
+    folder: Path, splits: Mapping[str, Mapping[str, Utterance]], data_root: Path, *, dropped: Dropped | None = None
 ) -> None:
     """``<split>.json`` and ``lm_<split>.txt`` (one transcript a line) of each split; nothing when a split is empty.
 
     Raises
     ------
     DataError
-        A split holds no utterance; the message says what was dropped.
+        A split holds no utterance; the message says what was ``dropped``.
     """
     empty = [name for name, utterances in splits.items() if not utterances]
     if empty:
@@ -273,11 +273,10 @@ def write_splits(
         write_atomically(folder / f"lm_{name}.txt", "".join(f"{one['words']}\n" for one in utterances.values()))
 
 
-def nothing_left(empty: Iterable[str], folder: Path, dropped: Dropped) -> DataError:
+def nothing_left(empty: Iterable[str], folder: Path, dropped: Dropped | None) -> DataError:
     """The error of splits without an utterance, and why they have none."""
-    return DataError(
-        f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}\n{dropped.summary()}"
-    )
+    said = f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}"
+    return DataError(f"{said}\n{dropped.summary()}" if dropped else said)
 
 
 def describe_splits(splits: Mapping[str, Mapping[str, Utterance]]) -> str:
