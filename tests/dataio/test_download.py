@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,6 +158,21 @@ def test_a_corpus_of_several_archives(server: Server, tmp_path: Path) -> None:
     assert (corpus / "dev/a.flac").read_bytes() == b"A"
     assert (corpus / "text/lm.txt.gz").read_bytes() == server.content
     assert sorted(one.name for one in (tmp_path / "data").iterdir()) == ["Libri", "dev.tar.gz"]
+
+
+def test_an_archive_of_several_folders_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(tmp_path / "ted.tar.gz", {"ted/dev/a": b"A", "ted/test/b": b"B", "ted/data/c": b"C"})
+    checksum = f"md5:{hashlib.md5(archive.read_bytes()).hexdigest()}"
+    read: list[str] = []
+    for module, name in ((tarfile, "open"), (hashlib, "new")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, f=original, name=name: (read.append(name), f(*args))[1])
+    url = "http://127.0.0.1:9/ted.tar.gz"
+    fetch([Archive(url, part, f"ted/{part}", checksum) for part in ("dev", "test", "data")], tmp_path / "ted")
+    assert sorted(path.name for path in (tmp_path / "ted").glob("*/*")) == ["a", "b", "c"]
+    assert read == ["new", "open"]
+    fetch([Archive(url, part, f"ted/{part}", checksum) for part in ("dev", "test", "data")], tmp_path / "ted")
+    assert read == ["new", "open"]
 
 
 def test_an_archive_that_somebody_half_downloaded(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.dataio.unpack import extract
+from toolkit.dataio.unpack import extract, extract_each
 from toolkit.errors import DataError
 
 
@@ -80,6 +80,32 @@ def test_links_beside_the_folder_are_left_out(tmp_path: Path) -> None:
     archive = pack(tmp_path / "ted.tar.gz", {"ted/data/a.sph": b"A"}, link("ted/legacy/train/sph", "../../data/sph"))
     folder = extract(archive, tmp_path / "ted/data", member="ted/data")
     assert [path.name for path in folder.rglob("*")] == ["a.sph"]
+
+
+def test_hard_links_to_files_of_the_archive_are_those_files(tmp_path: Path) -> None:
+    links = [link("an4/b", "an4/a", tarfile.LNKTYPE), link("an4/c", "other/d", tarfile.LNKTYPE)]
+    archive = pack(tmp_path / "a.tar.gz", {"an4/a": b"A", "other/d": b"D"}, *links)
+    folder = extract(archive, tmp_path / "data/an4", member="an4")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a": b"A", "b": b"A", "c": b"D"}
+
+
+def test_another_download_is_not_advised_where_it_does_not_help(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar.gz", {"an4/a": b"A"}, link("an4/b", "a"))
+    with pytest.raises(
+        DataError, match=r"a.tar.gz: cannot be unpacked safely \('an4/b' is a link .*unpack it by hand$"
+    ):
+        extract(archive, tmp_path / "an4", member="an4")
+
+
+def test_several_folders_appear_together(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar.gz", {"ted/dev/a": b"A", "ted/data/b": b"B", "ted/c": b"C"})
+    targets = {"ted/dev": tmp_path / "x/legacy/dev", "ted/data": tmp_path / "x/data"}
+    extract_each(archive, targets)
+    assert [path.read_bytes() for path in (tmp_path / "x/legacy/dev/a", tmp_path / "x/data/b")] == [b"A", b"B"]
+    assert sorted(path.name for path in (tmp_path / "x").rglob("*")) == ["a", "b", "data", "dev", "legacy"]
+    with pytest.raises(DataError, match="holds no folder 'ted/test'"):
+        extract_each(archive, {"ted/dev": tmp_path / "y/dev", "ted/test": tmp_path / "y/test"})
+    assert list((tmp_path / "y").iterdir()) == []
 
 
 def test_zips_do_not_write_elsewhere(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import logging
 import shutil
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from toolkit.dataio.unpack import extract
+from toolkit.dataio.unpack import extract_each
 from toolkit.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Archive:
 def fetch(archives: Iterable[Archive], data_folder: Path) -> None:
     """All of a corpus at ``data_folder``: what is not there is downloaded and unpacked.
 
-    Archives lie beside the folder; one that somebody placed there is checked and taken. They are kept.
+    Archives lie beside the folder; one that somebody placed there is checked and taken. They are kept. Several folders
+    of one archive are unpacked in one pass.
 
     Raises
     ------
@@ -64,17 +66,20 @@ def fetch(archives: Iterable[Archive], data_folder: Path) -> None:
         Offline, refused, broken off, damaged, or more than the disk has room for; what has arrived is kept, and the
         same command goes on from there.
     """
+    wanted: dict[tuple[str, str | None], dict[str, Path]] = defaultdict(dict)
     for archive in archives:
         target = data_folder / archive.target
         if archive.member is None:
             download(archive.url, target, archive.checksum)
         elif not _is_filled(target):
-            place = data_folder.absolute().parent / Path(archive.url).name
-            if place.is_file() and archive.checksum:
-                check_sum(place, archive.checksum)
-            file = download(archive.url, place, archive.checksum)
-            logger.info("%s: unpacking to %s", file, target)
-            extract(file, target, archive.member)
+            wanted[archive.url, archive.checksum][archive.member] = target
+    for (url, checksum), targets in wanted.items():
+        place = data_folder.absolute().parent / Path(url).name
+        if place.is_file() and checksum:
+            check_sum(place, checksum)
+        file = download(url, place, checksum)
+        logger.info("%s: unpacking to %s", file, ", ".join(map(str, targets.values())))
+        extract_each(file, targets)
 
 
 def download(url: str, target: str | Path, checksum: str | None = None) -> Path:
