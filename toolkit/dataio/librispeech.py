@@ -132,9 +132,8 @@ def read_part(folder: Path, dropped: Dropped) -> Iterator[Segment]:
         recording, spoken = found
         audio = Path(recording.sources[0].source)
         yield Segment(name, audio, 0.0, None, spoken.text, spoken.speaker, spoken.language)
-    for path in sorted(folder.rglob("*.flac")):
-        if path.stem not in named:
-            dropped.add("without a transcript", str(path))
+    for path in sorted(path for path in folder.rglob("*.flac") if path.stem not in named):
+        dropped.add("without a transcript", str(path))
 
 
 def _transcripts(folder: Path) -> Iterator[str]:
