@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from toolkit.brains.base import RecipeBrain
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_long_warm_up(brain: RecipeBrain, batches: int) -> None:
+def warn_of_long_warm_up(brain: Any, batches: int) -> None:
     """Warn where all steps that are planned are fewer than those of the warm-up.
 
     Parameters
     ----------
     brain
-        What trains; of its hyperparameters, ``lr_schedule`` has ``warmup_steps`` where it warms up, and
+        A `RecipeBrain`; of its hyperparameters, ``lr_schedule`` has ``warmup_steps`` where it warms up, and
         ``epoch_counter`` the ``limit`` of epochs.
     batches
         Of an epoch.
