@@ -26,7 +26,7 @@ NOTES = "collection.yaml"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A folder with ``hparams/*.yaml``, the scripts that read them, and one that prepares a data set."""
+    """A folder with ``hparams/*.yaml``, the scripts that read them, and mostly one that prepares a data set."""
 
     folder: Path
 
@@ -52,8 +52,14 @@ class Recipe:
 
     @property
     def data(self) -> str:
-        """Its data set in a line: the first one of what the preparation says of itself."""
-        story = docstring_of(self.preparation) if self.preparation else ""
+        """Its data set in a line: the first one of what the preparation says of itself.
+
+        Of a recipe whose data others prepare, the first one of its README.
+        """
+        if self.preparation is None:
+            _, *paragraphs = (self.folder / "README.md").read_text(encoding="utf-8").split("\n\n")
+            return " ".join("".join(paragraphs[:1]).split()).partition(": ")[0]
+        story = docstring_of(self.preparation)
         return " ".join(story.partition("\n\n")[0].split()).removeprefix("Manifests of ")
 
     @property

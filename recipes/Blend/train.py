@@ -1,13 +1,11 @@
 """Train one recogniser on AN4, LibriSpeech and spoken digits, and test it on each.
 
-    python ../AN4/an4_prepare.py /data/an4 manifests/an4
-    python ../Digits/digits_prepare.py /data/free-spoken-digit-dataset manifests/digits
-    python blend_prepare.py /data/LibriSpeech manifests/librispeech
     python train_tokenizer.py hparams/tokenizer.yaml
     python train_lm.py hparams/ngram.yaml
     python train.py hparams/ctc.yaml
     python train.py hparams/ctc.yaml --lr 0.001   # any key of the YAML can be set
 
+The corpora are those of ../AN4, ../MiniLibriSpeech and ../Digits, which prepare them (README.md has the commands).
 The YAML declares the model, the Brain that trains it, the data sets and their weights, and the search that decodes it.
 README.md says what it reaches. A run that was stopped continues with the same command.
 """

@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ HF_PARTS = {"train": "train", "valid": "validation", "test": "test"}
 
 NO_DOWNLOAD = (
     "--download: Common Voice is given only to those who log in and agree to its terms; fetch the archive of the "
-    "language from https://commonvoice.mozilla.org/datasets and name it as DATA_FOLDER"
+    "language from https://datacollective.mozillafoundation.org, where Mozilla has it since October 2025 (before: "
+    "https://commonvoice.mozilla.org/datasets), and name it as DATA_FOLDER"
 )
 
 
@@ -98,9 +100,11 @@ def prepare_commonvoice(folder: Path, manifests: Path, spelling: Spelling, *, va
     require_files(folder, ["clips", *(f"{table}.tsv" for table in tables)], "a language of Common Voice")
     require_writable(manifests, "MANIFESTS")
     dropped = Dropped()
-    splits = {split: read_part(folder, part, spelling.language) for split, part in PARTS.items()}
+    splits = {
+        split: spell(read_part(folder, part, spelling.language), spelling, dropped) for split, part in PARTS.items()
+    }
     if validated:
-        splits["train"] = read_validated(folder, spelling.language, dropped)
+        splits["train"] = read_validated(folder, spelling, dropped)
     return write(manifests, splits, spelling, folder, dropped=dropped)
 
 
@@ -110,13 +114,23 @@ def read_part(folder: Path, part: str, language: str) -> Iterator[Segment]:
         yield Segment(Path(path).stem, folder / "clips" / path, 0.0, None, sentence, speaker, language)
 
 
-def read_validated(folder: Path, language: str, dropped: Dropped) -> Iterator[Segment]:
-    """All validated utterances of which neither the speaker nor the sentence is in dev or test."""
-    held_out = [one for part in ("dev", "test") for one in read_part(folder, part, language)]
-    speakers, sentences = {one.speaker for one in held_out}, {one.words for one in held_out}
-    for one in read_part(folder, "validated", language):
-        if one.speaker in speakers or one.words in sentences:
-            dropped.add("of a speaker or with a sentence of dev or test, validated", one.name)
+def read_validated(folder: Path, spelling: Spelling, dropped: Dropped) -> Iterator[Segment]:
+    """All validated utterances, spelled, of which neither speaker nor words, in any case, are in dev or test."""
+    held_out = [one for part in ("dev", "test") for one in read_part(folder, part, spelling.language)]
+    speakers = {one.speaker for one in held_out}
+    uncounted = replace(spelling, case="lower")
+    known = {uncounted(one.words) for one in held_out} - {None, ""}
+
+    def strangers() -> Iterator[Segment]:
+        for one in read_part(folder, "validated", spelling.language):
+            if one.speaker in speakers:
+                dropped.add("of a speaker of dev or test, validated", one.name)
+            else:
+                yield one
+
+    for one in spell(strangers(), spelling, dropped):
+        if uncounted(one.words) in known:
+            dropped.add("with a sentence of dev or test, validated", f"{one.name}: {one.words}")
         else:
             yield one
 
@@ -131,7 +145,8 @@ def prepare_hf(source: str, config: str, manifests: Path, spelling: Spelling) ->
     for split, part in HF_PARTS.items():
         options = {"split": part, "streaming": True} | ({"name": config} if config else {})
         rows = read_hf_dataset(source, options, columns)
-        splits[split] = read_rows(rows, part, manifests / "clips" / part, spelling.language, dropped=dropped)
+        segments = read_rows(rows, part, manifests / "clips" / part, spelling.language, dropped=dropped)
+        splits[split] = spell(segments, spelling, dropped)
     root = Path(source) if Path(source).is_dir() else manifests
     return write(manifests, splits, spelling, root, dropped=dropped)
 
@@ -158,9 +173,8 @@ def read_rows(rows: HfStream, part: str, clips: Path, language: str, *, dropped:
 def write(
     manifests: Path, splits: dict[str, Iterator[Segment]], spelling: Spelling, data_root: Path, *, dropped: Dropped
 ) -> Dropped:
-    """Write the manifests, spelled, and print what they hold and what became of characters."""
-    spelled = {split: spell(segments, spelling, dropped) for split, segments in splits.items()}
-    print(write_segments(manifests, spelled, data_root, dropped=dropped))
+    """Write the manifests and print what they hold and what became of characters."""
+    print(write_segments(manifests, splits, data_root, dropped=dropped))
     print(f"{spelling.report()}\n{dropped.summary()}")
     return dropped
 

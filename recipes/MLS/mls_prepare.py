@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.download:
         folders = (corpus.name, books.name)
         fetch([Archive(f"{URL}/{one}.tar.gz", target=one, member=one) for one in folders], args.data_folder)
+    if books.is_dir():
+        require_files(books, ["data.txt"], "the books of Multilingual LibriSpeech")
     prepare_mls(corpus, args.manifests, spelling)
     if books.is_dir():
         write_books(books / "data.txt", args.manifests / "lm_books.txt", spelling, sentences=args.book_sentences)

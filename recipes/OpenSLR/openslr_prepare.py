@@ -20,7 +20,7 @@ There are no official splits: a tenth of a corpus' hours each are test and valid
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.dataio.download import Archive, fetch
@@ -72,15 +72,14 @@ SPANISH = (71, 72, 73, 74, 75)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare corpora as the command line says."""
     args = parse(arguments)
-    for number in args.corpora:
-        language, archives = CORPORA[number]
+    spellings = {number: spelling_of(CORPORA[number][0], args) for number in args.corpora}
+    if args.download:
+        fetch([archive for number in args.corpora for archive in archives(number)], args.data_folder)
+    require_files(args.data_folder, [f"SLR{number}" for number in args.corpora], "OpenSLR's corpora")
+    for number, spelling in spellings.items():
         name = f"SLR{number}"
-        if args.download:
-            places = {archive: f"{URL}/{number}/{archive}.zip" for archive in archives}
-            fetch([Archive(url, f"{name}/{place}", ".") for place, url in places.items()], args.data_folder)
-        require_files(args.data_folder, [name], "OpenSLR's corpora")
         print(name)
-        prepare_openslr(args.data_folder / name, args.manifests / name, spelling_of(language, args))
+        prepare_openslr(args.data_folder / name, args.manifests / name, spelling)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -90,6 +89,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--corpora", **numbers, help=f"of {', '.join(map(str, CORPORA))}; by default the Spanish ones")
     add_spelling(parser)
     return parser.parse_args(arguments)
+
+
+def archives(number: int) -> list[Archive]:
+    """The archives of a corpus, each unpacked to a folder of its name."""
+    return [Archive(f"{URL}/{number}/{name}.zip", f"SLR{number}/{name}", ".") for name in CORPORA[number][1]]
 
 
 def prepare_openslr(corpus: Path, manifests: Path, spelling: Spelling) -> Dropped:
@@ -104,8 +108,16 @@ def prepare_openslr(corpus: Path, manifests: Path, spelling: Spelling) -> Droppe
 
     splits = split_by("speaker", collect(spell(pairs, spelling, dropped), make_utterance, dropped))
     write_splits(manifests, splits, data_root=corpus)
-    print(f"{describe_splits(splits)}\n{spelling.report()}\n{dropped.summary()}")
+    print(f"{describe_splits(splits)}\n{describe_overlap(splits)}\n{spelling.report()}\n{dropped.summary()}")
     return dropped
+
+
+def describe_overlap(splits: Mapping[str, Mapping[str, Utterance]]) -> str:
+    """How many utterances of test, and of valid, say what one of train says, too."""
+    said = {split: [one["words"] for one in utterances.values()] for split, utterances in splits.items()}
+    known = set(said["train"])
+    counts = [f"{sum(words in known for words in said[one])} of {len(said[one])} of {one}" for one in ("test", "valid")]
+    return f"with a sentence of train: {', '.join(counts)}"
 
 
 def read_lists(corpus: Path) -> dict[str, str]:

@@ -72,15 +72,30 @@ def prepare_tedlium(data_folder: Path, manifests: Path, *, keep_unknown: bool = 
         folder = next((data_folder / one for one in places if any((data_folder / one / "stm").glob("*.stm"))), None)
         if folder is None:
             raise DataError(f"{data_folder}: there are no .stm files in {' or '.join(f'{one}/stm' for one in places)}")
-        splits[split] = read_talks(folder, dropped, drop_unknown=split == "train" and not keep_unknown)
+        stms = sorted((folder / "stm").glob("*.stm"))
+        if split == "train":
+            stms = list(not_held_out(stms, data_folder, dropped))
+        splits[split] = read_talks(stms, dropped, drop_unknown=split == "train" and not keep_unknown)
     print(f"{write_segments(manifests, splits, data_folder, dropped=dropped)}\n{dropped.summary()}")
     return dropped
 
 
-def read_talks(folder: Path, dropped: Dropped, *, drop_unknown: bool) -> Iterator[Segment]:
-    """The utterances of a split, talk by talk."""
-    for stm in sorted((folder / "stm").glob("*.stm")):
-        for segment in read_talk(stm, folder / "sph" / f"{stm.stem}.sph"):
+def not_held_out(stms: Sequence[Path], data_folder: Path, dropped: Dropped) -> Iterator[Path]:
+    """Talks of the training set that are neither in dev nor in test."""
+    held_out = {
+        stm.name for split in ("valid", "test") for one in SPLITS[split] for stm in data_folder.glob(f"{one}/stm/*.stm")
+    }
+    for stm in stms:
+        if stm.name in held_out:
+            dropped.add("talks of the training set that dev or test has", str(stm))
+        else:
+            yield stm
+
+
+def read_talks(stms: Sequence[Path], dropped: Dropped, *, drop_unknown: bool) -> Iterator[Segment]:
+    """The utterances of talks."""
+    for stm in stms:
+        for segment in read_talk(stm, stm.parents[1] / "sph" / f"{stm.stem}.sph"):
             if drop_unknown and UNKNOWN.search(segment.words):
                 dropped.add("of the training set with <unk>", segment.name)
             else:

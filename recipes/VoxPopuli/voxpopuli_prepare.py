@@ -92,11 +92,11 @@ def read_files(folder: Path, part: str, language: str) -> Iterator[Segment]:
     """The utterances of a part, each in a file of its own."""
     columns = ("id", "normalized_text", "speaker_id")
     for name, words, speaker in read_columns(folder / f"asr_{part}.tsv", columns):
-        yield Segment(name, folder / name[:4] / f"{name}.ogg", 0.0, None, words, speaker, language)
+        yield Segment(name, folder / name[:4] / f"{name}.ogg", 0.0, None, words, known_speaker(speaker), language)
 
 
 def read_sittings(data_folder: Path, part: str, language: str) -> Iterator[Segment]:
-    """The utterances of a part, numbered within their sittings."""
+    """The utterances of a part, numbered within their sittings, of which other languages have others."""
     table = data_folder / table_of(language)
     columns = ("session_id", "split", "start_time", "end_time", "normed_text", "speaker_id")
     numbers: Counter[str] = Counter()
@@ -109,7 +109,13 @@ def read_sittings(data_folder: Path, part: str, language: str) -> Iterator[Segme
                 begin, length = float(start), float(end) - float(start)
             except ValueError:
                 raise DataError(f"{table}: {sitting}: from {start!r} to {end!r} are no seconds") from None
-            yield Segment(f"{sitting}-{numbers[sitting]}", audio, begin, length, words, speaker, language)
+            name = f"{language}-{sitting}-{numbers[sitting]}"
+            yield Segment(name, audio, begin, length, words, known_speaker(speaker), language)
+
+
+def known_speaker(speaker: str) -> str | None:
+    """None where the table has ``None`` or nothing."""
+    return None if speaker in ("", "None") else speaker
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ Reads the corpus as distributed (openslr.org/1), where a file's name is its tran
 
 and writes train.json, valid.json, test.json and their words as lm_train.txt, lm_valid.txt, lm_test.txt. In the order of
 their names every second recording is for testing, as in lhotse.recipes.yesno, and of the others every fifth is for
-validation. Lhotse's own preparation goes no further than an assertion where one file is missing; hence these lines.
+validation; one that cannot be read keeps its place in that order. Lhotse's own preparation goes no further than an
+assertion where one file is missing; hence these lines.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from toolkit.files import require_writable
 # The address in lhotse.recipes.yesno; there is no checksum.
 ARCHIVES = [Archive("http://www.openslr.org/resources/1/waves_yesno.tar.gz", member="waves_yesno")]
 
+RECORDINGS = 60
 WORDS = {"0": "LO", "1": "KEN"}
 
 # 0_1_0_1_1_1_0_0
@@ -62,9 +64,12 @@ def prepare_yesno(data_folder: Path, manifests: Path) -> Dropped:
         raise DataError(f"{data_folder} is not YesNo: looked for {looked_for}; {content_of(data_folder)}")
     utterances = collect(pairs, functools.partial(make_utterance, data_folder), dropped)
     splits: dict[str, dict[str, Utterance]] = {"train": {}, "valid": {}, "test": {}}
-    for place, (name, utterance) in enumerate(utterances.items()):
-        splits["test" if place % 2 else "valid" if place % 10 == 0 else "train"][name] = utterance
+    for place, (name, _, _) in enumerate(pairs):
+        if name in utterances:
+            splits["test" if place % 2 else "valid" if place % 10 == 0 else "train"][name] = utterances[name]
     write_splits(manifests, splits, data_root=data_folder)
+    if len(pairs) != RECORDINGS:
+        print(f"{len(pairs)} recordings, YesNo has {RECORDINGS}: train, valid and test are others than those of all")
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 

@@ -69,6 +69,18 @@ def test_hyphens_and_apostrophes_stay_between_letters_alone():
     assert Spelling("fr", keep="")("l’été") == "l été"
 
 
+@pytest.mark.parametrize(("language", "text", "words"), [
+    ("mt", "Ta’ Malta, ma’ sa’ 'l hemm!", "ta' malta ma' sa' 'l hemm"),
+    ("mt", "Qal 'iva' u 'le'.", "qal iva u le"),
+    ("uz", "Togʻ, bogʻ, oʻzbek 'ha'", "tog' bog' o'zbek ha"),
+    ("ha", "’yanci da 'ya'ya, 'gida'", "'yanci da 'ya'ya gida"),
+    ("af", "Dis ’n hond, 'ja'", "dis 'n hond ja"),
+    ("fy", "Yn ’e hûs is 't", "yn 'e hûs is 't"),
+])  # fmt: skip
+def test_apostrophes_that_are_letters_stay_at_the_edge(language: str, text: str, words: str):
+    assert Spelling(language)(text) == words
+
+
 @pytest.mark.parametrize("text", ["?!", "", " \n", "…—«»", "'", "\u200b\ufeff", "́"])
 def test_nothing_is_left_of_a_text_without_letters(text: str):
     assert Spelling("de")(text) == ""
@@ -129,12 +141,12 @@ def test_the_report_names_what_was_changed_with_an_example():
 
 @pytest.mark.skipif(importlib.util.find_spec("num2words") is None, reason="needs the extra [text]")
 @pytest.mark.parametrize(("language", "text", "words"), [
-    ("de", "Es sind 12 Leute, (21) sagt er", "es sind zwölf leute einundzwanzig sagt er"),
+    ("de", "Es sind 12 Leute, (22) sagt er", "es sind zwölf leute zweiundzwanzig sagt er"),
     ("en", "He has 12.", "he has twelve"),
     ("fr", "«80» jours", "quatre vingts jours"),
     ("pt-BR", "16 dias", "dezesseis dias"),
     ("pt", "16 dias", "dezasseis dias"),
-    ("ar", "٣ كتب", "ثلاثة كتب"),
+    ("fa", "٣ کتاب", "سه کتاب"),
     ("en", "12. May", None),       # an ordinal
     ("en", "in 1984", None),       # nineteen eighty-four
     ("fr", "en 1984", "en mille neuf cent quatre vingt quatre"),
@@ -142,6 +154,25 @@ def test_the_report_names_what_was_changed_with_an_example():
     ("en", "3rd at 10:30", None),
     ("en", "agent 007", None),
     ("kab", "12", None),           # nobody knows how
+    ("de", "1 Hund", None),        # ein Hund, einen Hund
+    ("de", "21 Hunde und 11", None),
+    ("de", "11 Hunde", "elf hunde"),
+    ("es", "21 años", None),       # veintiún años, veintiuna casas
+    ("es", "200 casas", None),     # doscientas
+    ("es", "100 casas", "cien casas"),
+    ("it", "1 casa", None),
+    ("fr", "71 pages", "soixante et onze pages"),
+    ("fr", "81 pages", None),
+    ("nl", "1 huis", None),        # één, een
+    ("nl", "21 huizen", "eenentwintig huizen"),
+    ("pt", "22 casas", None),      # vinte e duas
+    ("hu", "2 ember", None),       # két
+    ("en", "21 dogs", "twenty one dogs"),
+    ("en", "100 dogs", None),      # a hundred
+    ("pl", "z 5 kotami", None),    # z pięcioma
+    ("ru", "5", None),
+    ("ko", "3", None),             # 삼, 셋
+    ("ar", "٣ كتب", None),         # ثلاثة, ثلاث
     ("zh-CN", "我有 3 个", None),
 ])  # fmt: skip
 def test_numbers_in_words(language: str, text: str, words: str | None):
@@ -168,7 +199,7 @@ TEXTS = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=TEXTS, language=st.sampled_from([*SENTENCES, "ca", "gn", "az"]), case=st.sampled_from(CASES))
+@given(text=TEXTS, language=st.sampled_from([*SENTENCES, "ca", "gn", "az", "ha", "mt"]), case=st.sampled_from(CASES))
 def test_spelling_twice_is_spelling_once(text: str, language: str, case: str):
     spelling = Spelling(language, case=case, keep="'-")
     words = spelling(text)

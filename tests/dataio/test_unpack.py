@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.dataio.unpack import extract
+from toolkit.dataio.unpack import extract, extract_each
 from toolkit.errors import DataError
 
 
@@ -82,6 +82,32 @@ def test_links_beside_the_folder_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in folder.rglob("*")] == ["a.sph"]
 
 
+def test_hard_links_to_files_of_the_archive_are_those_files(tmp_path: Path) -> None:
+    links = [link("an4/b", "an4/a", tarfile.LNKTYPE), link("an4/c", "other/d", tarfile.LNKTYPE)]
+    archive = pack(tmp_path / "a.tar.gz", {"an4/a": b"A", "other/d": b"D"}, *links)
+    folder = extract(archive, tmp_path / "data/an4", member="an4")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a": b"A", "b": b"A", "c": b"D"}
+
+
+def test_another_download_is_not_advised_where_it_does_not_help(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar.gz", {"an4/a": b"A"}, link("an4/b", "a"))
+    with pytest.raises(
+        DataError, match=r"a.tar.gz: cannot be unpacked safely \('an4/b' is a link .*unpack it by hand$"
+    ):
+        extract(archive, tmp_path / "an4", member="an4")
+
+
+def test_several_folders_appear_together(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar.gz", {"ted/dev/a": b"A", "ted/data/b": b"B", "ted/c": b"C"})
+    targets = {"ted/dev": tmp_path / "x/legacy/dev", "ted/data": tmp_path / "x/data"}
+    extract_each(archive, targets)
+    assert [path.read_bytes() for path in (tmp_path / "x/legacy/dev/a", tmp_path / "x/data/b")] == [b"A", b"B"]
+    assert sorted(path.name for path in (tmp_path / "x").rglob("*")) == ["a", "b", "data", "dev", "legacy"]
+    with pytest.raises(DataError, match="holds no folder 'ted/test'"):
+        extract_each(archive, {"ted/dev": tmp_path / "y/dev", "ted/test": tmp_path / "y/test"})
+    assert list((tmp_path / "y").iterdir()) == []
+
+
 def test_zips_do_not_write_elsewhere(tmp_path: Path) -> None:
     pointer = zipfile.ZipInfo("an4/b")
     pointer.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -114,6 +140,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DataError, match=r"a\.zip: cannot be unpacked to .*data \(No space left on device\)"):
         extract(pack(tmp_path / "a.zip", {"an4/a": b"A"}), tmp_path / "data/an4", member="an4")
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_gone(tmp_path: Path) -> None:
+    (tmp_path / ".an4.unpacking").mkdir()
+    (tmp_path / ".an4.unpacking/half").touch()
+    extract(pack(tmp_path / "a.zip", {"an4/a": b"A"}), tmp_path / "an4", member="an4")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.zip", "an4"]
 
 
 def test_another_archive(tmp_path: Path) -> None:

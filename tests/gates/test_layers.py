@@ -85,7 +85,7 @@ OPTIONAL = {
     "onnx": ("onnxruntime", "toolkit.models.onnx"),
     "vad": ("silero_vad", "toolkit.inference.silero"),
     "hf": ("transformers", "toolkit.models.wav2vec2"),
-    "text": ("num2words", "toolkit.dataio.spelling"),
+    "text": ("num2words", "toolkit.dataio.number_words"),
     "tensorboard": ("torch.utils.tensorboard", "toolkit.brains.tensorboard"),
     "tune": ("optuna", "toolkit.cli.tune"),
     "wandb": ("wandb", "toolkit.brains.wandb"),

@@ -83,6 +83,15 @@ def test_books_are_picked_evenly(mls: ModuleType, tmp_path: Path) -> None:
     assert (tmp_path / "m/lm_books.txt").read_text().splitlines() == lines[:5] + lines[6:]
 
 
+def test_books_without_their_text_are_found_before_anything_is_written(mls: ModuleType, tmp_path: Path) -> None:
+    (build(tmp_path / "mls", ".flac") / "mls_lm_german").mkdir()
+    with pytest.raises(
+        DataError, match=r"mls_lm_german is not the books of .*: looked for data.txt; it holds: nothing"
+    ):
+        mls.main([str(tmp_path / "mls"), str(tmp_path / "m"), "--language", "de"])
+    assert not (tmp_path / "m").exists()
+
+
 def test_corpus_and_books_are_fetched(mls: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (build(tmp_path / "mls", ".opus") / "mls_lm_german").mkdir()
     (tmp_path / "mls/mls_lm_german/data.txt").write_text("ein dichter\n")

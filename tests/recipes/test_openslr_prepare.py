@@ -46,6 +46,21 @@ def test_splits_are_of_whole_speakers(openslr: ModuleType, tmp_path: Path) -> No
     assert set(spoken(tmp_path / "m/SLR69/train.json").values()) == {"l'excel·lent"}
 
 
+def test_sentences_of_train_in_test_are_counted(
+    openslr: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(tmp_path / "SLR71/es_cl_female", "clf", 6)
+    openslr.main([str(tmp_path), str(tmp_path / "m"), "--corpora", "71"])
+    assert "with a sentence of train: 2 of 2 of test, 2 of 2 of valid" in capsys.readouterr().out
+    table = tmp_path / "SLR71/es_cl_female/line_index.tsv"
+    sentences = [
+        f"{line.split()[0]}\t{'a' * number}\n" for number, line in enumerate(table.read_text().splitlines(), 1)
+    ]
+    table.write_text("".join(sentences))
+    openslr.main([str(tmp_path), str(tmp_path / "m"), "--corpora", "71"])
+    assert "with a sentence of train: 0 of 2 of test, 0 of 2 of valid" in capsys.readouterr().out
+
+
 def test_lists_of_other_names_and_columns(openslr: ModuleType, tmp_path: Path) -> None:
     names = build(tmp_path / "SLR74/wavs", "prf", 3, line="{name}\t\t{text}\n")
     (tmp_path / "SLR74/wavs/line_index.tsv").rename(tmp_path / "SLR74/line_index_female.tsv")
@@ -73,8 +88,10 @@ def test_what_is_missing_is_named(openslr: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "SLR71/es_cl_female").mkdir(parents=True)
     with pytest.raises(DataError, match=r"SLR71 is not a corpus of OpenSLR: looked for line_index.tsv.*: es_cl_female"):
         openslr.main([str(tmp_path), str(tmp_path / "m"), "--corpora", "71"])
+    build(tmp_path / "SLR71/es_cl_female", "clf", 3)
     with pytest.raises(DataError, match="is not OpenSLR's corpora: looked for SLR72; it holds: SLR71"):
-        openslr.main([str(tmp_path), str(tmp_path / "m"), "--corpora", "72"])
+        openslr.main([str(tmp_path), str(tmp_path / "m"), "--corpora", "71", "72"])
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_damaged_list_names_its_line(openslr: ModuleType, tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def test_the_training_set_may_be_in_data(tedlium: ModuleType, tmp_path: Path) ->
     shutil.move(corpus / "legacy/train", corpus / "data")
     assert len(tedlium.prepare_tedlium(corpus, tmp_path / "m")) == 1
     assert len(spoken(tmp_path / "m/train.json")) == 2
+    for part in ("dev", "test"):  # which data/ may hold, too
+        shutil.copytree(corpus / "legacy" / part, corpus / "data", dirs_exist_ok=True)
+    dropped = tedlium.prepare_tedlium(corpus, tmp_path / "m")
+    assert "2 talks of the training set that dev or test has:" in dropped.summary()
+    assert len(spoken(tmp_path / "m/train.json")) == 2
     shutil.rmtree(corpus / "data")
     with pytest.raises(DataError, match=r"there are no .stm files in legacy/train/stm or data/stm"):
         tedlium.prepare_tedlium(corpus, tmp_path / "m")

@@ -21,7 +21,7 @@ MONDAY, TUESDAY = "20120911-0900-PLENARY-15", "20190114-0900-PLENARY-3"
 ROWS = [
     (MONDAY, 0.5, 1.25, "Herr Präsident! Nein.", "herr präsident nein", "28115", "train"),
     (MONDAY, 1.25, 1.75, '"So nicht | so"', "so nicht so", "28115", "dev"),
-    (TUESDAY, 0.0, 1.0, "Danke.", "danke", "7", "train"),
+    (TUESDAY, 0.0, 1.0, "Danke.", "danke", "None", "train"),
     (TUESDAY, 1.0, 2.0, "Im Jahr 2012.", "im jahr 2012", "7", "train"),
     (TUESDAY, 1.0, 9.0, "Zu spät.", "zu spät", "7", "test"),
     (MONDAY, 1.5, 2.0, "Bitte sehr.", "bitte sehr", "9", "test"),
@@ -52,10 +52,11 @@ def test_utterances_are_parts_of_sittings(
 ) -> None:
     tone = build(tmp_path / "vp")
     voxpopuli.main([str(tmp_path / "vp"), str(tmp_path / "m"), "--language", "de"])
-    assert spoken(tmp_path / "m/train.json") == {f"{MONDAY}-1": "herr präsident nein", f"{TUESDAY}-1": "danke"}
-    assert spoken(tmp_path / "m/valid.json") == {f"{MONDAY}-2": "so nicht so"}
-    assert spoken(tmp_path / "m/test.json") == {f"{MONDAY}-3": "bitte sehr"}
-    cut = read_cuts(tmp_path / "m/train.json")[0]
+    assert spoken(tmp_path / "m/train.json") == {f"de-{MONDAY}-1": "herr präsident nein", f"de-{TUESDAY}-1": "danke"}
+    assert spoken(tmp_path / "m/valid.json") == {f"de-{MONDAY}-2": "so nicht so"}
+    assert spoken(tmp_path / "m/test.json") == {f"de-{MONDAY}-3": "bitte sehr"}
+    cut, other = read_cuts(tmp_path / "m/train.json")
+    assert other.supervisions[0].speaker is None
     heard = load_cut(cut).numpy()
     assert len(heard) == 12000
     np.testing.assert_allclose(heard[800:-800], tone[8800:19200], atol=0.1)
@@ -71,7 +72,7 @@ def test_numbers_become_words(voxpopuli: ModuleType, tmp_path: Path) -> None:
     table = tmp_path / "vp/transcribed_data/de/asr_de.tsv.gz"
     table.write_bytes(gzip.compress(gzip.decompress(table.read_bytes()).replace(b"im jahr 2012", b"noch 12 jahre")))
     voxpopuli.main([str(tmp_path / "vp"), str(tmp_path / "m"), "--language", "de", "--digits", "words"])
-    assert spoken(tmp_path / "m/train.json")[f"{TUESDAY}-2"] == "noch zwölf jahre"
+    assert spoken(tmp_path / "m/train.json")[f"de-{TUESDAY}-2"] == "noch zwölf jahre"
 
 
 def test_files_that_were_cut_are_taken(voxpopuli: ModuleType, tmp_path: Path) -> None:
@@ -80,10 +81,20 @@ def test_files_that_were_cut_are_taken(voxpopuli: ModuleType, tmp_path: Path) ->
         name = f"20120911-{part}_3"
         sing(folder / "2012" / f"{name}.ogg")
         header = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\tgender"
-        (folder / f"asr_{part}.tsv").write_text(f"{header}\n{name}\t\t{words}\t12\t{part}\tmale\n", encoding="utf-8")
+        (folder / f"asr_{part}.tsv").write_text(f"{header}\n{name}\t\t{words}\tNone\t{part}\tmale\n", encoding="utf-8")
     assert len(voxpopuli.prepare_voxpopuli(tmp_path / "vp", tmp_path / "m", Spelling("et"))) == 0
     assert spoken(tmp_path / "m/train.json") == {"20120911-train_3": "aitäh teile"}
     assert spoken(tmp_path / "m/test.json") == {"20120911-test_3": "ei"}
+    assert read_cuts(tmp_path / "m/test.json")[0].supervisions[0].speaker is None
+
+
+def test_languages_of_a_sitting_have_names_of_their_own(voxpopuli: ModuleType, tmp_path: Path) -> None:
+    build(tmp_path / "vp")
+    shutil.copytree(tmp_path / "vp/transcribed_data/de", tmp_path / "vp/transcribed_data/fr")
+    (tmp_path / "vp/transcribed_data/fr/asr_de.tsv.gz").rename(tmp_path / "vp/transcribed_data/fr/asr_fr.tsv.gz")
+    for language in ("de", "fr"):
+        voxpopuli.prepare_voxpopuli(tmp_path / "vp", tmp_path / language, Spelling(language))
+    assert not spoken(tmp_path / "de/train.json").keys() & spoken(tmp_path / "fr/train.json").keys()
 
 
 def test_sittings_are_fetched_by_year(voxpopuli: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

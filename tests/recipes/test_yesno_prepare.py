@@ -53,6 +53,24 @@ def test_names_are_transcripts(recipe: ModuleType, corpus: Path, tmp_path: Path)
     assert texts["0_0_1_0_0_1_0_1"] == "LO LO KEN LO LO KEN LO KEN"
 
 
+def test_a_recording_that_cannot_be_read_keeps_its_place(
+    recipe: ModuleType, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (corpus / f"{NAMES[7]}.wav").write_bytes(b"")
+    assert len(recipe.prepare_yesno(corpus, tmp_path / "manifests")) == 1
+    test = list(json.loads((tmp_path / "manifests/test.json").read_text()))
+    assert test == [name for name in NAMES[1::2] if name != NAMES[7]]
+    assert "YesNo has 60" not in capsys.readouterr().out
+
+
+def test_a_recording_that_is_not_there_changes_the_splits(
+    recipe: ModuleType, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (corpus / f"{NAMES[7]}.wav").unlink()
+    recipe.prepare_yesno(corpus, tmp_path / "manifests")
+    assert "59 recordings, YesNo has 60: train, valid and test are others" in capsys.readouterr().out
+
+
 def test_another_folder(recipe: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not YesNo: looked for 0_0_0_0_1_1_1_1\.wav .*; there is no such folder"):
         recipe.prepare_yesno(tmp_path / "waves", tmp_path / "manifests")

@@ -45,11 +45,16 @@ def corpus_parser(story: str, *, holds: str, download: str | None = None) -> arg
     return parser
 
 
+def add_digits(parser: argparse._ActionsContainer) -> None:
+    """The option ``--digits``: what becomes of transcripts with digits."""
+    digits = "words, where these are sure (extra [text]); leave_out: no utterance that has some (default: %(default)s)"
+    parser.add_argument("--digits", default="leave_out", choices=DIGITS, help=digits)
+
+
 def add_spelling(parser: argparse.ArgumentParser) -> None:
     """Options for how transcripts are written, which `spelling_of` reads."""
     group = parser.add_argument_group("how transcripts are written (a report of what that changes is printed)")
-    digits = "words, where these are sure (extra [text]); leave_out: no utterance that has some (default: %(default)s)"
-    group.add_argument("--digits", default="leave_out", choices=DIGITS, help=digits)
+    add_digits(group)
     group.add_argument("--case", default="lower", choices=CASES, help="(default: %(default)s)")
     group.add_argument("--keep", default="'", metavar="MARKS", help='what stays inside words: "\'-" for hyphens, too')
     group.add_argument("--letters", default="", help="more letters that stay as they are: --letters é in German")

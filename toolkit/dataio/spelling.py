@@ -14,7 +14,6 @@ would still say it. Digits become words where that is asked for and can be known
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +21,8 @@ from dataclasses import dataclass, field
 
 from toolkit.dataio.alphabets import LETTERS, SCRIPTS
 from toolkit.dataio.census import Census
-from toolkit.errors import ConfigError, MissingDependencyError
+from toolkit.dataio.number_words import in_words, require_num2words
+from toolkit.errors import ConfigError
 
 CASES = ("lower", "upper", "keep")
 DIGITS = ("leave_out", "words")
@@ -49,14 +49,17 @@ _INSIDE = {"ca": "·"}
 _POINTS = re.compile(r"(?<=l)[.•‧∙⋅](?=l)", re.IGNORECASE)
 # Words that an apostrophe begins or ends; anywhere else it is a quotation mark there.
 _SHORTENED = {
+    "af": {"'n"},
     "en": {"'bout", "'cause", "'em", "'til", "'tis", "'twas"},
+    "fy": {"'e", "'k", "'t"},
     "it": {"be'", "ca'", "da'", "de'", "di'", "fa'", "mo'", "po'", "sta'", "va'", "'sta", "'sto", "'ndrangheta"},
+    "mt": {"'il", "'l"},
     "nl": {"'k", "'m", "'n", "'r", "'s", "'t"},
 }
+# Where an apostrophe is a letter, which may begin or end a word: ħa', tog', 'yanci. Around a word it quotes there, too.
+_BEGINS, _ENDS = ("ha",), ("mt", "so", "uz")
 _DOTTED = ("az", "crh", "gag", "tr")  # i and ı are two letters, as are their capitals İ and I
 _UNSPACED = ("ja", "yue", "zh")
-# Where 1984 is a year, and nineteen eighty-four, or a number, and nobody can tell.
-_HUNDREDS = ("af", "da", "de", "en", "fy", "is", "nb", "nl", "nn", "no", "sv")
 
 # 12 in: (12), 12 in: "12?". Not 1.5, 3rd, 007, and 12. only where the text ends: elsewhere that is twelfth.
 _NUMBER = re.compile(r"""(["'“„«(\[¿¡]*)(0|[1-9]\d{0,5})(["'”“»)\],;:!?]*)(\.?)(["'”“»)\]]*)""")
@@ -76,7 +79,8 @@ class Spelling:
     keep
         What stays where it stands inside words: apostrophes; ``'-`` for hyphens, too.
     digits
-        ``leave_out``: a text with digits is None. ``words``: whole numbers that stand alone become words.
+        ``leave_out``: a text with digits is None. ``words``: whole numbers that stand alone become words, where it is
+        certain which.
     letters
         More letters that stay as they are, such as ``é`` in German.
     replace
@@ -111,8 +115,8 @@ class Spelling:
         for old, new in self.replace.items():
             if len(list(_signs(old))) != 1 or any(self._letter(sign) != sign for sign in _signs(new)):
                 raise ConfigError(f"replace {old!r} by {new!r}: expected a letter and letters of {self.language!r}")
-        if self.digits == "words" and importlib.util.find_spec("num2words") is None:
-            raise MissingDependencyError("digits: words needs num2words; pip install 'asr-recipes[text]'")
+        if self.digits == "words":
+            require_num2words()
 
     def __call__(self, text: str) -> str | None:
         """The words of a text, one space apart; "" when there are none, None when letters cannot say what is spoken."""
@@ -171,9 +175,7 @@ class Spelling:
     def _in_words(self, token: str, changes: list[tuple[str, str]], last: bool = False) -> str:
         """The words for a number with punctuation around it; any other token as it is."""
         match = _NUMBER.fullmatch(token)
-        if match is None or (match[4] and not last) or (self._code in _HUNDREDS and 1100 <= int(match[2]) < 2100):
-            return token
-        words = _cardinal(int(match[2]), self.language.replace("-", "_"), self._code)
+        words = None if match is None or (match[4] and not last) else in_words(int(match[2]), self.language)
         if words is None:
             return token
         changes.append((match[2], words))
@@ -211,9 +213,17 @@ class Spelling:
         once = re.sub(rf"([{re.escape(self._kept)}])\1+", r"\1", word) if self._kept else word
         if self._lower(once) in _SHORTENED.get(self._code, ()):
             return once
-        trimmed = once.strip(self._kept)
+        trimmed = self._with_edge(once, once.strip(self._kept))
         changes += [(sign, "") for sign in self._kept for _ in range(word.count(sign) - trimmed.count(sign))]
         return trimmed
+
+    def _with_edge(self, word: str, trimmed: str) -> str:
+        """The trimmed word with the apostrophe that begins or ends it, where that is a letter."""
+        before, _, after = word.partition(trimmed) if trimmed else ("", "", "")
+        begins, ends = before.endswith("'"), after.startswith("'")
+        if self._code in _BEGINS and begins and not ends:
+            return f"'{trimmed}"
+        return f"{trimmed}'" if self._code in _ENDS and ends and not begins else trimmed
 
     def _joined(self, words: Iterable[str]) -> str:
         """The words one space apart; Chinese and Japanese ones without, unless both are of Latin letters."""
@@ -274,14 +284,3 @@ def _changes(sign: str, new: str) -> Iterator[tuple[str, str]]:
         yield from ((mark, "") for mark in sign[1:])
     else:
         yield sign, new.strip()
-
-
-def _cardinal(number: int, *languages: str) -> str | None:
-    """A number in words; None in a language whose numbers are not known."""
-    import num2words
-
-    language = next((one for one in languages if one in num2words.CONVERTER_CLASSES), None)
-    try:
-        return num2words.num2words(number, lang=language) if language else None
-    except Exception:  # of some languages, most numbers end in a TypeError
-        return None
