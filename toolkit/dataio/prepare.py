@@ -280,12 +280,18 @@ def nothing_left(empty: Iterable[str], folder: Path, dropped: Dropped | None) ->
 
 
 def describe_splits(splits: Mapping[str, Mapping[str, Utterance]]) -> str:
-    """A line a split: utterances, hours, words, and speakers where they are known."""
+    """A line a split: utterances, time, words, and speakers where they are known."""
     lines = []
     for name, utterances in splits.items():
-        minutes = sum(one["length"] for one in utterances.values()) / 60
+        seconds = sum(one["length"] for one in utterances.values())
         words = sum(len(one["words"].split()) for one in utterances.values())
         speakers = {one["speaker"] for one in utterances.values() if one.get("speaker")}
-        line = f"{name}: {len(utterances)} utterances, {minutes:.1f} min, {words} words"
-        lines.append(f"{line}, {len(speakers)} speakers" if speakers else line)
+        lines.append(f"{name}: {describe(len(utterances), seconds, words, len(speakers))}")
     return "\n".join(lines)
+
+
+def describe(utterances: int, seconds: float, words: int, speakers: int) -> str:
+    """A split's size in words; 0 speakers: nobody knows."""
+    time = f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    counted = f"{utterances} utterances, {time}, {words} words"
+    return f"{counted}, {speakers} speakers" if speakers else counted

@@ -33,6 +33,7 @@ from toolkit.dataio.prepare import (
     NO_SPELLING,
     THREADS,
     Dropped,
+    describe,
     nothing_left,
     portable_path,
     watched,
@@ -83,7 +84,7 @@ def write_segments(folder: Path, splits: Mapping[str, Iterable[Segment]], data_r
         for name, segments in splits.items():
             for segment in watched(segments):
                 writers[name].add(segment)
-    return describe(writers)
+    return describe_written(writers)
 
 
 @contextlib.contextmanager
@@ -181,10 +182,10 @@ class SplitWriter:
             self.speakers |= {segment.speaker} if segment.speaker else set()
 
 
-def describe(writers: Mapping[str, SplitWriter]) -> str:
-    """A line a split: utterances, hours, words, and speakers where they are known."""
-    lines = []
-    for name, one in writers.items():
-        line = f"{name}: {one.utterances} utterances, {one.seconds / 3600:.1f} h, {one.words} words"
-        lines.append(f"{line}, {len(one.speakers)} speakers" if one.speakers else line)
+def describe_written(writers: Mapping[str, SplitWriter]) -> str:
+    """A line a split: utterances, time, words, and speakers where they are known."""
+    lines = [
+        f"{name}: {describe(one.utterances, one.seconds, one.words, len(one.speakers))}"
+        for name, one in writers.items()
+    ]
     return "\n".join(lines)
