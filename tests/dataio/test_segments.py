@@ -33,7 +33,7 @@ def test_parts_are_heard_at_their_places(tmp_path: Path, suffix: str) -> None:
     ends = [(0.0, 1.5), (3.21, 4.75), (6.5, 8.0)]
     dropped = Dropped()
     said = write_segments(tmp_path / "m", {"train": segments_of(audio, *ends)}, tmp_path / "corpus", dropped=dropped)
-    assert (len(dropped), said) == (0, "train: 3 utterances, 0.0 min, 6 words, 1 speakers")
+    assert (len(dropped), said) == (0, "train: 3 utterances, 0.1 min, 6 words, 1 speakers")
     cuts = read_cuts(tmp_path / "m/train.json")
     for cut, (start, end) in zip(cuts, ends, strict=True):
         wanted = tone[round(start * RATE) : round(end * RATE)]
