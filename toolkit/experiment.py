@@ -147,9 +147,13 @@ def _is_number(value: Any) -> bool:
 
 
 def check_kinds(document: HparamsDocument) -> None:
-    """Raise a ConfigError for a key that every experiment needs as text or as a whole number, and is not."""
+    """Raise a ConfigError for a key that is to be a text or a whole number, in any experiment, and is not."""
     if "output_folder" in document and not isinstance(document.value("output_folder"), str):
         raise ConfigError(f"output_folder: expected a folder, not {document.value('output_folder')!r}")
+    for key, what in (("wandb", "a project"), ("mlflow", "an experiment")):
+        value = document.value(key) if key in document else None
+        if value and not isinstance(value, str):
+            raise ConfigError(f"{key}: expected the name of {what}, not {value!r}; null for none")
     for key, least in (("seed", 0), ("number_of_epochs", 1), ("average_checkpoints", 1)):
         value = document.value(key) if key in document else least
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
