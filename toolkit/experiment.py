@@ -18,8 +18,9 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from toolkit.dataio.script import run_script
 from toolkit.declarations import check_declarations
-from toolkit.errors import ConfigError, ToolkitError, did_you_mean
+from toolkit.errors import ConfigError, did_you_mean
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
 from toolkit.run_folder import archive_experiment, log_command, open_run_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
@@ -76,22 +77,9 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function; an error that the input caused is one sentence, not a traceback.
-
-    Exits with 2 after such an error and with 130 after Ctrl-C.
-    """
+    """Run a script's main function, as `run_script` does, and end what its processes have in common."""
     try:
-        main()
-    except ToolkitError as error:
-        logger.debug("ended by", exc_info=error)
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nstopped. The same command continues from the last checkpoint.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception:
-        logger.debug("crashed", exc_info=True)  # into log.txt; the interpreter shows it on the console
-        raise
+        run_script(main)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -20,6 +22,8 @@ class CTCModel(nn.Module):
     augment : Module, optional
         (B, T, F) -> (B, T, F) in training only, for instance ``lhotse.dataset.SpecAugment``.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("ctc_output",)  # with a row for each token
 
     def __init__(
         self, features: nn.Module, encoder: nn.Module, vocab_size: int, augment: nn.Module | None = None
