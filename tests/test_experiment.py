@@ -139,7 +139,7 @@ def test_run_turns_errors_into_a_sentence_and_a_status(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "error: lr: expected a number\n"
     with pytest.raises(SystemExit, match=r"^130$"):
         run(is_stopped)
-    assert "The same command continues" in capsys.readouterr().err
+    assert "stopped; the same command goes on" in capsys.readouterr().err
 
 
 # What is missing

@@ -18,8 +18,9 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from toolkit.dataio.script import run_script
 from toolkit.declarations import check_declarations
-from toolkit.errors import ConfigError, ToolkitError, did_you_mean
+from toolkit.errors import ConfigError, did_you_mean
 from toolkit.hparams import STANDARD_KEYS, HparamsDocument
 from toolkit.run_folder import archive_experiment, log_command, open_run_folder, reports_folder
 from toolkit.run_options import RUN_OPTION_DEFAULTS, RUN_OPTIONS, complete_run_options
@@ -79,22 +80,9 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function; an error that the input caused is one sentence, not a traceback.
-
-    Exits with 2 after such an error and with 130 after Ctrl-C.
-    """
+    """Run a script's main function, as `run_script` does, and end what its processes have in common."""
     try:
-        main()
-    except ToolkitError as error:
-        logger.debug("ended by", exc_info=error)
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nstopped. The same command continues from the last checkpoint.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception:
-        logger.debug("crashed", exc_info=True)  # into log.txt; the interpreter shows it on the console
-        raise
+        run_script(main)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -150,9 +138,13 @@ def _is_number(value: Any) -> bool:
 
 
 def check_kinds(document: HparamsDocument) -> None:
-    """Raise a ConfigError for a key that every experiment needs as text or as a whole number, and is not."""
+    """Raise a ConfigError for a key that is to be a text or a whole number, in any experiment, and is not."""
     if "output_folder" in document and not isinstance(document.value("output_folder"), str):
         raise ConfigError(f"output_folder: expected a folder, not {document.value('output_folder')!r}")
+    for key, what in (("wandb", "a project"), ("mlflow", "an experiment")):
+        value = document.value(key) if key in document else None
+        if value and not isinstance(value, str):
+            raise ConfigError(f"{key}: expected the name of {what}, not {value!r}; null for none")
     for key, least in (("seed", 0), ("number_of_epochs", 1), ("average_checkpoints", 1)):
         value = document.value(key) if key in document else least
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -12,7 +12,7 @@ What has the name and the shape of one of the model's own tensors is taken, the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -31,7 +31,8 @@ UNUSED = "not used: the model has no such tensors"
 def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Path | None = None) -> None:
     """Put those weights of a run into a model that are of the name and shape of the model's own; the log says which.
 
-    With another tokenizer than the run's, what has a row for each token begins anew: row 7 is of another text.
+    With another tokenizer than the run's, what has a row for each token begins anew: row 7 is of another text. Modules
+    name these layers in ``token_layers``; of a model in which none does, that is whatever has as many rows.
 
     Raises
     ------
@@ -41,8 +42,8 @@ def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Pat
         None of the weights fits.
     """
     ours, theirs = model.state_dict(), trained_weights(folder)
-    rows = None if has_tokens_of(folder, tokenizer_file) else len(read_pieces(tokenizer_file))
-    fates = {name: _fate(name, tensor, theirs, rows) for name, tensor in ours.items()}
+    of_tokens = set() if has_tokens_of(folder, tokenizer_file) else _of_tokens(model, len(read_pieces(tokenizer_file)))
+    fates = {name: _fate(name, tensor, theirs, of_tokens) for name, tensor in ours.items()}
     taken = [name for name, fate in fates.items() if fate == TAKEN]
     if not {TAKEN, OTHER_TOKENS} & set(fates.values()):
         raise ModelError(f"{folder}: none of its weights has the name and the shape of one of {type(model).__name__}")
@@ -54,14 +55,26 @@ def take_weights(model: nn.Module, folder: str | Path, tokenizer_file: str | Pat
     logger.log(level, "weights of %s: %d of %d tensors are taken%s", folder, len(taken), len(ours), table)
 
 
-def _fate(name: str, tensor: Tensor, theirs: Mapping[str, Tensor], rows: int | None) -> str:
-    """What becomes of one of the model's tensors; ``rows`` is the number of tokens where they are others."""
+def _of_tokens(model: nn.Module, rows: int) -> set[str]:
+    """The names of the tensors that have a row for each of so many tokens."""
+    state = model.state_dict()
+    layers = tuple(
+        f"{name}.{layer}.".lstrip(".")
+        for name, module in model.named_modules()
+        for layer in getattr(module, "token_layers", ())
+    )
+    return {
+        name for name, tensor in state.items() if (name.startswith(layers) if layers else tensor.shape[:1] == (rows,))
+    }
+
+
+def _fate(name: str, tensor: Tensor, theirs: Mapping[str, Tensor], of_tokens: Collection[str]) -> str:
+    """What becomes of one of the model's tensors; ``of_tokens`` are those of other tokens than theirs."""
     if name not in theirs:
         return MISSING
     if theirs[name].shape != tensor.shape:
         return OTHER_SHAPE
-    # an encoder knows no tokens, though its layers may be as wide as there are
-    return OTHER_TOKENS if tensor.shape[:1] == (rows,) and not name.startswith("encoder.") else TAKEN
+    return OTHER_TOKENS if name in of_tokens else TAKEN
 
 
 def _table(fates: Mapping[str, str], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -295,10 +294,9 @@ def test_every_batch_has_random_numbers_of_its_own(points: PointLoader, tmp_path
     assert len({*first, *other}) == 20
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch's own, of what is deprecated in it
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_a_compiled_model_learns_the_same_and_is_saved_as_any_other(points: PointLoader, tmp_path: Path):
+def test_a_compiled_model_learns_the_same_and_is_saved_as_any_other(points: PointLoader, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # seconds of g++ say no more
     plain, compiled = (line_brain(tmp_path / name, epochs=2) for name in ("plain", "compiled"))
     compiled.compile = compiled.compile_using_dynamic_shape_tracing = True
     for brain in (plain, compiled):

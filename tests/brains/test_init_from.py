@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from toolkit.cli.main import main
 from toolkit.errors import ModelError
 from toolkit.init_from import take_weights
 from toolkit.models.features import LogMel
+from toolkit.models.language import RNNLM
 from toolkit.models.recogniser import CTCModel
 from toolkit.models.recurrent import CRDNN
+from toolkit.models.transformer import TransformerDecoder
 from toolkit.tokenizer import Tokenizer, train_tokenizer
 
 
@@ -64,11 +67,36 @@ def test_what_belongs_to_tokens_is_taken_of_the_same_tokens_alone(
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-def test_weights_of_an_encoder_as_wide_as_there_are_tokens_are_taken(run_folder: Path, tmp_path: Path):
-    other = make_tokenizer(tmp_path / "other.model", "UVWXYZ")
-    model = make_model(len(Tokenizer(other)))
-    assert len(Tokenizer(other)) in {len(weights) for weights in model.encoder.parameters()}
-    check_taken(model, run_folder, other, but=CTC_OUTPUT)
+def as_run(folder: Path, model: nn.Module, tokenizer_file: Path) -> Path:
+    """The folder of a run that trained a model."""
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text("seed: 1\n")
+    shutil.copy(tokenizer_file, folder / "tokenizer.model")
+    torch.save(model.state_dict(), folder / "model.ckpt")
+    return folder
+
+
+WIDE = {
+    "language model": lambda tokens, size: RNNLM(tokens, neurons=size // 3, rnn_type="gru"),
+    "decoder": lambda tokens, size: TransformerDecoder(tokens, size, layers=1, heads=1, hidden=size, memory_size=size),
+}
+
+
+@pytest.mark.parametrize("part", WIDE)
+def test_what_is_as_wide_as_there_are_tokens_and_is_not_of_them_is_taken(tmp_path: Path, part: str):
+    first, other = (make_tokenizer(tmp_path / text, text) for text in ("AB CD", "EF GH"))
+    size = len(Tokenizer(first))
+    assert size == len(Tokenizer(other))
+    theirs, ours = (WIDE[part](size, size) for _ in range(2))
+    of_tokens = tuple(name for name in ours.state_dict() if name.startswith(("embedding.", "output.")))
+    assert size in {len(weights) for name, weights in ours.state_dict().items() if name not in of_tokens}
+    check_taken(ours, as_run(tmp_path / "run", theirs, first), other, but=of_tokens)
+
+
+def test_of_a_model_that_names_nothing_what_has_a_row_for_each_token_begins_anew(tmp_path, tokenizer: Tokenizer):
+    other = make_tokenizer(tmp_path / "other.model", "DEF FDE", "E D F")
+    theirs, ours = (nn.Sequential(nn.Embedding(len(tokenizer), 3), nn.Linear(3, 3)) for _ in range(2))
+    check_taken(ours, as_run(tmp_path / "run", theirs, tokenizer.model_file), other, but=("0.weight",))
 
 
 def test_a_run_of_which_little_fits_is_warned_of(

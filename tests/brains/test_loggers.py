@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+from speechbrain.utils.epoch_loop import EpochCounter
+from tiny_experiment import make_experiment
+from torch import nn
 
-from toolkit.brains.loggers import make_loggers
+import toolkit.brains.base
+from toolkit.brains.base import RecipeBrain
+from toolkit.brains.curves import Curves
+from toolkit.brains.loggers import make_curves
 from toolkit.brains.mlflow import MlflowLog
 from toolkit.brains.wandb import WandbLog
 from toolkit.errors import ConfigError, MissingDependencyError
@@ -31,26 +40,64 @@ class Writer(list):
         pass
 
 
+class Unreachable(Curves):
+    """Of a service that is down; it notes how many checkpoints there are when it is asked for an epoch."""
+
+    asked: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
+        self.folder = folder
+
+    def add(self, _: Mapping[str, float], epoch: int) -> None:
+        self.asked.append((epoch, len(list(self.folder.glob("save/CKPT+*/CKPT.yaml")))))
+        raise ConnectionError("no route to host")
+
+
 def test_curves_go_over_epochs_and_a_test_stands_at_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    text, curves = make_loggers(tmp_path, {"tensorboard": True}, is_main=True)
-    for one in (text, curves):
-        one.log_stats({"epoch": 3, "lr": 0.1}, **FIGURES)  # of a run that was continued
-        one.log_stats({"test": "clean"}, **TEST)
+    (curves,) = make_curves(tmp_path, {"tensorboard": True})
+    curves.log_stats({"epoch": 3, "lr": 0.1}, **FIGURES)  # of a run that was continued
+    curves.log_stats({"test": "clean"}, **TEST)
     assert Writer.made.folder == str(tmp_path / "tensorboard")
     assert Writer.made == [("lr", 0.1, 3), ("loss/train", 2.0, 3), ("WER/valid", 50.0, 3), ("WER/clean", 40.0, 3)]
-    assert "valid WER: 50.00" in (tmp_path / "train_log.txt").read_text()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_one_that_is_not_installed_is_named_with_its_extra(tmp_path: Path, monkeypatch, name: str):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard" if name == "tensorboard" else name, None)
     with pytest.raises(MissingDependencyError, match=rf"pip install 'asr-recipes\[{name}\]'"):
-        make_loggers(tmp_path, {name: "recipes"}, is_main=True)
+        make_curves(tmp_path, {name: "recipes"})
 
 
-def test_other_processes_leave_it_to_the_main_one(tmp_path: Path):
-    assert len(make_loggers(tmp_path, {"wandb": "recipes", "mlflow": "recipes"}, is_main=False)) == 1
+@pytest.mark.parametrize(("options", "is_main", "drawn"), [({}, True, 1), ({}, False, 0), ({"debug": True}, True, 0)])
+def test_only_the_main_process_of_a_run_that_is_kept_draws(tmp_path: Path, monkeypatch, options, is_main, drawn):
+    monkeypatch.setattr(toolkit.brains.base, "if_main_process", lambda: is_main)
+    monkeypatch.setattr("toolkit.brains.loggers.BY_KEY", {"wandb": Unreachable})
+    hparams = {"model": nn.Linear(1, 1), "opt_class": None, "output_folder": str(tmp_path), "wandb": "recipes"}
+    brain = RecipeBrain(hparams | {"epoch_counter": EpochCounter(1)}, {"device": "cpu", **options})
+    assert len(brain.curves) == drawn
+
+
+@pytest.mark.usefixtures("logging_put_back")
+def test_a_service_that_is_down_costs_its_curves_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("toolkit.brains.loggers.BY_KEY", {"wandb": Unreachable})
+    experiment = make_experiment(tmp_path)
+    experiment.yaml.write_text(experiment.yaml.read_text() + "wandb: recipes\n")
+    run = experiment.train("--number_of_epochs", "1")
+    assert Unreachable.asked == [(1, 1), (1, 1)]  # the epoch was safe before, and then a test
+    warning = (
+        "Unreachable did not take the figures of epoch 1, which train_log.txt has: ConnectionError: no route to host"
+    )
+    assert warning in (run / "log.txt").read_text()
+    assert (run / "wer_tones.txt").is_file()
+
+
+@pytest.mark.parametrize("key", ["wandb", "mlflow"])
+def test_a_service_needs_the_name_of_a_project(tmp_path: Path, key: str):
+    experiment = make_experiment(tmp_path)
+    experiment.yaml.write_text(experiment.yaml.read_text() + f"{key}: null\n")
+    with pytest.raises(ConfigError, match=rf"{key}: expected the name of an? \w+, not True; null for none"):
+        experiment.train(f"--{key}", "True")
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -100,6 +147,31 @@ def test_mlflow_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     history = again.client.get_metric_history(log.run, "loss/train")
     assert [(point.value, point.step) for point in history] == [(2.0, 1), (2.0, 2)]
     assert run.data.metrics["WER/clean"] == 40.0
+    again.log_stats({"test": "clean [8 kHz]"}, **TEST)  # brackets are refused in a name
+    assert again.client.get_run(log.run).data.metrics["WER/clean -8 kHz-"] == 40.0
+
+
+ENDS = """
+import sys
+from pathlib import Path
+from toolkit.brains.mlflow import MlflowLog
+
+log = MlflowLog(Path(sys.argv[1]), {"mlflow": "recipes"})
+if sys.argv[2] == "FINISHED":
+    log.finish()
+raise SystemExit(130)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["FINISHED", "KILLED"])
+def test_mlflow_knows_what_came_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    subprocess.run([sys.executable, "-c", ENDS, str(tmp_path), status], check=False)
+    run = mlflow.MlflowClient().get_run((tmp_path / "mlflow_run.txt").read_text())
+    assert run.info.status == status
 
 
 def test_mlflow_without_a_store_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

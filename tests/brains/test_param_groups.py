@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from speechbrain import Stage
+from speechbrain.utils.epoch_loop import EpochCounter
 from tiny_experiment import Experiment, make_experiment
 from torch import nn
+from torch.utils.data import DataLoader
 
-from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
+from toolkit.brains.base import RecipeBrain
+from toolkit.brains.param_groups import GroupOptions, freeze, make_optimizer
 from toolkit.checkpoints import best_checkpoints, read_weights
 from toolkit.errors import ConfigError, ExperimentError
 
@@ -39,9 +43,9 @@ def rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float
 
 
 def test_a_beginning_is_of_whole_names(model: nn.Module):
-    modules = freeze(model, ["encoder.1", "output.bias"])
+    names = freeze(model, ["encoder.1", "output.bias"])
     assert frozen(model) == {"encoder.1.weight", "encoder.1.bias", "output.bias"}
-    assert modules == [model["encoder"]["1"]]
+    assert names == ["encoder.1"]  # the one that is a module
 
 
 def test_the_longer_of_two_names_decides(model: nn.Module):
@@ -55,9 +59,40 @@ def test_the_longer_of_two_names_decides(model: nn.Module):
 
 def test_a_new_rate_is_divided_as_the_first_one_was(model: nn.Module):
     optimizer = optimizer_of(model, {"encoder": {"lr": 0.01}})
-    set_rate(optimizer, 0.5, rate_ratios(optimizer))
-    assert rates(model, optimizer)["output.bias"] == 0.5
+    options = GroupOptions(optimizer)
+    options.set_rate(0.5)
+    assert options.rate == rates(model, optimizer)["output.bias"] == 0.5
     assert rates(model, optimizer)["encoder.1.bias"] == pytest.approx(0.05)
+
+
+def test_where_every_parameter_is_in_a_group_the_rate_is_the_one_that_they_share(model: nn.Module):
+    optimizer = optimizer_of(model, {"encoder": {"lr": 0.01}, "output": {"lr": 0.02}})
+    assert GroupOptions(optimizer).rate == 0.1
+    assert sorted(set(rates(model, optimizer).values())) == pytest.approx([0.01, 0.02])
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.3])
+def test_an_annealed_rate_goes_on_and_its_shares_are_those_of_the_yaml(model: nn.Module, caplog, lr: float):
+    before = optimizer_of(model, {"encoder": {"lr": 0.01}})
+    GroupOptions(before).set_rate(0.05)  # annealed
+    sgd = partial(torch.optim.SGD, lr=lr, momentum=0.9)
+    optimizer = make_optimizer(sgd, model, {"encoder": {"lr": lr / 2}}, model.parameters())
+    options = GroupOptions(optimizer)
+    optimizer.load_state_dict(before.state_dict())
+    options.renew(is_annealed=True)
+    assert rates(model, optimizer)["output.bias"] == 0.05
+    assert rates(model, optimizer)["encoder.1.bias"] == pytest.approx(0.025)
+    assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
+    assert ("an lr of 0.3, which was 0.1, has no effect: lr_annealing goes on with 0.05" in caplog.text) == (lr == 0.3)
+
+
+def test_a_rate_that_nothing_anneals_is_the_one_of_the_yaml(model: nn.Module):
+    before, optimizer = optimizer_of(model, {}), make_optimizer(torch.optim.SGD, model, {}, model.parameters())
+    GroupOptions(before)
+    options = GroupOptions(optimizer)
+    optimizer.load_state_dict(before.state_dict())
+    options.renew(is_annealed=False)
+    assert options.rate == rates(model, optimizer)["output.bias"] == optimizer.defaults["lr"] != 0.1
 
 
 @pytest.mark.parametrize(
@@ -96,6 +131,44 @@ def last_weights(run: Path) -> dict[str, torch.Tensor]:
     return read_weights(best_checkpoints(run / "save")[0] / "model.ckpt")
 
 
+class Normed(nn.Module):
+    """One whose encoder is another in training than in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5))
+        self.output = nn.Linear(2, 1)
+
+
+class NormedBrain(RecipeBrain):
+    """Trains it, and notes what it is trained with."""
+
+    def compute_forward(self, batch: torch.Tensor, stage: Stage) -> torch.Tensor:
+        if stage == Stage.TRAIN:
+            self.trained = {name: module.training for name, module in self.model.named_modules()}
+        return self.model.output(self.model.encoder(batch))
+
+    def compute_objectives(self, predictions: torch.Tensor, batch: Any, stage: Stage) -> torch.Tensor:  # noqa: ARG002
+        return predictions.square().mean()
+
+
+@pytest.mark.parametrize("names", [["encoder"], ["encoder.0"], []])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["", "replaced"])
+def test_modules_that_are_frozen_are_in_evaluation_mode(tmp_path: Path, monkeypatch, names, is_replaced):
+    def replace(brain: NormedBrain) -> None:  # as for a distributed run
+        if is_replaced:
+            nn.SyncBatchNorm.convert_sync_batchnorm(brain.model)
+
+    monkeypatch.setattr(NormedBrain, "_wrap_distributed", replace)
+    hparams = {"model": Normed(), "epoch_counter": EpochCounter(2), "opt_class": partial(torch.optim.SGD, lr=0.1)}
+    brain = NormedBrain(hparams | {"freeze": names, "output_folder": str(tmp_path)}, {"device": "cpu"})
+    brain.train_on(DataLoader(torch.randn(8, 2) + 5, batch_size=4), DataLoader(torch.randn(4, 2), batch_size=4))
+    assert brain.trained["output"]
+    assert brain.trained["encoder.1"] == ("encoder" not in names)
+    assert brain.trained["encoder.0"] == bool(brain.model.encoder[0].running_mean.any()) == (not names)
+    assert isinstance(brain.model.encoder[0], nn.SyncBatchNorm) == is_replaced
+
+
 KEYS = """\
 freeze: [encoder]
 param_groups:
@@ -122,7 +195,7 @@ def test_only_what_is_trained_changes_also_when_the_run_continues_with_more(expe
     experiment.train(*second, "--number_of_epochs", "1")
     weights = last_weights(tmp_path / "second")
     changed = {name for name, tensor in weights.items() if not torch.equal(tensor, begun[name])}
-    assert changed == {"ctc_output.weight"}  # the statistics of batch normalisation stay, too
+    assert changed == {"ctc_output.weight"}
     experiment.train(*second, "--number_of_epochs", "2", "--freeze", "[]")
     log = (tmp_path / "second/train_log.txt").read_text()
     assert "epoch: 2" in log

@@ -299,6 +299,16 @@ def test_ctrl_c_while_an_epoch_ends(experiment, monkeypatch, reached):
     assert epochs == ["1", "2", "3"]
 
 
+def test_sigterm_of_a_cluster_is_as_ctrl_c(experiment, monkeypatch, reached):
+    def end_job() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    watch = disturbed(experiment, monkeypatch, lambda patch: Watch(patch, "TRAIN", BATCHES + 3, end_job))
+    assert [watch.count("TRAIN", epoch) for epoch in (1, 2, 3)] == [0, 3, 6]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    check_same_end(experiment.run, reached())
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a command in the background
     with uninterrupted():
@@ -322,6 +332,14 @@ def test_a_run_goes_on_with_a_moving_average_or_without_as_it_began(experiment):
     train(experiment, "--number_of_epochs", "1")
     with pytest.raises(ExperimentError, match="holds another experiment: ema_decay was nothing, now a number"):
         train(experiment, *EMA)
+
+
+def test_an_annealed_run_says_that_another_learning_rate_has_no_effect(experiment):
+    train(experiment, "--number_of_epochs", "1")
+    train(experiment, "--number_of_epochs", "2", "--lr", "0.001")
+    assert re.findall(r"lr: (\S+) ", experiment.run.joinpath("train_log.txt").read_text()) == ["1.00e-02", "1.00e-02"]
+    log = experiment.run.joinpath("log.txt").read_text()
+    assert "an lr of 0.001, which was 0.01, has no effect: lr_annealing goes on with 0.01" in log
 
 
 def test_a_changed_learning_rate_is_used(experiment, corpus):

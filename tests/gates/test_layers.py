@@ -29,7 +29,7 @@ MAY_IMPORT = {
     " class_names hub",
     "collection": "hparams shipped",
     "brains": "init_from pretrained checkpoints declarations hparams dataio metrics models files run_facts",
-    "experiment": "run_folder run_options declarations hparams",
+    "experiment": "run_folder run_options declarations hparams dataio",
     "declarations": "hparams",
     "run_folder": "pretrained hparams files run_facts",
     "run_facts": "files",

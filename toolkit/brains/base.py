@@ -21,12 +21,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from toolkit.brains.checkpointer import WholeCheckpointer, load_counter, save_counter
-from toolkit.brains.interrupts import uninterrupted
+from toolkit.brains.interrupts import sigterm_as_ctrl_c, uninterrupted
 from toolkit.brains.learning_curve import plot_learning_curve
-from toolkit.brains.loggers import BY_KEY, make_loggers
+from toolkit.brains.loggers import BY_KEY, make_curves
 from toolkit.brains.moving_average import MovingAverage
-from toolkit.brains.param_groups import freeze, make_optimizer, rate_ratios, set_rate
+from toolkit.brains.param_groups import GroupOptions, freeze, make_optimizer
 from toolkit.brains.profiler import StepProfiler
+from toolkit.brains.train_log import TrainLog
 from toolkit.brains.warm_up import warn_of_long_warm_up
 from toolkit.checkpoints import RANK
 from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
@@ -91,29 +92,33 @@ class RecipeBrain(sb.Brain):
         self.max_grad_norm = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         self.average = getattr(self.hparams, "average_checkpoints", 1)
         self.epoch, self.place, self.ema, self.facts = 0, None, None, None
-        self.train_loggers = make_loggers(self.output_folder, hparams, is_main=if_main_process())
+        self.train_log = TrainLog(self.output_folder / "train_log.txt")
+        self.curves = make_curves(self.output_folder, hparams) if if_main_process() and not self.debug else []
         if is_profiled:
             self.tot_prof_steps = math.inf  # after so many, SpeechBrain would end the program
             self.profiler = StepProfiler(self.output_folder, after=self.profile_warmup, steps=self.profile_steps)
-        self.frozen = freeze(self.model, getattr(self.hparams, "freeze", None) or [])
+        self.frozen_names = freeze(self.model, getattr(self.hparams, "freeze", None) or [])
         parameters = sum(one.numel() for one in self.model.parameters())
         trained = sum(one.numel() for one in self.model.parameters() if one.requires_grad)
         counted = f"{parameters:,} parameters" + (f", {trained:,} of them trained" if trained < parameters else "")
         logger.info("%s: %s, on %s", type(self).__name__, counted, self.device)
 
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
-        """Train for the remaining epochs; Ctrl-C saves a checkpoint first.
+        """Train for the remaining epochs; Ctrl-C, and SIGTERM of a cluster, saves a checkpoint first.
 
         Loaders are those of `toolkit.dataio.loaders`, or SpeechBrain's SaveableDataLoader, which continues, too,
         unless its dataset is an IterableDataset.
         """
         self.train_loader = train
         try:
-            self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
+            with sigterm_as_ctrl_c():
+                self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
             if self.profiler:
                 self.profiler.stop()
             if self.facts is None and not self.test_only:
                 logger.info("%s is trained already: no epoch is left.", self.output_folder)
+            for curves in self.curves:
+                curves.finish()
         except KeyboardInterrupt:
             self._save_where_stopped()
             raise
@@ -153,10 +158,7 @@ class RecipeBrain(sb.Brain):
             super().init_optimizers()
         except (TypeError, ValueError) as error:
             raise ConfigError(f"opt_class: {error}") from error
-        self.optimizer_options = [
-            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
-        ]
-        self.rate_ratios = rate_ratios(self.optimizer)
+        self.group_options = GroupOptions(self.optimizer)
 
     def on_fit_start(self) -> None:
         """Continue from the last checkpoint, with the optimizer's options as the YAML has them now.
@@ -170,10 +172,9 @@ class RecipeBrain(sb.Brain):
             self.ema = MovingAverage(self.model, decay)
             self.checkpointer.add_recoverable("ema", self.ema, MovingAverage.load, MovingAverage.save)
         super().on_fit_start()
+        self.frozen = [self.model.get_submodule(name) for name in self.frozen_names]  # DDP may have replaced them
         self._use_average(wanted=False)
-        annealed = {"lr"} if hasattr(self.hparams, "lr_annealing") else set()
-        for group, options in zip(self.optimizer.param_groups, self.optimizer_options, strict=True):
-            group.update({key: value for key, value in options.items() if key not in annealed})
+        self.group_options.renew(is_annealed=hasattr(self.hparams, "lr_annealing"))
         if self.hparams.epoch_counter.current or self.step:
             logger.info("Continuing after %d epochs and %d batches.", self.hparams.epoch_counter.current, self.step)
 
@@ -274,7 +275,7 @@ class RecipeBrain(sb.Brain):
                 module.eval()
         schedule = getattr(self.hparams, "lr_schedule", None)
         if schedule is not None and should_step:
-            set_rate(self.optimizer, schedule(self.optimizer_step + 1, self.epoch), self.rate_ratios)
+            self.group_options.set_rate(schedule(self.optimizer_step + 1, self.epoch))
 
     def _seed(self, *place: int) -> None:
         seed = "/".join(map(str, (getattr(self.hparams, "seed", 0), *place)))
@@ -285,12 +286,15 @@ class RecipeBrain(sb.Brain):
         figures = self._mean_over_ranks(self.stage_figures(stage, float(stage_loss)))
         if stage == sb.Stage.TRAIN:
             self.train_figures = {**figures, "seconds": time.perf_counter() - self.stage_began}
+            if self.profiler:
+                self.profiler.end_epoch()
         elif stage == sb.Stage.VALID:
             with uninterrupted():
                 self._end_epoch(epoch, figures)
                 self._use_average(wanted=False)
         else:
-            self._log({"test": self.test_name}, test_stats=figures)
+            self.train_log.log_stats({"test": self.test_name}, test_stats=figures)
+            self._draw({"test": self.test_name}, test_stats=figures)
 
     def on_evaluate_start(self, max_key: str | None = None, min_key: str | None = None) -> None:
         """Load the mean of the best checkpoints."""
@@ -305,23 +309,25 @@ class RecipeBrain(sb.Brain):
     def _end_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         rank = next(iter(figures.values()))
         rank = math.inf if math.isnan(rank) else rank
-        rate = self.optimizer.param_groups[0]["lr"]
+        meta = {"epoch": epoch, "lr": self.group_options.rate}
         if hasattr(self.hparams, "lr_annealing"):
             _, new_rate = self.hparams.lr_annealing(rank)
-            set_rate(self.optimizer, new_rate, self.rate_ratios)
+            self.group_options.set_rate(new_rate)
         if hasattr(self.hparams.epoch_counter, "update_metric"):
             self.hparams.epoch_counter.update_metric(rank)
-        self._log({"epoch": epoch, "lr": rate}, train_stats=self.train_figures, valid_stats=figures)
+        stats = {"train_stats": self.train_figures, "valid_stats": figures}
+        self.train_log.log_stats(meta, **stats)
         self.checkpointer.save_epoch({RANK: rank, "epoch": epoch, **figures}, best=self.average)
         self.place = None  # the epoch's own checkpoint is where to continue
         facts = self.facts_of_epoch(epoch)
         if if_main_process():
             self.facts.update(**facts)
             plot_learning_curve(self.output_folder / "train_log.txt", self.output_folder / "learning_curve.png")
+        self._draw(meta, **stats)  # once the epoch is safe: a service may let one wait
 
-    def _log(self, meta: dict[str, Any], **stats: dict[str, float]) -> None:
-        for train_logger in self.train_loggers:
-            train_logger.log_stats(meta, **stats)
+    def _draw(self, meta: dict[str, Any], **stats: dict[str, float]) -> None:
+        for curves in self.curves:
+            curves.log_stats(meta, **stats)
 
     def _should_save_intra_epoch_ckpt(self, *since: float) -> bool:
         """Never while gradients are being accumulated, as checkpoints hold none."""

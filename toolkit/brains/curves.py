@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class Curves(ABC):
@@ -23,7 +26,16 @@ class Curves(ABC):
         for stage, figures in stats.items():
             place = stats_meta.get("test", stage.removesuffix("_stats"))
             points |= {f"{name}/{place}": value for name, value in figures.items()}
-        self.add(points, self.epoch)
+        try:
+            self.add(points, self.epoch)
+        except Exception as error:  # of whatever the service raises: training is worth more than its curves
+            logger.warning(
+                "%s did not take the figures of epoch %d, which train_log.txt has: %s: %s",
+                *(type(self).__name__, self.epoch, type(error).__name__, error),
+            )
+
+    def finish(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Training came to its end; figures of tests may follow."""
 
 
 def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class MovingAverage:
     Parameters
     ----------
     model : nn.Module
-        Parameters and buffers of floating-point numbers are averaged, others are the model's.
+        Parameters that are trained and buffers of floating-point numbers are averaged, others are the model's.
     decay : float
         Share of the average that remains at a step, at most ``(1 + step) / (10 + step)``: or else a short run's would
         be mostly the weights that training began with.
@@ -30,7 +30,7 @@ class MovingAverage:
             raise ConfigError(f"ema_decay: expected a number between 0 and 1, such as 0.999, not {decay!r}")
         self.decay, self.is_used = decay, False
         state = model.state_dict(keep_vars=True)
-        shared = {id(tensor): (name, tensor) for name, tensor in state.items() if tensor.is_floating_point()}
+        shared = {id(tensor): (name, tensor) for name, tensor in state.items() if _changes(tensor)}
         self.names, self.tensors = zip(*shared.values(), strict=True)
         self.others = [tensor.detach().clone() for tensor in self.tensors]
 
@@ -57,9 +57,13 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, path: Path, _: bool) -> None:
-        """Load them; the model has those beside which they were saved."""
+        """Load them; the model has those beside which they were saved, and where it was frozen then, both are these."""
         state = torch.load(path, map_location="cpu", weights_only=True)
         loaded: dict[str, Tensor] = state["others"]
-        for name, other in zip(self.names, self.others, strict=True):
-            other.copy_(loaded[name])
+        for name, tensor, other in zip(self.names, self.tensors, self.others, strict=True):
+            other.copy_(loaded.get(name, tensor))
         self.is_used = state["is_used"]
+
+
+def _changes(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and (tensor.requires_grad or not isinstance(tensor, nn.Parameter))

@@ -13,6 +13,7 @@ A beginning is whole: ``encoder.layers.1`` is the beginning of ``encoder.layers.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,13 @@ from torch.optim import Optimizer
 
 from toolkit.errors import ConfigError, did_you_mean
 
+logger = logging.getLogger(__name__)
+
 Groups = Mapping[str, Mapping[str, Any]]
 
 
-def freeze(model: nn.Module, beginnings: Sequence[str]) -> list[nn.Module]:
-    """Let parameters stay as they are; the modules among the names, which are to be in evaluation mode.
+def freeze(model: nn.Module, beginnings: Sequence[str]) -> list[str]:
+    """Let parameters stay as they are; the names that are of modules, which are to be in evaluation mode.
 
     Raises
     ------
@@ -41,7 +44,7 @@ def freeze(model: nn.Module, beginnings: Sequence[str]) -> list[nn.Module]:
     if beginnings and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(f"freeze: {list(beginnings)} leaves no parameter to train; name fewer")
     modules = dict(model.named_modules())
-    return [modules[name] for name in beginnings if name in modules]
+    return [name for name in beginnings if name in modules]
 
 
 def make_optimizer(
@@ -74,18 +77,53 @@ def make_optimizer(
     return optimizer
 
 
-def rate_ratios(optimizer: Optimizer) -> list[float]:
-    """The learning rate of each group, relative to the optimizer's own."""
-    rates, own = [group["lr"] for group in optimizer.param_groups], optimizer.defaults["lr"]
-    if any(rate != own for rate in rates) and not own:
-        raise ConfigError("opt_class: an lr of 0 cannot be scaled for param_groups; freeze what is not to be trained")
-    return [rate / own if rate != own else 1.0 for rate in rates]
+class GroupOptions:
+    """The options that the YAML has for each group of an optimizer, beside those that a checkpoint brings.
 
+    Each group has its share of one learning rate, which the optimizer's state remembers as ``base_lr``, and the rate of
+    ``opt_class`` as ``initial_lr``.
+    """
 
-def set_rate(optimizer: Optimizer, rate: float, ratios: Iterable[float]) -> None:
-    """Give each group its share of a learning rate."""
-    for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
-        group["lr"] = rate * ratio
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer, own = optimizer, optimizer.defaults["lr"]
+        rates = [group["lr"] for group in optimizer.param_groups]
+        if any(rate != own for rate in rates) and not own:
+            raise ConfigError(
+                "opt_class: an lr of 0 cannot be scaled for param_groups; freeze what is not to be trained"
+            )
+        self.shares = [rate / own if rate != own else 1.0 for rate in rates]
+        for group in optimizer.param_groups:
+            group["initial_lr"] = own
+        self.set_rate(own)
+        self.options = [
+            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of which each group has its share."""
+        group = self.optimizer.param_groups[0]
+        return group.get("base_lr", group["lr"])
+
+    def set_rate(self, rate: float) -> None:
+        """Give each group its share of a learning rate."""
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group.update(lr=rate * share, base_lr=rate)
+
+    def renew(self, *, is_annealed: bool) -> None:
+        """Give an optimizer that was loaded the options of the YAML, but for a rate that goes on from where it was."""
+        rate = self.rate
+        before = self.optimizer.param_groups[0].get("initial_lr", self.optimizer.defaults["lr"])
+        for group, options in zip(self.optimizer.param_groups, self.options, strict=True):
+            group.update(options)
+        if is_annealed:
+            self.set_rate(rate)
+            if before != self.optimizer.defaults["lr"]:
+                logger.warning(
+                    "opt_class: an lr of %g, which was %g, has no effect: lr_annealing goes on with %g; "
+                    "begin another run, with init_from, to train with it",
+                    *(self.optimizer.defaults["lr"], before, rate),
+                )
 
 
 def _beginning(name: str, beginnings: Iterable[str]) -> str | None:

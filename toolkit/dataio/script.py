@@ -1,4 +1,4 @@
-"""What the command line of every preparation script has in common.
+"""What the command line of every preparation script has in common, and the end of every script.
 
 A recipe's ``<dataset>_prepare.py`` ends with these lines::
 
@@ -23,6 +23,8 @@ from pathlib import Path
 
 from toolkit.dataio.spelling import CASES, DIGITS, Spelling
 from toolkit.errors import ConfigError, ToolkitError
+
+logger = logging.getLogger(__name__)
 
 
 def corpus_parser(story: str, *, holds: str, download: str | None = None) -> argparse.ArgumentParser:
@@ -79,13 +81,25 @@ def spelling_of(language: str, args: argparse.Namespace) -> Spelling:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a preparation's main function; an error that the input caused is one sentence and the exit status 2."""
+    """Run a preparation's main function, with messages on the console, as `run_script` does."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run_script(main)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's main function; an error that the input caused is one sentence, not a traceback.
+
+    Exits with 2 after such an error and with 130 after Ctrl-C.
+    """
     try:
         main()
     except ToolkitError as error:
+        logger.debug("ended by", exc_info=error)
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception:
+        logger.debug("crashed", exc_info=True)  # into log.txt of a run; the interpreter shows it on the console
+        raise

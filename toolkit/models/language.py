@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ class RNNLM(nn.Module):
     dropout : float
         After the embedding, between layers and before the output.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("embedding", "output")  # with a row for each token
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -100,6 +102,8 @@ class AttentionalGRUDecoder(nn.Module):
     dropout : float
         Of the embedding and before the output layer.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("embedding", "output")  # with a row for each token
 
     def __init__(
         self,

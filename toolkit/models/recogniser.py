@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -21,6 +23,8 @@ class CTCModel(nn.Module):
         (B, T, F) -> (B, T, F) in training only, for instance ``lhotse.dataset.SpecAugment``; with
         ``time_warp_factor: 0``, as it is told no lengths and would warp words into the padding.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("ctc_output",)  # with a row for each token
 
     def __init__(
         self, features: nn.Module, encoder: nn.Module, vocab_size: int, augment: nn.Module | None = None

@@ -10,6 +10,8 @@ A prediction network has an ``output_size`` P and
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -35,6 +37,8 @@ class RNNPredictor(nn.Module):
     dropout : float
         After the embedding and after the recurrent layers.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("embedding",)  # with a row for each token
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class StatelessPredictor(nn.Module):
         After the embedding.
     """
 
+    token_layers: ClassVar[tuple[str, ...]] = ("embedding",)  # with a row for each token
+
     def __init__(self, vocab_size: int, size: int = 256, *, context: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         self.output_size, self.context = size, context
@@ -120,6 +126,8 @@ class Joint(nn.Module):
     combine : {"add", "multiply"}
         tanh(frame + prefix) of Graves et al. (2013), or tanh(frame * prefix) of Saon et al. (2021).
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("output",)  # with a row for each token
 
     def __init__(
         self, encoder_size: int, predictor_size: int, vocab_size: int, *, size: int = 256, combine: str = "add"

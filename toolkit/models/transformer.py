@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,8 @@ class TransformerDecoder(nn.Module):
     dropout : float
         Everywhere.
     """
+
+    token_layers: ClassVar[tuple[str, ...]] = ("embedding", "output")  # with a row for each token
 
     def __init__(
         self,
