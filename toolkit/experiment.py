@@ -72,10 +72,10 @@ def load_experiment(arguments: list[str] | None = None) -> tuple[dict[str, Any],
     archive = functools.partial(on_main, archive_experiment, [folder, document, script, command])
     if "brain" not in document:
         archive()
-    elif not run_opts.get("test_only"):
+        return hparams, run_opts
+    run_opts["reports"] = reports_folder(folder, document)
+    if not run_opts.get("test_only"):
         run_opts["archive"] = archive
-    if "brain" in document:
-        run_opts["reports"] = reports_folder(folder, document)
     return hparams, run_opts
 
 
