@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scripts": "experiment dataio tokenizer inference files",  # of recipes and templates
     "__main__": "cli",
     "cli": "serving inference experiment brains rehearsal results_table run_results collection dataio metrics"
-    " tokenizer hparams files shipped",
+    " run_options pretrained tokenizer hparams files shipped",
     "rehearsal": "brains collection declarations experiment run_folder run_options dataio hparams",
     "results_table": "run_results files",
     "run_results": "inference pretrained hparams files run_facts",
