@@ -16,10 +16,11 @@ from toolkit.brains.learning_curve import read_train_log
 
 SCRIPT = Path(__file__).parents[2] / "recipes/slurm.sh"
 
-# Two nodes, which begin at once and are waited for, as srun does.
+# Two nodes with the job's cores, which begin at once and are waited for, as srun does.
 COMMANDS = {
     "scontrol": 'test "$*" = "show hostnames node[1-2]" && printf "localhost\\nlocalhost\\n"',
-    "srun": 'test "$2" = --cpus-per-task=7 || exit 3; shift 2; "$@" & first=$!; "$@" & second=$!; wait $first && wait $second',
+    "srun": 'test "$2" = --cpus-per-task=7 || exit 3; shift 2; '
+    '"$@" & first=$!; "$@" & second=$!; wait $first && wait $second',
 }
 
 
