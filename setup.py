@@ -1,14 +1,15 @@
 """Packaging of asr-recipes: the importable package ``toolkit`` and the command ``asr``."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 SHIPPED = ("recipes", "templates", "pretrained")
-# What running a recipe leaves in it (the same list as MADE of toolkit/cli/new.py, which copies recipes).
-MADE = ("corpus", "data", "manifests", "results", "__pycache__")
+# What running a recipe leaves in it: MADE of toolkit/cli/new.py, which copies recipes (tests/gates/test_new.py).
+MADE = ("corpus", "data", "manifests", "results", "mlflow.db", "mlruns", "wandb", "slurm-*.out", "__pycache__", ".*")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
 
 
@@ -17,7 +18,7 @@ def shipped_files() -> list[tuple[str, list[str]]]:
     files = {}
     for file in sorted(file for name in SHIPPED for file in (HERE / name).rglob("*")):
         parts = file.relative_to(HERE).parts
-        if file.is_file() and not any(part in MADE or part.startswith(".") for part in parts):
+        if file.is_file() and not any(fnmatch(part, made) for part in parts for made in MADE):
             files.setdefault("/".join(("share/asr-recipes", *parts[:-1])), []).append("/".join(parts))
     return list(files.items())
 
@@ -67,6 +68,7 @@ setup(
         ],
         "dev": [
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "hypothesis>=6.100,<7",
             "jiwer>=4,<5",
             "kenlm>=0.3,<0.4",

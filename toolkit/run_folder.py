@@ -137,14 +137,14 @@ def _other_kinds(before: HparamsDocument, now: HparamsDocument) -> list[str]:
 
 def _environment(script: Path, command: str) -> str:
     """What the run was made with: command, commits, machine, versions of all packages."""
-    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
+    packages = {"{Name}=={Version}".format_map(one.metadata) for one in metadata.distributions()}
     lines = [
         f"{time.strftime('%Y-%m-%d %H:%M:%S')} command: {command}",
         f"commit: {_commit(script.parent)}",
         f"commit of toolkit: {_commit(Path(__file__).parent)}",
         f"python: {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores",
         f"cuda: {torch.version.cuda} ({torch.cuda.device_count()} devices)",
-        *packages,
+        *sorted(packages, key=str.lower),
     ]
     return "\n".join(lines) + "\n\n"
 

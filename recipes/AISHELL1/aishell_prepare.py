@@ -90,7 +90,7 @@ def prepare_aishell(data_folder: Path, manifests: Path) -> Dropped:
         split: {name: one for name, one in utterances.items() if audio[name].is_relative_to(wavs / part)}
         for split, part in SPLITS.items()
     }
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 

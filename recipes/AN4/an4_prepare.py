@@ -85,7 +85,7 @@ def prepare_an4(data_folder: Path, manifests: Path, valid_speakers: Sequence[str
         raise DataError(f"--valid-speakers: {', '.join(sorted(unknown))}: no folder of that name in wav/an4_clstk")
     valid = {name: one for name, one in train.items() if one["speaker"] in valid_speakers}
     splits = {"train": {name: one for name, one in train.items() if name not in valid}, "valid": valid, "test": test}
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 

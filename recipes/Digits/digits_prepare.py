@@ -78,7 +78,7 @@ def prepare_digits(data_folder: Path, manifests: Path, held_out: str | None = No
     splits: dict[str, dict[str, Utterance]] = {"train": {}, "valid": {}, "test": {}}
     for name, utterance in utterances.items():
         splits[split_of(name, held_out)][name] = utterance
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}")
     return dropped
 

@@ -96,7 +96,7 @@ def prepare_folder(
         utterances[name]["speaker"] = speakers[name]
     by = by or kept_apart(utterances)
     splits = split_utterances(utterances, by)
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"split by {by}\n{describe_splits(splits)}")
     print(f"{spelling.report()}\n" if spelling else "", dropped.summary(), sep="")
     return dropped

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.dataio.json_stream import read_items
-from toolkit.dataio.prepare import Dropped, require_files
+from toolkit.dataio.prepare import Dropped, require_files, watched
 from toolkit.dataio.script import corpus_parser, run
-from toolkit.dataio.segments import Segment, describe, writing_segments
+from toolkit.dataio.segments import Segment, describe_written, writing_segments
 from toolkit.errors import DataError
 from toolkit.files import require_writable
 
@@ -62,9 +62,9 @@ def prepare_gigaspeech(data_folder: Path, manifests: Path, subset: str = "XL") -
     dropped = Dropped()
     splits = {f"{{{subset}}}": "train", "{DEV}": "valid", "{TEST}": "test"}
     with writing_segments(manifests, splits.values(), data_folder, dropped=dropped) as writers:
-        for split, segment in read_segments(data_folder, splits, dropped):
+        for split, segment in watched(read_segments(data_folder, splits, dropped)):
             writers[split].add(segment)
-    print(f"{describe(writers)}\n{dropped.summary()}")
+    print(f"{describe_written(writers)}\n{dropped.summary()}")
     return dropped
 
 

@@ -78,7 +78,7 @@ def prepare_ljspeech(data_folder: Path, manifests: Path, held_out: int = HELD_OU
     pairs = match_transcripts(texts, find_audio(data_folder / "wavs", dropped), dropped)
     utterances = collect(spell(pairs, spelling, dropped), functools.partial(make_utterance, data_folder), dropped)
     splits = {split: {name: utterances[name] for name in part if name in utterances} for split, part in ends.items()}
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{dropped.summary()}\n{spelling.report()}")
     return dropped
 

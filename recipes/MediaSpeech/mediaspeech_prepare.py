@@ -84,7 +84,7 @@ def prepare_mediaspeech(data_folder: Path, manifests: Path, spelling: Spelling) 
         return {**describe_audio(path, data_folder), **told}
 
     splits = split_by("source", collect(spell(pairs, spelling, dropped), make_utterance, dropped))
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     print(f"{describe_splits(splits)}\n{len(set(sources.values()))} sources of {len(sources)} recordings")
     print(f"{spelling.report()}\n{dropped.summary()}")
     return dropped

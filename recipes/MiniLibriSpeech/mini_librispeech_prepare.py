@@ -20,10 +20,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from toolkit.dataio.download import download, fetch
-from toolkit.dataio.librispeech import add_options, archives_of, prepare_parts
-from toolkit.dataio.lm_text import LM_TEXT_URL, write_lm_text
-from toolkit.dataio.openrir import OPENRIR, write_noise_lists
+from toolkit.dataio.librispeech import add_options, prepare_librispeech
 from toolkit.dataio.script import corpus_parser, run
 
 SPLITS = {
@@ -39,18 +36,7 @@ LM_SENTENCES = 150_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the corpus, and what else is asked for."""
-    args = parse(arguments)
-    if args.download:
-        fetch(archives_of(part for parts in SPLITS.values() for part in parts), args.data_folder)
-    splits = prepare_parts(args.data_folder, args.manifests, SPLITS)
-    if args.lm_text:
-        if args.download:
-            download(LM_TEXT_URL, args.lm_text)
-        print(write_lm_text(args.lm_text, args.manifests, splits, most=LM_SENTENCES))
-    if args.openrir:
-        if args.download:
-            fetch([OPENRIR], args.openrir)
-        print(write_noise_lists(args.openrir, args.manifests))
+    prepare_librispeech(parse(arguments), SPLITS, most_sentences=LM_SENTENCES)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -107,7 +107,7 @@ def prepare_openslr(corpus: Path, manifests: Path, spelling: Spelling) -> Droppe
         return {**describe_audio(path, corpus), **told}
 
     splits = split_by("speaker", collect(spell(pairs, spelling, dropped), make_utterance, dropped))
-    write_splits(manifests, splits, data_root=corpus)
+    write_splits(manifests, splits, data_root=corpus, dropped=dropped)
     print(f"{describe_splits(splits)}\n{describe_overlap(splits)}\n{spelling.report()}\n{dropped.summary()}")
     return dropped
 

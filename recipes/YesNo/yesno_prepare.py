@@ -67,7 +67,7 @@ def prepare_yesno(data_folder: Path, manifests: Path) -> Dropped:
     for place, (name, _, _) in enumerate(pairs):
         if name in utterances:
             splits["test" if place % 2 else "valid" if place % 10 == 0 else "train"][name] = utterances[name]
-    write_splits(manifests, splits, data_root=data_folder)
+    write_splits(manifests, splits, data_root=data_folder, dropped=dropped)
     if len(pairs) != RECORDINGS:
         print(f"{len(pairs)} recordings, YesNo has {RECORDINGS}: train, valid and test are others than those of all")
     print(f"{describe_splits(splits)}\n{dropped.summary()}")

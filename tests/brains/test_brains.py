@@ -147,6 +147,17 @@ def test_a_norm_of_zero_or_less_clips_nothing(points: PointLoader, tmp_path: Pat
     torch.testing.assert_close(flat(brain.model), before - wanted)
 
 
+@pytest.mark.parametrize(("warmup_steps", "is_told"), [(7, True), (6, False)])
+def test_a_warm_up_longer_than_training_is_told(
+    warmup_steps: int, *, is_told: bool, points: PointLoader, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    schedule = WarmupCosine(0.7, warmup_steps, number_of_epochs=2)
+    line_brain(tmp_path, epochs=2, lr_schedule=schedule, grad_accumulation_factor=2).train_on(points, points)
+    told = "warmup_steps is 7, but training has only 6 steps (3 in each of 2 epochs)"
+    assert (f"{told}: the learning rate never exceeds 0.3;" in caplog.text) == is_told
+    assert ("warmup_steps" in caplog.text) == is_told
+
+
 def test_no_step_is_taken_from_gradients_that_are_not_finite(points: PointLoader, tmp_path: Path, caplog):
     points.dataset[0].y[0] = math.nan
     one = PointLoader(points.dataset[:1])

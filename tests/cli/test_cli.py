@@ -78,7 +78,8 @@ def test_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFi
 
 def test_commands_are_the_modules_of_the_package() -> None:
     modules = {file.stem.replace("_", "-") for file in Path(new.__file__).parent.glob("*.py")}
-    assert modules - {"--init--", "main", "stream", "transcripts"} == set(COMMANDS)  # stream: transcribe --stream
+    parts = {"stream", "transcripts", "search-space"}  # of transcribe and tune
+    assert modules - {"--init--", "main", *parts} == set(COMMANDS)
     tools = {file.stem.replace("_", "-") for file in (Path(new.__file__).parent / "data_tools").glob("*.py")}
     assert tools - {"--init--", "arguments"} == set(DATA_COMMANDS)
 

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from test_unpack import pack
 
+import toolkit.dataio.download
 from toolkit.dataio.download import Archive, download, fetch
 from toolkit.errors import DataError
 
@@ -40,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("missing"):
             self.send_error(404)
             return
+        if self.headers.get("If-Range", server.edition) != server.edition:
+            asked = None
         begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.parts else 0
         server.asked.append(begin)
         self.send_response(206 if asked and server.parts else 200)
@@ -112,6 +116,22 @@ def test_parts_of_another_edition_are_not_used(server: Server, tmp_path: Path) -
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
 
 
+def test_an_edition_that_is_replaced_between_two_requests(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_part(server, tmp_path)
+    server.breaks = 0
+
+    def replace(url: str) -> HTTPMessage:
+        headers = looked(url)
+        server.edition, server.content = "2", CONTENT[::-1]
+        return headers
+
+    looked = toolkit.dataio.download._headers
+    monkeypatch.setattr("toolkit.dataio.download._headers", replace)
+    assert download(f"{server.url}/a", tmp_path / "a").read_bytes() == CONTENT[::-1]
+
+
 def test_a_server_that_gives_no_parts(server: Server, tmp_path: Path) -> None:
     leave_part(server, tmp_path)
     server.breaks, server.parts = 0, False
@@ -139,7 +159,7 @@ def test_offline(tmp_path: Path) -> None:
 
 def test_no_room(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(DataError, match=r"0.0 GB are to come, and \S+ has room for 0.0 GB: free some, or name"):
+    with pytest.raises(DataError, match=r"/a: needs 0.0 GB, and \S+ has room for 0.0 GB: free some, or name"):
         download(f"{server.url}/a", tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
@@ -175,8 +195,17 @@ def test_an_archive_of_several_folders_is_read_once(tmp_path: Path, monkeypatch:
     assert read == ["new", "open"]
 
 
-def test_an_archive_that_somebody_half_downloaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("member", ["an4", None])
+def test_what_somebody_half_downloaded(member: str | None, tmp_path: Path) -> None:
+    corpus, target = (tmp_path / "an4", ".") if member else (tmp_path, "a.tar.gz")
     (tmp_path / "a.tar.gz").write_bytes(CONTENT[:100])
     with pytest.raises(DataError, match=r"a\.tar\.gz: its md5 is \w+, .*half-downloaded or damaged; delete it"):
-        fetch([Archive("http://127.0.0.1:9/a.tar.gz", ".", "an4", MD5)], tmp_path / "an4")
+        fetch([Archive("http://127.0.0.1:9/a.tar.gz", target, member, MD5)], corpus)
     assert [one.name for one in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_no_room_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(tmp_path / "a.tar.gz", {"an4/a": CONTENT})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(DataError, match=r"a\.tar\.gz: needs 0.0 GB, and \S+ has room for"):
+        fetch([Archive("http://127.0.0.1:9/a.tar.gz", ".", "an4")], tmp_path / "an4")

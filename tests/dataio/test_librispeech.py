@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from miniature import read_cuts
 
-from toolkit.dataio.librispeech import prepare_parts, read_part
+from toolkit.dataio.librispeech import read_part, write_parts
 from toolkit.dataio.prepare import Dropped
 from toolkit.errors import DataError
 
@@ -28,23 +29,23 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_a_copy_in_order(corpus: Path) -> None:
     dropped = Dropped()
-    utterances = read_part(corpus, "dev-clean", dropped)
-    assert {name: (one["words"], one["speaker"]) for name, one in utterances.items()} == {
-        "84-121123-0000": ("GO ON", "84"),
-        "84-121123-0001": ("DON'T", "84"),
-    }
+    utterances = read_part(corpus / "dev-clean", dropped)
+    assert [(one.name, one.words, one.speaker) for one in utterances] == [
+        ("84-121123-0000", "GO ON", "84"),
+        ("84-121123-0001", "DON'T", "84"),
+    ]
     assert len(dropped) == 0
 
 
-def test_what_is_missing_or_damaged_is_counted(corpus: Path) -> None:
+def test_what_is_missing_or_damaged_is_counted(corpus: Path, tmp_path: Path) -> None:
     chapter = corpus / CHAPTER
     whole = (chapter / "84-121123-0001.flac").read_bytes()
     for name, content in {"0001": whole[: len(whole) // 2], "0002": b"no audio", "0004": whole}.items():
         (chapter / f"84-121123-{name}.flac").write_bytes(content)
     with (chapter / "84-121123.trans.txt").open("a") as lines:
         lines.write("84-121123-0002 NOISE\n84-121123-0003 GONE\n")
-    dropped = Dropped()
-    assert list(read_part(corpus, "dev-clean", dropped)) == ["84-121123-0000"]
+    dropped = write_parts(corpus, tmp_path / "manifests", {"clean": ["dev-clean"]})
+    assert [cut.id for cut in read_cuts(tmp_path / "manifests/clean.json")] == ["84-121123-0000"]
     cases = {reason: " ".join(cases) for reason, cases in dropped.reasons.items()}
     assert "84-121123-0001" in cases["with unreadable audio"]
     assert "84-121123-0002" in cases["with unreadable audio"]
@@ -56,11 +57,11 @@ def test_a_line_without_words_is_named(corpus: Path) -> None:
     with (corpus / CHAPTER / "84-121123.trans.txt").open("a") as lines:
         lines.write("84-121123-0002\n")
     with pytest.raises(DataError, match=r"84-121123.trans.txt: line 3 is not 'UTTERANCE WORDS': '84-121123-0002'"):
-        read_part(corpus, "dev-clean", Dropped())
+        list(read_part(corpus / "dev-clean", Dropped()))
 
 
 def test_nothing_is_written_of_an_empty_part(corpus: Path, tmp_path: Path) -> None:
     (corpus / "dev-other").mkdir()
     with pytest.raises(DataError, match="no utterance is left for other"):
-        prepare_parts(corpus, tmp_path / "manifests", {"clean": ["dev-clean"], "other": ["dev-other"]})
+        write_parts(corpus, tmp_path / "manifests", {"clean": ["dev-clean"], "other": ["dev-other"]})
     assert list((tmp_path / "manifests").glob("*")) == []

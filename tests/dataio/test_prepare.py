@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from toolkit.dataio.prepare import Dropped, convert_raw, describe_audio, find_audio, read_raw, require_files
+from toolkit.dataio.prepare import (
+    AHEAD,
+    NAMED,
+    Dropped,
+    Utterance,
+    collect,
+    convert_raw,
+    describe_audio,
+    describe_splits,
+    find_audio,
+    in_threads,
+    read_raw,
+    require_files,
+    write_splits,
+)
 from toolkit.errors import AudioError, DataError
 
 
@@ -75,18 +91,78 @@ def test_where_audio_is_found_again(tmp_path: Path) -> None:
 def test_summary_names_the_first_of_each_reason() -> None:
     dropped = Dropped()
     assert dropped.summary() == "nothing was dropped"
-    for number in range(5):
+    for number in range(NAMED):
         dropped.add("without audio", f"utt{number}")
-    dropped.add("with unreadable audio", "a.wav: empty")
-    assert len(dropped) == 6
-    assert dropped.summary(named=2).splitlines() == [
-        "dropped 6:",
-        "  5 without audio:",
-        "    utt0",
-        "    utt1",
-        "    ... and 3 more",
-        "  1 with unreadable audio:",
-        "    a.wav: empty",
+    for _ in range(5000):
+        dropped.add("with unreadable audio", "a.wav: empty")
+    assert len(dropped) == NAMED + 5000
+    lines = [f"dropped {NAMED + 5000}:", f"  {NAMED} without audio:", *(f"    utt{number}" for number in range(NAMED))]
+    unreadable = ["  5000 with unreadable audio:", "    a.wav: empty"]
+    assert dropped.summary().splitlines() == [*lines, *unreadable]
+    dropped.add("without audio", "one more")
+    assert dropped.summary().splitlines() == [
+        f"dropped {NAMED + 5001}:",
+        f"  {NAMED + 1} without audio:",
+        *lines[2:],
+        "    ...",
+        *unreadable,
+    ]
+
+
+def test_what_is_dropped_takes_no_memory() -> None:
+    dropped = Dropped()
+    for number in range(5000):
+        dropped.add("without audio", f"utt{number}")
+    assert len(dropped) == 5000
+    assert sum(map(len, dropped.reasons.values())) == NAMED + 1
+
+
+def test_utterances_are_made_at_once_and_collected_in_order(tmp_path: Path) -> None:
+    met = threading.Barrier(2, timeout=10)  # one alone would wait here for ever
+    pairs = [(f"utt{number}", f"WORD {number}", tmp_path / str(number)) for number in range(200)]
+
+    def make_utterance(words: str, path: Path) -> Utterance:
+        if path.name in ("3", "4"):
+            met.wait()
+        if path.name == "7":
+            raise AudioError(f"{path}: empty")
+        return {"words": words}
+
+    dropped = Dropped()
+    utterances = collect(pairs, make_utterance, dropped)
+    assert list(utterances) == [name for name, _, _ in pairs if name != "utt7"]
+    assert utterances["utt199"] == {"words": "WORD 199"}
+    assert dropped.reasons == {"with unreadable audio": [f"{tmp_path}/7: empty"]}
+
+
+def test_audio_is_opened_only_a_little_ahead() -> None:
+    begun, done = 0, 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal begun
+        for begun in range(1000):
+            yield begun
+            assert begun - done <= AHEAD + 1
+
+    for done, (number, made) in enumerate(in_threads(lambda one: one * one, numbers())):
+        assert (number, made.result()) == (done, done * done)
+    assert done == 999
+
+
+def test_an_empty_split_says_why(tmp_path: Path) -> None:
+    dropped = Dropped()
+    dropped.add("without audio", "utt1")
+    with pytest.raises(DataError, match=r"no utterance is left for test: .*\ndropped 1:\n  1 without audio:\n    utt1"):
+        write_splits(tmp_path / "m", {"train": {"a": {}}, "test": {}}, tmp_path, dropped=dropped)
+    assert not (tmp_path / "m").exists()
+
+
+def test_speakers_are_told_where_they_are_known() -> None:
+    one = {"words": "GO ON", "length": 60.0}
+    splits = {"train": {"a": one | {"speaker": "ann"}, "b": one | {"speaker": "ben"}}, "test": {"a": one}}
+    assert describe_splits(splits).splitlines() == [
+        "train: 2 utterances, 2.0 min, 4 words, 2 speakers",
+        "test: 1 utterances, 1.0 min, 2 words",
     ]
 
 

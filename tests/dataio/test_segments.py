@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from miniature import read_cuts, sing
 
+from toolkit.dataio.containers import AudioInfo
 from toolkit.dataio.cut_audio import load_cut
-from toolkit.dataio.prepare import Dropped
+from toolkit.dataio.prepare import AHEAD, Dropped
 from toolkit.dataio.segments import Segment, write_segments
 from toolkit.dataio.transcripts import read_transcripts
 from toolkit.errors import DataError, ManifestError
@@ -31,7 +33,7 @@ def test_parts_are_heard_at_their_places(tmp_path: Path, suffix: str) -> None:
     ends = [(0.0, 1.5), (3.21, 4.75), (6.5, 8.0)]
     dropped = Dropped()
     said = write_segments(tmp_path / "m", {"train": segments_of(audio, *ends)}, tmp_path / "corpus", dropped=dropped)
-    assert (len(dropped), said) == (0, "train: 3 utterances, 0.0 h, 6 words, 1 speakers")
+    assert (len(dropped), said) == (0, "train: 3 utterances, 0.1 min, 6 words, 1 speakers")
     cuts = read_cuts(tmp_path / "m/train.json")
     for cut, (start, end) in zip(cuts, ends, strict=True):
         wanted = tone[round(start * RATE) : round(end * RATE)]
@@ -78,6 +80,28 @@ def test_what_is_no_part_of_a_recording_is_counted(tmp_path: Path) -> None:
         "with an empty transcript": ["silence"],
     }
     assert "talk-2: 1.2 s from 7.0 s on, of 8.00 s of {data_root}/talk.wav" in dropped.summary()
+
+
+def test_recordings_are_opened_at_once_each_one_time_and_written_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = threading.Barrier(2, timeout=10)  # one alone would wait here for ever
+    opened = []
+
+    def probe(path: Path) -> AudioInfo:
+        opened.append(path.name)
+        if path.name in ("0.wav", "1.wav"):
+            met.wait()
+        return AudioInfo(RATE, 10 * RATE)
+
+    monkeypatch.setattr("toolkit.dataio.segments.probe_audio", probe)
+    recordings = [tmp_path / f"{number}.wav" for number in range(2 * AHEAD)]
+    parts = [one for audio in recordings for one in segments_of(audio, (0.0, 1.0), (1.0, 2.0))]
+    write_segments(tmp_path / "m", {"train": parts, "test": parts[:3]}, tmp_path, dropped=Dropped())
+    assert sorted(opened) == sorted(path.name for path in recordings)
+    for split, wanted in {"train": parts, "test": parts[:3]}.items():
+        lines = (tmp_path / f"m/{split}.json").read_text().splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [one.name for one in wanted]
 
 
 def test_nothing_is_written_when_a_split_is_empty_or_breaks_off(tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_gone(tmp_path: Path) -> None:
+    (tmp_path / ".an4.unpacking").mkdir()
+    (tmp_path / ".an4.unpacking/half").touch()
+    extract(pack(tmp_path / "a.zip", {"an4/a": b"A"}), tmp_path / "an4", member="an4")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.zip", "an4"]
+
+
 def test_another_archive(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no folder 'an4'"):
         extract(pack(tmp_path / "a.tar.gz", {"b/a": b"A"}), tmp_path / "an4", member="an4")

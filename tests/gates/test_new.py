@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disk import recipe_folders
+from disk import ROOT, parse, recipe_folders
 from test_readmes import find_bad_readmes
 from test_recipes_train import train_all
 from test_scripts import find_bad_scripts
 from test_yaml_keys import find_bad_yamls
 
+from toolkit.cli import new
 from toolkit.cli.main import main
 
 GATES = [find_bad_scripts, find_bad_yamls, find_bad_readmes]
@@ -37,6 +39,12 @@ def test_a_copy_of_any_recipe_passes(recipe: Path, tmp_path: Path):
     copy = tmp_path / "somewhere/mine"
     assert main(["new", str(copy), "--from", recipe.name]) == 0
     assert [problem for find in GATES for problem in find(copy)] == []
+
+
+def test_what_is_installed_is_what_is_copied():
+    assigned = [node for node in parse(ROOT / "setup.py").body if isinstance(node, ast.Assign)]
+    (made,) = [node.value for node in assigned if node.targets[0].id == "MADE"]
+    assert ast.literal_eval(made) == new.MADE
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ FENCE = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTRAS = re.compile(r"(?:asr-recipes|['\"\s]\.)\[([\w,]+)\]|extra \[(\w+)\]")
+# What somebody meant to fill in: such a word alone on its line, or a mark of unfinished work.
+PLACEHOLDER = re.compile(r"^[A-Z0-9]+(?:_[A-Z0-9]+)+$|\b(?:TODO|FIXME|XXX)\b", re.MULTILINE)
 # Lines of a tree: "├── hparams/   the experiments", "  text.py  tokenizer.py  normalisation; ...", "LICENSE (Apache)"
 BRANCH = re.compile(r"^([\s│├└─|`-]*)(\S.*)$")
 ENTRY = re.compile(r"[\w./*-]*(?:\.\w+|\*|/)|\.\.\.|LICENSE|Makefile|\.ci/run")
@@ -39,6 +41,7 @@ def _problems(path: Path) -> Iterator[str]:
         yield from _tree_problems(block, path.parent)
     yield from (f"no {link}" for link in LINK.findall(prose) if not _resolves(link, path))
     yield from (f"no `{name}`" for name in INLINE.findall(prose) if not _is_there(name, path.parent))
+    yield from (f"{word} is to be filled in" for word in PLACEHOLDER.findall(INLINE.sub("", prose)))
     yield from (f"no extra [{extra}]" for extra in _extras(text) - set(setup_argument("extras_require")))
     experiments = path.parent.glob("hparams/*.yaml") if path.name == "README.md" else ()
     yield from (f"says nothing of hparams/{one.name}" for one in experiments if one.name not in text)
@@ -146,6 +149,11 @@ def test_messages_name_extras_that_exist():
     named = {extra for path in files(ROOT / "toolkit", "*.py") for extra in _extras(path.read_text(encoding="utf-8"))}
     assert named
     assert named <= set(setup_argument("extras_require"))
+
+
+def test_placeholders_are_found(tmp_path: Path):
+    (tmp_path / "README.md").write_text("LM_MORE\n\n| a | TODO |\n\n`TODO` is no `SNR_DB`, nor is MAX_SIZE one.\n")
+    assert find_bad_readmes(tmp_path) == ["README.md: LM_MORE is to be filled in", "README.md: TODO is to be filled in"]
 
 
 TREE = """\

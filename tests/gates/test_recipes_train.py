@@ -21,6 +21,7 @@ from disk import ROOT, files, load_script, recipe_folders, yaml_files
 from tiny_wav2vec2 import save_tiny_wav2vec2
 from tone_corpus import make_tone_corpus
 
+import toolkit.brains.base
 from toolkit.brains.learning_curve import read_train_log
 from toolkit.collection import SCRIPTS, script_of
 from toolkit.dataio.manifests import read_manifest
@@ -65,6 +66,8 @@ def train_all(recipe: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) ->
     copy = workplace / recipe.name
     shutil.copytree(recipe, copy, ignore=lambda *_: {"corpus", "manifests", "results"})
     monkeypatch.chdir(copy)
+    # a tenth of the time; tests/test_experiment.py wants a picture of a run
+    monkeypatch.setattr(toolkit.brains.base, "plot_learning_curve", lambda *_: None)
     documents = [document for document in map(HparamsDocument, yaml_files(copy)) if _can_be_trained(document)]
     for name in {text for document in documents for text in _texts(document.data) if MANIFEST.match(text)}:
         _sing(workplace / "tones", Path(name))

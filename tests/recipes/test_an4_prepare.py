@@ -194,7 +194,7 @@ def test_the_real_corpus(an4: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.parametrize("container", ["sphere", "raw_bigendian"])
 def test_the_real_containers(an4: ModuleType, tmp_path: Path, container: str) -> None:
     dropped = an4.prepare_an4(REAL / "an4_sph_raw_sample" / container, tmp_path, ["mblb"])
-    assert {reason: len(cases) for reason, cases in dropped.reasons.items()} == {"without audio": 1078 - 35}
+    assert dropped.counts == {"without audio": 1078 - 35}
     cuts = read_manifest(tmp_path / "test.json")
     assert len(cuts) == 13
     flac = REAL / "an4/wav/an4test_clstk/fcaw" / f"{cuts[0].id}.flac"

@@ -55,7 +55,7 @@ def test_folders(kaldi: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixtur
     kaldi.main([str(build(tmp_path)), str(tmp_path / "m")])
     assert spoken(tmp_path / "m/train.json") == {"ann-1": "ONE", "ann-2": "TWO", "bob-1": "THREE"}
     assert spoken(tmp_path / "m/test.json") == {"dan-1": "FIVE"}
-    assert "train: 3 utterances, 0.0 h, 3 words, 2 speakers" in capsys.readouterr().out
+    assert "train: 3 utterances, 0.0 min, 3 words, 2 speakers" in capsys.readouterr().out
     tone = sing(tmp_path / "tone.wav", 2.0)
     first, *_ = read_cuts(tmp_path / "m/train.json")
     np.testing.assert_allclose(load_cut(first).numpy(), tone[4000:12000], atol=1e-4)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from librispeech_tree import RECIPES, build_librispeech, build_openrir, script
+from miniature import read_cuts
 
 from toolkit.dataio.librispeech import archives_of
-from toolkit.dataio.manifests import read_manifest
 from toolkit.dataio.noises import list_audio
 from toolkit.errors import DataError
 
@@ -33,7 +32,7 @@ FULL = {
 
 
 def words(manifests: Path, split: str) -> dict[str, str]:
-    return {cut.id: cut.supervisions[0].text for cut in read_manifest(manifests / f"{split}.json")}
+    return {cut.id: cut.supervisions[0].text for cut in read_cuts(manifests / f"{split}.json")}
 
 
 def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +40,7 @@ def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     script("MiniLibriSpeech", "mini_librispeech_prepare").main([str(corpus), str(manifests)])
     splits = {"train": "train-clean-5", "valid": "dev-clean-2", "test_clean": "test-clean", "test_other": "test-other"}
     assert {split: words(manifests, split) for split in splits} == {split: MINI[splits[split]] for split in splits}
-    cuts = list(read_manifest(manifests / "train.json"))
+    cuts = list(read_cuts(manifests / "train.json"))
     assert [(cut.supervisions[0].speaker, cut.load_audio().shape) for cut in cuts] == [("84", (1, 2000))] * 2
     assert (manifests / "lm_train.txt").read_text() == "GO ON\nDON'T\n"
     assert "nothing was dropped" in capsys.readouterr().out
@@ -77,6 +76,28 @@ def test_text_and_noises_on_request(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "OpenRIR: 2 noises, 1 rirs" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--lm-text", "nowhere: no such text; expected sentences"), ("--openrir", "nowhere is not OpenRIR's RIRS_NOISES")],
+)
+def test_what_is_asked_for_is_looked_for_before_anything_is_written(option: str, told: str, tmp_path: Path) -> None:
+    corpus, manifests = build_librispeech(tmp_path / "LibriSpeech", MINI), tmp_path / "manifests"
+    with pytest.raises(DataError, match=told):
+        script("MiniLibriSpeech", "mini_librispeech_prepare").main(
+            [str(corpus), str(manifests), option, str(tmp_path / "nowhere")]
+        )
+    assert not manifests.exists()
+
+
+def test_what_is_validated_or_tested_on_is_left_out_of_the_text(tmp_path: Path) -> None:
+    corpus, manifests, text = build_librispeech(tmp_path / "LibriSpeech", FULL), tmp_path / "m", tmp_path / "books.txt"
+    text.write_text(
+        "".join(f"SENTENCE {number}\n" for number in range(500)) + "CHAPTER ONE\nMISTER QUILTER\nLOBSTERS\n"
+    )
+    script("LibriSpeech", "librispeech_prepare").main([str(corpus), str(manifests), "--lm-text", str(text)])
+    assert (manifests / "lm_books.txt").read_text() == "CHAPTER ONE\n"
+
+
 def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
     corpus, text = build_librispeech(tmp_path / "LibriSpeech", MINI), tmp_path / "books.txt"
     text.write_text("".join(f"SENTENCE {number}\n" for number in range(503)))
@@ -100,6 +121,5 @@ def test_the_real_miniature(tmp_path: Path) -> None:
     script("MiniLibriSpeech", "mini_librispeech_prepare").main([str(REAL), str(tmp_path)])
     speakers = {}
     for split in ("train", "valid", "test_clean", "test_other"):
-        utterances = json.loads((tmp_path / f"{split}.json").read_text()).values()
-        speakers[split] = {one["speaker"] for one in utterances}
+        speakers[split] = {cut.supervisions[0].speaker for cut in read_cuts(tmp_path / f"{split}.json")}
     assert sum(map(len, speakers.values())) == len(set.union(*speakers.values()))

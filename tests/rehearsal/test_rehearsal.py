@@ -144,6 +144,15 @@ def test_a_loss_that_is_not_finite(experiment: Experiment) -> None:
         assert "a training step: the loss is nan; expected a finite number" in check(experiment).problems
 
 
+@pytest.mark.parametrize(("epochs", "is_told"), [(2, True), (3, False)])
+def test_a_warm_up_longer_than_training(epochs: int, *, is_told: bool, experiment: Experiment) -> None:
+    schedule = "!new:toolkit.brains.schedules.WarmupCosine {lr: 0.01, warmup_steps: 18, number_of_epochs: 3}"
+    edit(experiment.yaml, "epoch_counter:", f"lr_schedule: {schedule}\nepoch_counter:")
+    findings = check(experiment, "--number_of_epochs", str(epochs))
+    assert findings.problems == []
+    assert any("warmup_steps is 18, but training has only 12 steps" in note for note in findings.notes) == is_told
+
+
 def test_an_output_folder_of_another_experiment(experiment: Experiment) -> None:
     experiment.train("--number_of_epochs", "1")
     edit(experiment.yaml, "rnn_neurons: 16", "rnn_neurons: 24")

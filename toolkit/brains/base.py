@@ -28,6 +28,7 @@ from toolkit.brains.moving_average import MovingAverage
 from toolkit.brains.param_groups import GroupOptions, freeze, make_optimizer
 from toolkit.brains.profiler import StepProfiler
 from toolkit.brains.train_log import TrainLog
+from toolkit.brains.warm_up import warn_of_long_warm_up
 from toolkit.checkpoints import RANK
 from toolkit.dataio.any_loader import Foreseen, enter_epoch, has_length
 from toolkit.dataio.batches import TextBatch
@@ -250,6 +251,8 @@ class RecipeBrain(sb.Brain):
             self.epoch, self.place = epoch, (self.step, self.avg_train_loss)
             self._seed(epoch, 0)  # for a loader that shuffles with torch's random numbers
             enter_epoch(self.train_loader, epoch, self.step)
+            if epoch == 1 and if_main_process() and has_length(self.train_loader):
+                warn_of_long_warm_up(self, len(self.train_loader))
         elif stage == sb.Stage.VALID:
             self._use_average(wanted=True)
 

@@ -7,9 +7,9 @@
 
 Of a YAML, or of all those of a recipe: keys and references, classes and their arguments; files that are missing, and
 the command that makes each; whether the data sets can be read, and texts have characters that the tokenizer does not
-know; utterances that are too short for CTC behind the encoder; then a training step on the longest and the shortest
-utterance, and the searches of validation and test. Any key of the YAML can be set as for train.py. Nothing is
-written but the indexes of manifests, which training uses, too.
+know; utterances that are too short for CTC behind the encoder; a warm-up that is longer than the training; then a
+training step on the longest and the shortest utterance, and the searches of validation and test. Any key of the YAML
+can be set as for train.py. Nothing is written but the indexes of manifests, which training uses, too.
 
 The exit status is 1 where there is a problem. `asr data check` opens every audio file.
 """

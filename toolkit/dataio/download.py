@@ -10,6 +10,7 @@ import glob
 import hashlib
 import logging
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -29,6 +30,8 @@ TIMEOUT_S = 30
 # How often in a row a connection may break without a single byte.
 TRIES = 3
 _BLOCK = 1 << 20
+# What a connection may end in, besides a status.
+_BROKEN = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,22 @@ def fetch(archives: Iterable[Archive], data_folder: Path) -> None:
     for archive in archives:
         target = data_folder / archive.target
         if archive.member is None:
-            download(archive.url, target, archive.checksum)
+            _fetch_file(archive.url, target, archive.checksum)
         elif not _is_filled(target):
             wanted[archive.url, archive.checksum][archive.member] = target
     for (url, checksum), targets in wanted.items():
-        place = data_folder.absolute().parent / Path(url).name
-        if place.is_file() and checksum:
-            check_sum(place, checksum)
-        file = download(url, place, checksum)
+        file = _fetch_file(url, data_folder.absolute().parent / Path(url).name, checksum)
+        for target in targets.values():
+            _require_room(target.parent, file.stat().st_size / len(targets), str(file))
         logger.info("%s: unpacking to %s", file, ", ".join(map(str, targets.values())))
         extract_each(file, targets)
+
+
+def _fetch_file(url: str, target: Path, checksum: str | None) -> Path:
+    """As `download`; a file that is there already is checked, too."""
+    if target.is_file() and checksum:
+        check_sum(target, checksum)
+    return download(url, target, checksum)
 
 
 def download(url: str, target: str | Path, checksum: str | None = None) -> Path:
@@ -102,7 +111,7 @@ def download(url: str, target: str | Path, checksum: str | None = None) -> Path:
         partial.replace(target)
         for other in target.parent.glob(f".{glob.escape(target.name)}.*.part"):  # of editions that are gone
             other.unlink()
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+    except _BROKEN as error:
         raise DataError(
             f"cannot download {url} ({_reason(error)}): get it elsewhere and place it at {target}"
         ) from error
@@ -143,10 +152,10 @@ def _receive(url: str, target: Path) -> Path:
         partial = target.with_name(f".{target.name}.{_edition(headers)}.part")
         before = partial.stat().st_size if partial.exists() else 0
         total = int(headers.get("Content-Length") or 0)
-        _require_room(target, total - before, url)
+        _require_room(target.parent, total - before, url)
         try:
-            _append(url, partial, total)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            _append(url, partial, headers)
+        except _BROKEN as error:
             arrived = partial.stat().st_size if partial.exists() else 0
             failures = 0 if arrived > before else failures + 1
             if failures == TRIES or isinstance(error, urllib.error.HTTPError):
@@ -168,12 +177,14 @@ def _edition(headers: HTTPMessage) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
-def _append(url: str, partial: Path, total: int) -> None:
-    """Let a file grow by what it lacks; from nothing where the server gives no parts."""
-    begun = partial.stat().st_size if partial.exists() else 0
+def _append(url: str, partial: Path, headers: HTTPMessage) -> None:
+    """Let a file grow by what it lacks; from nothing where the server gives no parts, or has another file by now."""
+    begun, total = partial.stat().st_size if partial.exists() else 0, int(headers.get("Content-Length") or 0)
     if total and begun == total:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if total else {})
+    if (edition := headers.get("ETag") or headers.get("Last-Modified")) and not edition.startswith("W/"):
+        request.add_header("If-Range", edition)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         goes_on = response.status == 206
         done = begun if goes_on else 0
@@ -189,11 +200,12 @@ def _append(url: str, partial: Path, total: int) -> None:
         raise urllib.error.URLError(f"broken off after {done} of {total} bytes")
 
 
-def _require_room(target: Path, wanted: int, url: str) -> None:
-    free = shutil.disk_usage(target.parent).free
+def _require_room(folder: Path, wanted: float, what: str) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
     if wanted > free:
         raise DataError(
-            f"{url}: {wanted / 1e9:.1f} GB are to come, and {target.parent} has room for {free / 1e9:.1f} GB: "
+            f"{what}: needs {wanted / 1e9:.1f} GB, and {folder} has room for {free / 1e9:.1f} GB: "
             "free some, or name a folder on another disk"
         )
 

@@ -1,7 +1,7 @@
 """LibriSpeech and its miniature as distributed: where the parts are fetched, and their utterances.
 
 The parts are read by ``lhotse.recipes.librispeech``, a line of the transcripts at a time, so that a file that is
-missing or damaged costs its utterance and is counted::
+missing or damaged costs its utterance and is counted, and no part is ever all in memory::
 
     train-clean-5/1088/134315/1088-134315.trans.txt     1088-134315-0000 AS YOU KNOW AND AS I HAVE ...
     train-clean-5/1088/134315/1088-134315-0000.flac
@@ -10,26 +10,24 @@ missing or damaged costs its utterance and is counted::
 from __future__ import annotations
 
 import argparse
-import logging
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lhotse import Recording
 from lhotse.audio import AudioLoadingError
 from lhotse.recipes.librispeech import MINI_LIBRISPEECH, parse_utterance
-from lhotse.supervision import SupervisionSegment
 
-from toolkit.dataio.corpora import utterances_of
-from toolkit.dataio.download import Archive
-from toolkit.dataio.prepare import Dropped, Utterance, describe_splits, read_text_lines, require_files, write_splits
+from toolkit.dataio.download import Archive, download, fetch
+from toolkit.dataio.lm_text import LM_TEXT_URL, require_text, write_lm_text
+from toolkit.dataio.openrir import OPENRIR, require_openrir, write_noise_lists
+from toolkit.dataio.prepare import Dropped, in_threads, read_text_lines, require_files
+from toolkit.dataio.segments import Segment, write_segments
 from toolkit.errors import DataError
 from toolkit.files import require_writable
 
-logger = logging.getLogger(__name__)
-
 URL = "https://www.openslr.org/resources/{number}/{part}.tar.gz"
 
-# As torchaudio.datasets.librispeech has them; of the miniature's parts, openslr.org/31, nobody publishes any.
+# As torchaudio.datasets.librispeech has them; of the miniature's parts, openslr.org/31, none are known here.
 CHECKSUMS = {
     "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
     "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
@@ -64,51 +62,78 @@ def archives_of(parts: Iterable[str]) -> list[Archive]:
     return archives
 
 
-def prepare_parts(
-    data_folder: Path, manifests: Path, splits: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, Utterance]]:
-    """The utterances of each split, after their manifests were written and a summary printed.
+def prepare_librispeech(
+    args: argparse.Namespace, splits: Mapping[str, Sequence[str]], *, most_sentences: int | None = None
+) -> None:
+    """Write and print all that a command line asks for; nothing of it is written while some is missing.
 
     Parameters
     ----------
-    data_folder
-        The folder that holds the parts.
-    manifests
-        Where to write.
+    args
+        Of `toolkit.dataio.script.corpus_parser` and `add_options`.
     splits
         The parts of each split.
+    most_sentences
+        Of the text for language models; None: all.
 
     Raises
     ------
     DataError
-        A part is missing, or has no utterance that can be used.
+        A part, the text or OpenRIR is missing, or holds nothing that can be used.
     """
-    require_files(data_folder, [part for parts in splits.values() for part in parts], "LibriSpeech")
-    require_writable(manifests, "MANIFESTS")
+    parts = [part for names in splits.values() for part in names]
+    require_writable(args.manifests, "MANIFESTS")
+    if args.download:
+        fetch(archives_of(parts), args.data_folder)
+        if args.lm_text:
+            download(LM_TEXT_URL, args.lm_text)
+        if args.openrir:
+            fetch([OPENRIR], args.openrir)
+    require_files(args.data_folder, parts, "LibriSpeech")
+    if args.lm_text:
+        require_text(args.lm_text)
+    if args.openrir:
+        require_openrir(args.openrir)
+
+    write_parts(args.data_folder, args.manifests, splits)
+    if args.lm_text:
+        tested = [part for split, names in splits.items() if split != "train" for part in names]
+        known = dict(line.split(maxsplit=1) for part in tested for line in _transcripts(args.data_folder / part))
+        print(write_lm_text(args.lm_text, args.manifests, known, most=most_sentences))
+    if args.openrir:
+        print(write_noise_lists(args.openrir, args.manifests))
+
+
+def write_parts(data_folder: Path, manifests: Path, splits: Mapping[str, Sequence[str]]) -> Dropped:
+    """Write the manifests of each split, of some parts, and print what they hold; returns what was left out."""
     dropped = Dropped()
-    utterances = {
-        split: {name: one for part in parts for name, one in read_part(data_folder, part, dropped).items()}
+    segments = {
+        split: (one for part in parts for one in read_part(data_folder / part, dropped))
         for split, parts in splits.items()
     }
-    write_splits(manifests, utterances, data_root=data_folder)
-    print(f"{describe_splits(utterances)}\n{dropped.summary()}")
-    return utterances
+    print(f"{write_segments(manifests, segments, data_folder, dropped=dropped)}\n{dropped.summary()}")
+    return dropped
 
 
-def read_part(data_folder: Path, part: str, dropped: Dropped) -> dict[str, Utterance]:
-    """The utterances of one part by name, which begins with the speaker's and the chapter's."""
-    logger.info("reading %s", data_folder / part)
-    named, recordings, supervisions = set(), [], []
-    for line in _transcripts(data_folder / part):
-        named.add(line.split()[0])
-        parsed = _parse(data_folder / part, line, dropped)
-        if parsed is not None:
-            recordings.append(parsed[0])
-            supervisions.append(parsed[1])
-    for path in sorted((data_folder / part).rglob("*.flac")):
-        if path.stem not in named:
-            dropped.add("without a transcript", str(path))
-    return utterances_of(recordings, supervisions, data_folder, dropped)
+def read_part(folder: Path, dropped: Dropped) -> Iterator[Segment]:
+    """The utterances of one part, whose names begin with the speaker's and the chapter's."""
+    named = set()
+    for line, parsed in in_threads(functools.partial(parse_utterance, folder, alignments={}), _transcripts(folder)):
+        name = line.split()[0]
+        named.add(name)
+        try:
+            found = parsed.result()
+        except (AudioLoadingError, OSError, RuntimeError) as error:
+            dropped.add("with unreadable audio", f"{name}: {str(error).splitlines()[0]}")
+            continue
+        if found is None:
+            dropped.add("without audio", name)
+            continue
+        recording, spoken = found
+        audio = Path(recording.sources[0].source)
+        yield Segment(name, audio, 0.0, None, spoken.text, spoken.speaker, spoken.language)
+    for path in sorted(path for path in folder.rglob("*.flac") if path.stem not in named):
+        dropped.add("without a transcript", str(path))
 
 
 def _transcripts(folder: Path) -> Iterator[str]:
@@ -118,14 +143,3 @@ def _transcripts(folder: Path) -> Iterator[str]:
             if len(line.split(maxsplit=1)) < 2:
                 raise DataError(f"{path}: line {number} is not 'UTTERANCE WORDS': {line!r}")
             yield line
-
-
-def _parse(folder: Path, line: str, dropped: Dropped) -> tuple[Recording, SupervisionSegment] | None:
-    try:
-        parsed = parse_utterance(folder, line, {})
-    except (AudioLoadingError, OSError, RuntimeError) as error:
-        dropped.add("with unreadable audio", f"{line.split()[0]}: {str(error).splitlines()[0]}")
-        return None
-    if parsed is None:
-        dropped.add("without audio", line.split()[0])
-    return parsed

@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from toolkit.dataio.prepare import Utterance
 from toolkit.dataio.text_stream import stream_lines
 from toolkit.errors import DataError
 from toolkit.files import replacing
@@ -25,9 +24,19 @@ HELD_OUT = 500  # sentences from the text's beginning: 20,000 words, and most of
 _NAMED = re.compile(r"(?P<chapter>\d+-\d+)-\d{4} +(?P<words>.*)")
 
 
-def write_lm_text(
-    source: Path, manifests: Path, splits: Mapping[str, Mapping[str, Utterance]], *, most: int | None = None
-) -> str:
+def require_text(source: Path) -> None:
+    """Nothing, when there is a text.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    if not source.is_file():
+        raise DataError(f"{source}: no such text; expected sentences, one a line (.txt or .gz), or --download")
+
+
+def write_lm_text(source: Path, manifests: Path, tested: Mapping[str, str], *, most: int | None = None) -> str:
     """``lm_books.txt`` to train on and ``lm_books_test.txt``, the first sentences, which are held out; a summary.
 
     Parameters
@@ -36,9 +45,9 @@ def write_lm_text(
         A text file, as it is or compressed (``.gz``); nothing is unpacked.
     manifests
         Where to write.
-    splits
-        Utterances by name, of which all but ``train`` are to be unknown: what says the same, or is named as a
-        sentence of the same chapter, is left out.
+    tested
+        The words of utterances, by name, that are to be unknown: what says the same, or is named as a sentence of the
+        same chapter, is left out.
     most
         Sentences to train on, from the beginning of the text; None: all.
 
@@ -47,11 +56,8 @@ def write_lm_text(
     DataError
         The source cannot be read, or holds no more than is held out.
     """
-    if not source.is_file():
-        raise DataError(f"{source}: no such text; expected sentences, one a line (.txt or .gz), or --download")
-    tested = [utterances for split, utterances in splits.items() if split != "train"]
-    sentences = {one["words"] for utterances in tested for one in utterances.values()}
-    chapters = {name.rpartition("-")[0] for utterances in tested for name in utterances}
+    require_text(source)
+    sentences, chapters = set(tested.values()), {name.rpartition("-")[0] for name in tested}
     kept = dropped = 0
     with replacing(manifests / "lm_books.txt") as train, replacing(manifests / "lm_books_test.txt") as test:
         with train.open("w", encoding="utf-8") as train_file, test.open("w", encoding="utf-8") as test_file:

@@ -28,6 +28,17 @@ OPENRIR = Archive("https://www.openslr.org/resources/28/rirs_noises.zip", member
 LISTS = {"noise": ("point_noise", "iso_noise"), "rir": ("real_rir",)}
 
 
+def require_openrir(folder: Path) -> None:
+    """Nothing, when a folder is OpenRIR's RIRS_NOISES.
+
+    Raises
+    ------
+    DataError
+        It is another.
+    """
+    require_files(folder, ["pointsource_noises", "real_rirs_isotropic_noises"], "OpenRIR's RIRS_NOISES")
+
+
 def write_noise_lists(folder: Path, manifests: Path) -> str:
     """``noises.jsonl`` and ``rirs.jsonl`` of OpenRIR's folder RIRS_NOISES; a summary.
 
@@ -36,7 +47,7 @@ def write_noise_lists(folder: Path, manifests: Path) -> str:
     DataError
         It is another folder, or a file in it is damaged.
     """
-    require_files(folder, ["pointsource_noises", "real_rirs_isotropic_noises"], "OpenRIR's RIRS_NOISES")
+    require_openrir(folder)
     counts = []
     for kind, parts in LISTS.items():
         try:

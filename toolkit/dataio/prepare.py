@@ -7,20 +7,22 @@ A recipe's ``<dataset>_prepare.py`` says how its corpus is laid out and what one
     pairs = match_transcripts(transcripts, audio, dropped)
     pairs = spell(pairs, Spelling("de"), dropped)             # where texts are not as a recogniser should learn them
     utterances = collect(pairs, make_utterance, dropped)      # an AudioError drops the utterance, with its reason
-    write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder)
+    write_splits(manifest_folder, {"train": utterances, ...}, data_root=data_folder, dropped=dropped)
     print(dropped.summary())
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 from toolkit.dataio.containers import AudioInfo, probe_audio
 from toolkit.dataio.manifest_entries import PLACEHOLDER
@@ -29,6 +31,8 @@ from toolkit.errors import AudioError, DataError
 from toolkit.files import replacing, write_atomically
 
 Utterance = dict[str, Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # In the order of preference, for corpora that hold one utterance in several containers.
 CONTAINERS = (".flac", ".wav", ".sph", ".mp3", ".ogg", ".opus", ".m4a", ".raw")
@@ -37,30 +41,40 @@ CONTAINERS = (".flac", ".wav", ".sph", ".mp3", ".ogg", ".opus", ".m4a", ".raw")
 NO_SPELLING = "without a spelling"
 EMPTY = "with an empty transcript"
 
+# Cases of a reason that a summary names.
+NAMED = 10
+
+# Files that are opened at once: enough to hide what a network's disk takes to answer; an hour of m4a is decoded whole,
+# so that more would need gigabytes. And utterances whose file is opened before their turn.
+THREADS, AHEAD = 8, 64
+
 
 @dataclass
 class Dropped:
-    """What a preparation left out, by reason, for one summary at its end."""
+    """What a preparation left out: how much for each reason, and the first cases, for one summary at its end."""
 
+    counts: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, reason: str, what: str) -> None:
         """Count ``what`` (an utterance, or an utterance with the details) under ``reason``."""
-        self.reasons[reason].append(what)
+        self.counts[reason] += 1
+        cases = self.reasons[reason]
+        if len(cases) <= NAMED and what not in cases:  # one more than is named tells that there are more
+            cases.append(what)
 
     def __len__(self) -> int:
-        return sum(map(len, self.reasons.values()))
+        return self.counts.total()
 
-    def summary(self, named: int = 10) -> str:
-        """Lines with the count of each reason and the first ``named`` cases; ``nothing was dropped`` without any."""
-        if not self.reasons:
+    def summary(self) -> str:
+        """Lines with the count of each reason and the first distinct cases; ``nothing was dropped`` without any."""
+        if not self.counts:
             return "nothing was dropped"
         lines = [f"dropped {len(self)}:"]
         for reason, cases in self.reasons.items():
-            lines.append(f"  {len(cases)} {reason}:")
-            distinct = list(dict.fromkeys(cases))
-            lines += [f"    {case}" for case in distinct[:named]]
-            lines += [f"    ... and {len(distinct) - named} more"] if len(distinct) > named else []
+            lines.append(f"  {self.counts[reason]} {reason}:")
+            lines += [f"    {case}" for case in cases[:NAMED]]
+            lines += ["    ..."] if len(cases) > NAMED else []
         return "\n".join(lines)
 
 
@@ -159,14 +173,36 @@ def spell(
 def collect(
     pairs: Iterable[tuple[str, str, Path]], make_utterance: Callable[[str, Path], Utterance], dropped: Dropped
 ) -> dict[str, Utterance]:
-    """``make_utterance(words, path)`` of each pair by its name; unreadable audio is counted, never a crash."""
+    """``make_utterance(words, path)`` of each pair by its name; unreadable audio is counted, never a crash.
+
+    It is called in threads: what it changes outside of itself has to stand that.
+    """
     utterances = {}
-    for name, words, path in pairs:
+    for (name, _, _), made in in_threads(lambda pair: make_utterance(*pair[1:]), watched(pairs)):
         try:
-            utterances[name] = make_utterance(words, path)
+            utterances[name] = made.result()
         except AudioError as error:
             dropped.add("with unreadable audio", str(error))
     return utterances
+
+
+def in_threads(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Future[Result]]]:
+    """Each item, in order, and what ``make`` makes of it, with which threads begin early; few are in memory at once.
+
+    Decoding, and waiting for a disk, need no lock of Python's.
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for item in items:
+            waiting.append((item, pool.submit(make, item)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def watched(items: Iterable[Item]) -> Iterable[Item]:
+    """The same items; in a terminal a bar shows how many there were, once they take longer than a moment."""
+    return tqdm(items, unit=" utterances", disable=None, leave=False, delay=2)
 
 
 def describe_audio(path: Path, data_root: Path, manifests: Path | None = None) -> Utterance:
@@ -219,28 +255,43 @@ def convert_raw(source: Path, target: Path, sample_rate: int) -> Path:
     return target
 
 
-def write_splits(folder: Path, splits: Mapping[str, Mapping[str, Utterance]], data_root: Path) -> None:
+def write_splits(
+    folder: Path, splits: Mapping[str, Mapping[str, Utterance]], data_root: Path, *, dropped: Dropped | None = None
+) -> None:
     """``<split>.json`` and ``lm_<split>.txt`` (one transcript a line) of each split; nothing when a split is empty.
 
     Raises
     ------
     DataError
-        A split holds no utterance.
+        A split holds no utterance; the message says what was ``dropped``.
     """
     empty = [name for name, utterances in splits.items() if not utterances]
     if empty:
-        raise DataError(f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}")
+        raise nothing_left(empty, folder, dropped)
     for name, utterances in splits.items():
         write_manifest(folder / f"{name}.json", utterances, data_root)
         write_atomically(folder / f"lm_{name}.txt", "".join(f"{one['words']}\n" for one in utterances.values()))
 
 
+def nothing_left(empty: Iterable[str], folder: Path, dropped: Dropped | None) -> DataError:
+    """The error of splits without an utterance, and why they have none."""
+    said = f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}"
+    return DataError(f"{said}\n{dropped.summary()}" if dropped else said)
+
+
 def describe_splits(splits: Mapping[str, Mapping[str, Utterance]]) -> str:
-    """A line a split: utterances, hours, words, speakers."""
+    """A line a split: utterances, time, words, and speakers where they are known."""
     lines = []
     for name, utterances in splits.items():
-        minutes = sum(one["length"] for one in utterances.values()) / 60
+        seconds = sum(one["length"] for one in utterances.values())
         words = sum(len(one["words"].split()) for one in utterances.values())
-        speakers = len({one.get("speaker") for one in utterances.values()})
-        lines.append(f"{name}: {len(utterances)} utterances, {minutes:.1f} min, {words} words, {speakers} speakers")
+        speakers = {one["speaker"] for one in utterances.values() if one.get("speaker")}
+        lines.append(f"{name}: {describe(len(utterances), seconds, words, len(speakers))}")
     return "\n".join(lines)
+
+
+def describe(utterances: int, seconds: float, words: int, speakers: int) -> str:
+    """A split's size in words; 0 speakers: nobody knows."""
+    time = f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    counted = f"{utterances} utterances, {time}, {words} words"
+    return f"{counted}, {speakers} speakers" if speakers else counted

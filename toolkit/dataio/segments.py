@@ -18,15 +18,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from toolkit.dataio.containers import LENGTH_TOLERANCE_S, AudioInfo, probe_audio
 from toolkit.dataio.manifest_entries import ROOT_FILE
-from toolkit.dataio.prepare import NO_SPELLING, Dropped, portable_path
-from toolkit.errors import AudioError, DataError
+from toolkit.dataio.prepare import (
+    AHEAD,
+    EMPTY,
+    NO_SPELLING,
+    THREADS,
+    Dropped,
+    describe,
+    nothing_left,
+    portable_path,
+    watched,
+)
+from toolkit.errors import AudioError
 from toolkit.files import replacing, write_atomically
 
 # Utterances of a recording follow each other, or those of a few recordings alternate.
@@ -70,9 +82,9 @@ def write_segments(folder: Path, splits: Mapping[str, Iterable[Segment]], data_r
     """
     with writing_segments(folder, splits, data_root, dropped=dropped) as writers:
         for name, segments in splits.items():
-            for segment in segments:
+            for segment in watched(segments):
                 writers[name].add(segment)
-    return describe(writers)
+    return describe_written(writers)
 
 
 @contextlib.contextmanager
@@ -86,8 +98,10 @@ def writing_segments(
     DataError
         A split holds no utterance.
     """
-    recording = functools.lru_cache(_RECORDINGS_KNOWN)(functools.partial(_recording, data_root, folder))
     with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        open_early = functools.partial(pool.submit, _recording, data_root, folder)
+        recording = functools.lru_cache(_RECORDINGS_KNOWN)(open_early)  # of a recording the first utterance opens it
 
         def opened(path: Path) -> TextIO:
             return stack.enter_context(stack.enter_context(replacing(path)).open("w", encoding="utf-8"))
@@ -97,10 +111,11 @@ def writing_segments(
             for name in splits
         }
         yield writers
+        for writer in writers.values():
+            writer.finish()
         empty = [name for name, writer in writers.items() if not writer.utterances]
         if empty:
-            said = f"no utterance is left for {', '.join(empty)}: nothing was written to {folder}"
-            raise DataError(f"{said}\n{dropped.summary()}")
+            raise nothing_left(empty, folder, dropped)
         write_atomically(folder / ROOT_FILE, f"{data_root.resolve()}\n")
 
 
@@ -114,12 +129,16 @@ def _recording(data_root: Path, folder: Path, audio: Path) -> Recording:
 
 @dataclass
 class SplitWriter:
-    """Writes a manifest and its words, and counts what it wrote; what cannot be heard or read is ``dropped``."""
+    """Writes a manifest and its words, and counts what it wrote; what cannot be heard or read is ``dropped``.
+
+    Utterances wait, a few at a time, until threads have opened their recordings; they are written in their order.
+    """
 
     manifest: TextIO
     text: TextIO
-    recording: Callable[[Path], Recording]
+    recording: Callable[[Path], Future[Recording]]
     dropped: Dropped
+    waiting: deque[tuple[Segment, Future[Recording]]] = field(default_factory=deque)
     utterances: int = 0
     seconds: float = 0.0
     words: int = 0
@@ -127,7 +146,18 @@ class SplitWriter:
 
     def add(self, segment: Segment) -> None:
         """Write an utterance, unless its recording cannot be read or it isn't a part of that, or nothing is said."""
-        words, recording = segment.words.split(), self.recording(segment.audio)
+        self.waiting.append((segment, self.recording(segment.audio)))
+        if len(self.waiting) > AHEAD:
+            self._write_next()
+
+    def finish(self) -> None:
+        """Write the utterances that wait."""
+        while self.waiting:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        segment, opened = self.waiting.popleft()
+        words, recording = segment.words.split(), opened.result()
         if isinstance(recording, AudioError):
             self.dropped.add("with unreadable audio", str(recording))  # one text for all of a recording
             return
@@ -135,7 +165,7 @@ class SplitWriter:
         start = round(segment.start, 6)
         length = round(info.length - start if segment.length is None else segment.length, 6)
         if not words:
-            self.dropped.add("with an empty transcript", segment.name)
+            self.dropped.add(EMPTY, segment.name)
         elif start < 0 or length <= 0 or start + length > info.length + LENGTH_TOLERANCE_S:
             there = f"{length} s from {start} s on, of {info.length:.2f} s of {path}"
             self.dropped.add("that are no part of their recording", f"{segment.name}: {there}")
@@ -152,10 +182,10 @@ class SplitWriter:
             self.speakers |= {segment.speaker} if segment.speaker else set()
 
 
-def describe(writers: Mapping[str, SplitWriter]) -> str:
-    """A line a split: utterances, hours, words, and speakers where they are known."""
-    lines = []
-    for name, one in writers.items():
-        line = f"{name}: {one.utterances} utterances, {one.seconds / 3600:.1f} h, {one.words} words"
-        lines.append(f"{line}, {len(one.speakers)} speakers" if one.speakers else line)
+def describe_written(writers: Mapping[str, SplitWriter]) -> str:
+    """A line a split: utterances, time, words, and speakers where they are known."""
+    lines = [
+        f"{name}: {describe(one.utterances, one.seconds, one.words, len(one.speakers))}"
+        for name, one in writers.items()
+    ]
     return "\n".join(lines)

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -46,8 +45,9 @@ def extract_each(archive: str | Path, targets: Mapping[str, Path]) -> None:
     with contextlib.ExitStack() as stack:
         folders = {}
         for member, target in targets.items():
-            scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")
-            folders[PurePosixPath(member)] = Path(stack.enter_context(scratch)) / "content"
+            folders[PurePosixPath(member)] = scratch = target.with_name(f".{target.name}.unpacking")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         try:
             _unpack(archive, folders)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, OSError) as error:

@@ -20,7 +20,8 @@ class CTCModel(nn.Module):
     vocab_size : int
         Number of tokens V; token 0 is the blank.
     augment : Module, optional
-        (B, T, F) -> (B, T, F) in training only, for instance ``lhotse.dataset.SpecAugment``.
+        (B, T, F) -> (B, T, F) in training only, for instance ``lhotse.dataset.SpecAugment``; with
+        ``time_warp_factor: 0``, as it is told no lengths and would warp words into the padding.
     """
 
     token_layers: ClassVar[tuple[str, ...]] = ("ctc_output",)  # with a row for each token

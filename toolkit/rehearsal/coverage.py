@@ -43,6 +43,8 @@ class Looked:
     ----------
     dataset
         Makes the batch of (epoch, numbers).
+    batches
+        Of an epoch.
     extremes
         The numbers of the longest and of the shortest utterance.
     needs
@@ -50,6 +52,7 @@ class Looked:
     """
 
     dataset: Any
+    batches: int
     extremes: list[int]
     needs: dict[str, tuple[float, int]] = field(default_factory=dict)
 
@@ -74,7 +77,7 @@ def look_at_split(name: str, hparams: Mapping[str, Any], findings: Findings) -> 
         )
     else:
         findings.facts.append(f"{name}: {len(source)} {unit}, {batches} batches")
-    looked = Looked(loader.dataset, [int(np.nanargmax(lengths)), int(np.nanargmin(lengths))])
+    looked = Looked(loader.dataset, batches, [int(np.nanargmax(lengths)), int(np.nanargmin(lengths))])
     if unit == "utterances":
         _look_at_utterances(name, source, tokenizer, looked, findings)
     return looked

@@ -10,6 +10,7 @@ import torch
 
 from toolkit.brains.step_memory import Recipe as Training
 from toolkit.brains.step_memory import Trainer
+from toolkit.brains.warm_up import warn_of_long_warm_up
 from toolkit.collection import Recipe, script_of
 from toolkit.declarations import declaration_problems
 from toolkit.errors import ToolkitError
@@ -116,9 +117,11 @@ def _try(trainer: Trainer, looked: Mapping[str, Looked | list[str]], findings: F
     )
     with findings.trying("a training step"):
         try_step(trainer, batch_of(train, trainer.hparams), findings)
-    with findings.trying("looking for utterances that are too short for CTC"):
-        if isinstance(train, Looked):
+    if isinstance(train, Looked):
+        with findings.trying("looking for utterances that are too short for CTC"):
             find_too_short(trainer, train, findings)
+        with findings.trying("looking at the warm-up"):
+            warn_of_long_warm_up(trainer.brain, train.batches)
     for stage, name, data in (("VALID", "validation", valid), ("TEST", "a test", test)):
         with findings.trying(f"a batch of {name}"):
             trainer.evaluate_on(batch_of(data, trainer.hparams, shortest=True), stage)
