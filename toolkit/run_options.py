@@ -21,6 +21,7 @@ RUN_OPTIONS = {
     "noprogressbar": "no progress bars (nor are there any where the output is not a terminal)",
     "debug": "two batches of two epochs, nothing kept",
     "distributed_backend": "nccl, or gloo for processes on the CPU (with torchrun)",
+    "find_unused_parameters": "for torchrun, where a step leaves out parameters, as layerdrop does",
     "max_grad_norm": STANDARD_KEYS["max_grad_norm"],
     "grad_accumulation_factor": STANDARD_KEYS["grad_accumulation_factor"],
     "precision": STANDARD_KEYS["precision"],

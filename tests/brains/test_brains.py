@@ -27,6 +27,7 @@ from toolkit.brains.base import RecipeBrain
 from toolkit.brains.ctc import CTCBrain
 from toolkit.brains.language import LanguageModelBrain
 from toolkit.brains.learning_curve import read_train_log
+from toolkit.brains.moving_average import MovingAverage
 from toolkit.brains.schedules import WarmupCosine
 from toolkit.brains.transducer import TransducerBrain
 from toolkit.checkpoints import best_checkpoints, read_weights
@@ -202,6 +203,21 @@ def test_the_best_checkpoints_and_the_last_are_kept_and_the_best_averaged(points
     torch.testing.assert_close(flat(brain.model), (epochs[1] + epochs[3]) / 2)
     stored = [read_weights(one / "model.ckpt")["weight"].flatten() for one in best_checkpoints(tmp_path / "save", 2)]
     torch.testing.assert_close(torch.stack(stored), torch.stack([epochs[1], epochs[3]])[:, :3])
+
+
+def test_what_is_frozen_is_not_averaged_and_is_when_a_run_goes_on_with_it(tmp_path: Path):
+    model = nn.ModuleDict({"frozen": nn.Linear(1, 1), "trained": nn.Linear(1, 1)})
+    model["frozen"].requires_grad_(False)
+    before = MovingAverage(model, 0.5)
+    assert set(before.names) == {"trained.weight", "trained.bias"}
+    before.save(tmp_path / "ema.ckpt")
+    model["frozen"].requires_grad_(True)
+    after = MovingAverage(model, 0.5)
+    with torch.no_grad():
+        model["frozen"].weight.fill_(7.0)  # as the checkpoint has it
+    after.load(tmp_path / "ema.ckpt", True)
+    after.use(wanted=True)
+    assert model["frozen"].weight.item() == 7.0
 
 
 def test_the_moving_average_is_evaluated_and_saved_and_training_goes_on_without_it(points: PointLoader, tmp_path: Path):

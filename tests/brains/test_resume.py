@@ -303,7 +303,12 @@ def test_sigterm_of_a_cluster_is_as_ctrl_c(experiment, monkeypatch, reached):
     def end_job() -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    watch = disturbed(experiment, monkeypatch, lambda patch: Watch(patch, "TRAIN", BATCHES + 3, end_job))
+    def how(patch: pytest.MonkeyPatch) -> None:
+        Watch(patch, "TRAIN", BATCHES + 3, end_job)
+        save = CTCBrain._save_intra_epoch_ckpt  # torchrun sends it, too, to a process that SLURM has told
+        patch.setattr(CTCBrain, "_save_intra_epoch_ckpt", lambda brain: (end_job(), save(brain)))
+
+    watch = disturbed(experiment, monkeypatch, how)
     assert [watch.count("TRAIN", epoch) for epoch in (1, 2, 3)] == [0, 3, 6]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     check_same_end(experiment.run, reached())

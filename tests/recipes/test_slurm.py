@@ -16,10 +16,11 @@ from toolkit.brains.learning_curve import read_train_log
 
 SCRIPT = Path(__file__).parents[2] / "recipes/slurm.sh"
 
-# Two nodes, which begin at once and are waited for, as srun does.
+# Two nodes with the job's cores, which begin at once and are waited for, as srun does.
 COMMANDS = {
     "scontrol": 'test "$*" = "show hostnames node[1-2]" && printf "localhost\\nlocalhost\\n"',
-    "srun": 'shift; "$@" & first=$!; "$@" & second=$!; wait $first && wait $second',
+    "srun": 'test "$2" = --cpus-per-task=7 || exit 3; shift 2; '
+    '"$@" & first=$!; "$@" & second=$!; wait $first && wait $second',
 }
 
 
@@ -35,7 +36,12 @@ def test_two_nodes_train_one_model(tmp_path: Path, free_port: int):
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     path = os.pathsep.join((str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]))
-    job = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": str(free_port - 20000), "PATH": path}
+    job = {
+        "SLURM_CPUS_PER_TASK": "7",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_ID": str(free_port - 20000),
+        "PATH": path,
+    }
     words = [str(experiment.script), str(experiment.yaml), "--device", "cpu", "--number_of_epochs", "1"]
     with subprocess.Popen([str(SCRIPT), *words], env=os.environ | {"OMP_NUM_THREADS": "1"} | job) as process:
         try:

@@ -103,6 +103,7 @@ class RecipeBrain(sb.Brain):
         counted = f"{parameters:,} parameters" + (f", {trained:,} of them trained" if trained < parameters else "")
         logger.info("%s: %s, on %s", type(self).__name__, counted, self.device)
 
+    @sigterm_as_ctrl_c()
     def train_on(self, train: DataLoader, valid: DataLoader) -> None:
         """Train for the remaining epochs; Ctrl-C, and SIGTERM of a cluster, saves a checkpoint first.
 
@@ -111,8 +112,7 @@ class RecipeBrain(sb.Brain):
         """
         self.train_loader = train
         try:
-            with sigterm_as_ctrl_c():
-                self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
+            self.fit(epoch_counter=self.hparams.epoch_counter, train_set=train, valid_set=valid)
             if self.profiler:
                 self.profiler.stop()
             if self.facts is None and not self.test_only:
