@@ -9,7 +9,19 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 SHIPPED = ("recipes", "templates", "pretrained")
 # What running a recipe leaves in it: MADE of toolkit/cli/new.py, which copies recipes (tests/gates/test_new.py).
-MADE = ("corpus", "data", "manifests", "results", "mlflow.db", "mlruns", "wandb", "slurm-*.out", "__pycache__", ".*")
+MADE = (
+    "corpus",
+    "data",
+    "manifests",
+    "results",
+    "mlflow.db",
+    "mlruns",
+    "wandb",
+    "slurm-*.out",
+    "__pycache__",
+    "*.part",
+    ".*",
+)
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "toolkit/__init__.py").read_text(encoding="utf-8")).group(1)
 
 

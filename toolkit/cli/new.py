@@ -20,7 +20,19 @@ from toolkit.errors import ExperimentError
 from toolkit.files import making_folder
 
 # What a recipe makes is not part of it.
-MADE = ("corpus", "data", "manifests", "results", "mlflow.db", "mlruns", "wandb", "slurm-*.out", "__pycache__", ".*")
+MADE = (
+    "corpus",
+    "data",
+    "manifests",
+    "results",
+    "mlflow.db",
+    "mlruns",
+    "wandb",
+    "slurm-*.out",
+    "__pycache__",
+    "*.part",
+    ".*",
+)
 
 # ../AN4/an4_prepare.py, in commands, links and YAML files
 OUTSIDE = re.compile(r"(?<![\w./])(?:\.\./)+[\w./-]*\w")
