@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
     recipes = options.recipes or of_checkout()
     before = read_record(recipes / RECORD)
-    found = gather(options.runs or sorted(recipes.glob("*/results/*/")), named=bool(options.runs))
+    found = gather(options.runs or tested(recipes), named=bool(options.runs))
     there = []
     for one in merged(before, found):
         if not Path(one.yaml).is_absolute() and (recipes / one.recipe / one.yaml).is_file():
@@ -57,6 +57,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders RECIPE/results/NAME (default: all)")
     parser.add_argument("--recipes", type=Path, metavar="FOLDER", help="the folder of recipes (those of the project)")
     return parser.parse_args(arguments)
+
+
+def tested(recipes: Path) -> list[Path]:
+    """The folders of all runs of recognisers that were tested."""
+    return sorted({report.parent for report in recipes.glob("*/results/*/wer_*.txt")})
 
 
 def of_checkout() -> Path:
